@@ -1,0 +1,147 @@
+"""The engine as asyncio sees it: requests in, streams of tokens out.
+
+The core turns in a thread of its own. Everything that crosses the border, in both directions, is
+a plain frozen value, so the thread can become a process without changing either side.
+"""
+
+import asyncio
+import contextlib
+import enum
+import logging
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+
+from motet.engine.core import EngineCore
+from motet.engine.events import Aborted, Arrived, Event
+from motet.engine.output import EngineInfo, EngineStats, FinishReason, StepReport, TokenOutput
+from motet.engine.request import Request
+from motet.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+
+class EngineStatus(enum.StrEnum):
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Engine:
+    """Owns the engine thread. All methods are called on the asyncio loop that called `start`."""
+
+    def __init__(self, build: Callable[[], EngineCore]) -> None:
+        """`build` loads the model; it runs in the engine thread and may take minutes."""
+        self._build = build
+        self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()  # None stops the loop
+        self._streams: dict[str, asyncio.Queue[TokenOutput]] = {}
+        self._thread = threading.Thread(target=self._run, name="motet-engine", daemon=True)
+        self._ready: asyncio.Future[EngineInfo]
+        self._loop: asyncio.AbstractEventLoop
+        self.status = EngineStatus.LOADING
+        self.stats = EngineStats()
+
+    def start(self) -> None:
+        """Begin loading; `ready` tells how it ended."""
+        self._loop = asyncio.get_running_loop()
+        self._ready = self._loop.create_future()
+        self._thread.start()
+
+    async def ready(self) -> EngineInfo:
+        """Wait until requests are served. Raises what loading raised."""
+        return await asyncio.shield(self._ready)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is served. Raises Unavailable unless the engine is ready."""
+        if self.status is not EngineStatus.READY:
+            raise Unavailable(f"the engine is {self.status}: ask /ready and try again")
+        return self._ready.result()
+
+    async def generate(self, request: Request) -> AsyncIterator[TokenOutput]:
+        """The tokens of one request; closing the iterator early aborts it.
+
+        Raises Unavailable when the engine is not ready. If the engine dies, the last output says so.
+        """
+        _ = self.info
+        outputs: asyncio.Queue[TokenOutput] = asyncio.Queue()
+        self._streams[request.request_id] = outputs
+        self._inbox.put(Arrived(request, time.monotonic()))
+        is_finished = False
+        try:
+            while not is_finished:
+                output = await outputs.get()
+                is_finished = output.finish_reason is not None
+                yield output
+        finally:
+            self._streams.pop(request.request_id, None)
+            if not is_finished:
+                self._inbox.put(Aborted(request.request_id))
+
+    async def stop(self) -> None:
+        """End every stream, then the thread."""
+        if self.status is not EngineStatus.FAILED:
+            self.status = EngineStatus.STOPPED
+        self._end_streams(FinishReason.ABORT, "the server is stopping")
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # In the engine thread.
+
+    def _run(self) -> None:
+        try:
+            core = self._build()
+        except BaseException as error:
+            self._post(self._on_failed, error)
+            return
+        self._post(self._on_ready, core.info)
+        try:
+            self._serve(core)
+        except BaseException as error:
+            self._post(self._on_failed, error)
+
+    def _serve(self, core: EngineCore) -> None:
+        while True:
+            events = self._take_events(wait=not core.scheduler.has_work)
+            if None in events:
+                return
+            report = core.turn((e for e in events if e is not None), time.monotonic())
+            self._post(self._on_report, report)
+
+    def _take_events(self, *, wait: bool) -> list[Event | None]:
+        events = [self._inbox.get()] if wait else []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                events.append(self._inbox.get_nowait())
+        return events
+
+    def _post(self, call: Callable[..., None], argument: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(call, argument)
+
+    # Back on the asyncio loop.
+
+    def _on_ready(self, info: EngineInfo) -> None:
+        self.status = EngineStatus.READY
+        self._ready.set_result(info)
+
+    def _on_report(self, report: StepReport) -> None:
+        self.stats = report.stats
+        for output in report.outputs:
+            stream = self._streams.get(output.request_id)
+            if stream is not None:  # else its client has just gone
+                stream.put_nowait(output)
+
+    def _on_failed(self, error: BaseException) -> None:
+        self.status = EngineStatus.FAILED
+        if not self._ready.done():
+            self._ready.set_exception(error)
+            return
+        log.error("engine failed", exc_info=error)
+        self._end_streams(FinishReason.ERROR, "the engine failed; the operator's log says why")
+
+    def _end_streams(self, reason: FinishReason, error: str) -> None:
+        for request_id, stream in self._streams.items():
+            stream.put_nowait(TokenOutput(request_id, -1, None, finish_reason=reason, error=error))

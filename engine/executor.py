@@ -1,0 +1,15 @@
+"""The boundary between decisions and devices."""
+
+from typing import Protocol
+
+from motet.engine.plan import StepPlan, StepResult
+
+
+class Executor(Protocol):
+    """Runs plans in the order given. Decides nothing.
+
+    `execute` returns when the batch is done; loads may complete in a later step and are reported
+    then. It keeps no state about sequences: everything it needs to know stands in the plan.
+    """
+
+    def execute(self, plan: StepPlan) -> StepResult: ...

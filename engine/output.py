@@ -1,0 +1,85 @@
+"""What the engine tells the server: plain values that can cross to another process."""
+
+import enum
+from dataclasses import dataclass
+
+from motet.memory.adapter import Adapter
+
+
+class FinishReason(enum.StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    ABORT = "abort"
+    REFUSED = "refused"
+    """Can never be served; `TokenOutput.error` says by how much."""
+    ERROR = "error"
+    """Went wrong on our side; `TokenOutput.error` says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOutput:
+    """The next token of one request, its end, or both.
+
+    `index` counts the tokens of the request without gaps. After an output with `finish_reason`
+    nothing follows for this request.
+    """
+
+    request_id: str
+    index: int
+    token_id: int | None
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+    finish_reason: FinishReason | None = None
+    error: str | None = None
+    num_cached_tokens: int = 0
+    """Prompt tokens that came from the prefix index when the request was first admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Counts after a step. Counters only grow; the others are momentary."""
+
+    num_running: int = 0
+    num_waiting: int = 0
+    pages_free: int = 0
+    pages_kv: int = 0
+    pages_adapter: int = 0
+    pages_transfer: int = 0
+    pages_quarantined: int = 0
+    kv_page_evictions: int = 0
+    adapter_page_evictions: int = 0
+    adapter_loads: int = 0
+    preemptions: int = 0
+    prefix_hit_tokens: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """Everything one turn of the loop has to say."""
+
+    outputs: tuple[TokenOutput, ...]
+    stats: EngineStats
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What the engine serves and its limits, known once it is ready."""
+
+    model: str
+    """Path of the model directory."""
+    architecture: str
+    dtype: str
+    device: str
+    vocab_size: int
+    max_model_len: int
+    eos_token_ids: tuple[int, ...]
+    max_lora_rank: int
+    max_batch_rows: int
+    max_batch_adapters: int
+    num_pages: int
+    page_bytes: int
+    page_tokens: int
+    rank16_adapter_pages: int
+    """Pages of an adapter of rank 16 on every linear layer: for the banner."""
+    adapters: tuple[Adapter, ...]

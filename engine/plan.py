@@ -1,0 +1,94 @@
+"""One step as data: what the scheduler tells the executor, and what comes back.
+
+Frozen and made of ints, strings and tuples, so a plan can cross to another process and a recorded
+run is a test case.
+"""
+
+from dataclasses import dataclass
+
+from motet.engine.request import SamplingParams
+from motet.memory.page import PageId
+
+BASE_SLOT = -1
+"""Slot of rows that run on the base model alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Compute positions [start, start + len(tokens)) of one sequence.
+
+    `pages` cover every position from 0 to the end of the row; positions before `start` hold KV.
+    """
+
+    request_id: str
+    tokens: tuple[int, ...]
+    start: int
+    pages: tuple[PageId, ...]
+    slot: int
+    sampling: SamplingParams | None
+    """None when more of the prompt follows: nothing is sampled then."""
+    num_generated: int
+    """Tokens generated before this row: the position that seeds the sampler."""
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterBinding:
+    """In this step `slot` means the adapter `digest`, whose page i lies in `pages[i]`."""
+
+    slot: int
+    digest: str
+    pages: tuple[PageId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterLoad:
+    """Copy page i of the host image of adapter `digest` to `pages[i]`."""
+
+    digest: str
+    pages: tuple[PageId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    rows: tuple[Row, ...]
+    adapters: tuple[AdapterBinding, ...]
+    """Every adapter that a row of this batch names by slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """The executor takes `released`, `transfers` and `batch` in this order."""
+
+    step: int
+    batch: Batch
+    transfers: tuple[AdapterLoad, ...]
+    released: tuple[PageId, ...]
+    """Pages freed since the last plan. Their content is dead; tests poison it."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.batch.rows or self.transfers)
+
+
+@dataclass(frozen=True, slots=True)
+class SampledToken:
+    """The next token of a sequence. `token_id` is None when the row's logits were not finite."""
+
+    request_id: str
+    token_id: int | None
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+    """(token id, logprob) of the most likely tokens, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    step: int
+    tokens: tuple[SampledToken, ...]
+    """One for each row that samples, in the order of the batch."""
+    loaded: tuple[str, ...]
+    """Digests of the adapters whose loads have completed, from this step or earlier ones."""

@@ -1,0 +1,106 @@
+"""Every operation the engine needs from a device, with one signature for all backends.
+
+A kernel knows tensors, not requests. The arena is one flat tensor of the engine's dtype,
+`[num_pages * page_elements]`; `kv` is its view
+`[num_pages, num_layers, 2, page_tokens, num_kv_heads, head_dim]`. LoRA tiles are found through
+tables of element offsets into the arena.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from torch import Tensor
+
+CHUNK_ROWS = 16
+"""Most rows of one adapter in a chunk: the M of one tensor-core tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionBatch:
+    """Where the queries of each row start and which pages hold its KV.
+
+    Row i owns queries `query_start[i]:query_start[i + 1]`, the last of its `context_len[i]`
+    positions; position p lies in page `page_table[i, p // page_tokens]` at `p % page_tokens`.
+    """
+
+    query_start: Tensor  # int32 [num_rows + 1]
+    context_len: Tensor  # int32 [num_rows]
+    page_table: Tensor  # int32 [num_rows, max_pages], tail padded with 0
+    kv_slot: Tensor  # int64 [num_tokens], page * page_tokens + offset of each new token
+    max_query_len: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoraTables:
+    """Where the tiles of the adapter in each slot lie, its ranks and scales.
+
+    `tile_offset[slot, layer, module, side, group]` is the element offset of one tile in the
+    arena: side 0 is A `[8, in]`, side 1 is B transposed `[8, out]`. Rank 0 means not targeted.
+    """
+
+    tile_offset: Tensor  # int64 [slots, layers, modules, 2, groups]
+    rank: Tensor  # int32 [slots, layers, modules]
+    scale: Tensor  # float32 [slots, layers, modules], applied to the fp32 shrink result
+
+
+@dataclass(frozen=True, slots=True)
+class LoraBatch:
+    """The token rows that run on adapters, sorted by slot and cut into chunks of one slot.
+
+    Chunk c covers `row_index[chunk_start[c] : chunk_start[c] + chunk_len[c]]`; chunks from
+    `num_chunks` on are padding.
+    """
+
+    row_index: Tensor  # int32 [num_lora_rows], row of x and y of each sorted row
+    chunk_slot: Tensor  # int32 [max_chunks]
+    chunk_start: Tensor  # int32 [max_chunks]
+    chunk_len: Tensor  # int32 [max_chunks], 1..CHUNK_ROWS
+    num_chunks: Tensor  # int32 [1]
+
+
+class Kernels(Protocol):
+    """What a backend module provides. All outputs are written in place."""
+
+    def write_kv(self, kv: Tensor, layer: int, key: Tensor, value: Tensor, kv_slot: Tensor) -> None:
+        """Store key and value, each `[num_tokens, num_kv_heads, head_dim]`, at `kv_slot`."""
+
+    def paged_attention(
+        self, out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch,
+        scale: float,
+    ) -> None:  # fmt: skip
+        """Causal attention of query and out `[num_tokens, num_heads, head_dim]` over paged KV."""
+
+    def lora_shrink(
+        self, mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+        layer: int, module: int,
+    ) -> None:  # fmt: skip
+        """mid[s, i, :rank] = scale * A[module + s] @ x[row_index[i]], in fp32.
+
+        mid is fp32 `[num_slices, num_lora_rows, max_rank]`; x is `[num_tokens, in_features]`.
+        Slices are consecutive modules that read the same x (q, k, v or gate, up). Columns at or
+        beyond the row's rank are undefined.
+        """
+
+    def lora_expand(
+        self, y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+        layer: int, module: int, out_start: tuple[int, ...],
+    ) -> None:  # fmt: skip
+        """y[row_index[i], out_start[s]:out_start[s + 1]] += B[module + s] @ mid[s, i, :rank].
+
+        y is `[num_tokens, out_start[-1]]`: the outputs of all slices side by side.
+        """
+
+    def copy_pages(self, arena: Tensor, image: Tensor, pages: Tensor) -> None:
+        """Copy row i of the host image `[n, page_elements]` to page `pages[i]` (int64 `[n]`)."""
+
+
+BACKENDS = {
+    "reference": "motet.kernels.reference",
+    "triton": "motet.kernels.triton",
+}
+
+
+def load_backend(name: str) -> Kernels:
+    """Import a backend; its dependencies are needed only now."""
+    return cast(Kernels, importlib.import_module(BACKENDS[name]))

@@ -1,0 +1,1 @@
+"""The bytes behind the accounting: arenas, host images and copies."""

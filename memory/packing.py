@@ -1,0 +1,74 @@
+"""Where each tile of an adapter lies in the adapter's pages.
+
+A pure function of geometry and ranks, so the host image and the device tables agree without
+talking to each other. Tiles go largest first into the first page with room (first-fit decreasing).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from motet.memory.layout import TILE_RANKS, AdapterGeometry, num_tiles
+
+SIDE_A, SIDE_B = 0, 1
+
+Ranks = tuple[tuple[int, ...], ...]
+"""`ranks[layer][module]`, 0 where the adapter does not touch the module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Eight rank rows of one side: A `[8, in_features]` or B transposed `[8, out_features]`."""
+
+    layer: int
+    module: int
+    side: int
+    group: int
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedTile:
+    """A tile and its place: element `offset` of the adapter's page number `page`."""
+
+    tile: Tile
+    page: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    num_pages: int
+    tiles: tuple[PlacedTile, ...]
+
+
+def pack(geometry: AdapterGeometry, ranks: Ranks, page_elements: int, align: int) -> Packing:
+    """Place every tile; offsets are multiples of `align` and no tile straddles a page.
+
+    Raises ValueError when a tile is larger than a page.
+    """
+    used: list[int] = []  # elements taken in each page
+    placed: list[PlacedTile] = []
+    tiles = sorted(_tiles(geometry, ranks), key=lambda tile: -tile.elements)
+    for elements, same_size in groupby(tiles, key=lambda tile: tile.elements):
+        size = -(-elements // align) * align
+        if size > page_elements:
+            raise ValueError(f"a tile of {size} elements does not fit a page of {page_elements}")
+        page = 0  # pages before this one have no room for tiles of this size
+        for tile in same_size:
+            while page < len(used) and used[page] + size > page_elements:
+                page += 1
+            if page == len(used):
+                used.append(0)
+            placed.append(PlacedTile(tile, page, used[page]))
+            used[page] += size
+    return Packing(len(used), tuple(placed))
+
+
+def _tiles(geometry: AdapterGeometry, ranks: Ranks) -> Iterator[Tile]:
+    for layer, layer_ranks in enumerate(ranks):
+        for module, rank in enumerate(layer_ranks):
+            shape = geometry.modules[module]
+            for side, width in ((SIDE_A, shape.in_features), (SIDE_B, shape.out_features)):
+                for group in range(num_tiles(rank)):
+                    yield Tile(layer, module, side, group, TILE_RANKS * width)

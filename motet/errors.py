@@ -1,0 +1,65 @@
+"""Every error motet raises, as one tree.
+
+MotetError
+├── ConfigError          what the operator gave cannot be served; the CLI prints one line, exits 2
+│   ├── ModelError       the model directory
+│   └── AdapterError     an adapter directory
+├── RequestError         what a client sent cannot be served; HTTP 400
+│   ├── ModelNotFound    HTTP 404
+│   └── PayloadTooLarge  HTTP 413
+├── Unavailable          the engine is loading, has failed or is stopping; HTTP 503
+└── BrokenInvariant      motet itself is wrong
+    ├── InvalidTransition
+    └── PageError
+
+A message says what was wrong, with which value, and what to do.
+"""
+
+
+class MotetError(Exception):
+    """Base of all errors of motet."""
+
+
+class ConfigError(MotetError):
+    """A setting, file or size given by the operator cannot be served."""
+
+
+class ModelError(ConfigError):
+    """The model directory cannot be served."""
+
+
+class AdapterError(ConfigError):
+    """The adapter directory cannot be served."""
+
+
+class RequestError(MotetError):
+    """A request cannot be served. `code` is for programs, `param` names the field."""
+
+    def __init__(self, message: str, *, code: str = "invalid_value", param: str | None = None):
+        super().__init__(message)
+        self.code = code
+        self.param = param
+
+
+class ModelNotFound(RequestError):
+    """No base model or adapter has this name."""
+
+
+class PayloadTooLarge(RequestError):
+    """The body is larger than the server accepts."""
+
+
+class Unavailable(MotetError):
+    """The engine cannot answer now: it is loading, has failed or is stopping."""
+
+
+class BrokenInvariant(MotetError):
+    """motet broke a promise to itself: always a bug."""
+
+
+class InvalidTransition(BrokenInvariant):
+    """A state machine was asked for a move that its table does not have."""
+
+
+class PageError(BrokenInvariant):
+    """A page was freed twice, or freed while something still leases it."""
