@@ -18,12 +18,11 @@ class EngineCore:
     executor: Executor
 
     def turn(self, events: Iterable[Event], now: float) -> StepReport:
-        """Handle what happened, plan one step and run it. An empty plan runs nothing."""
+        """Handle what happened, then plan one step and run it if there is work."""
         outputs: list[TokenOutput] = []
         for event in events:
             outputs += self.scheduler.handle(event)
-        plan = self.scheduler.plan(now)
-        if not plan.is_empty:
-            result = self.executor.execute(plan)
+        if self.scheduler.has_work:
+            result = self.executor.execute(self.scheduler.plan(now))
             outputs += self.scheduler.handle(StepFinished(result, now))
         return StepReport(tuple(outputs), self.scheduler.stats())

@@ -63,7 +63,7 @@ class Engine:
     async def generate(self, request: Request) -> AsyncIterator[TokenOutput]:
         """The tokens of one request; closing the iterator early aborts it.
 
-        Raises Unavailable when the engine is not ready. If the engine dies, the last output says so.
+        Raises Unavailable when the engine is not ready. If it dies, the last output says so.
         """
         _ = self.info
         outputs: asyncio.Queue[TokenOutput] = asyncio.Queue()

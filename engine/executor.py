@@ -9,7 +9,8 @@ class Executor(Protocol):
     """Runs plans in the order given. Decides nothing.
 
     `execute` returns when the batch is done; loads may complete in a later step and are reported
-    then. It keeps no state about sequences: everything it needs to know stands in the plan.
+    then. A plan without rows is given only while loads are under way: it returns when one of them
+    completes. The executor keeps no state about sequences: all it needs stands in the plan.
     """
 
     def execute(self, plan: StepPlan) -> StepResult: ...

@@ -69,10 +69,6 @@ class StepPlan:
     released: tuple[PageId, ...]
     """Pages freed since the last plan. Their content is dead; tests poison it."""
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.batch.rows or self.transfers)
-
 
 @dataclass(frozen=True, slots=True)
 class SampledToken:

@@ -1,0 +1,457 @@
+"""What runs in the next step: events in, one plan out. No clock, no device, no waiting."""
+
+from bisect import insort
+from dataclasses import dataclass, field
+
+from motet.engine.admission import Demand, peak_pages
+from motet.engine.config import BatchConfig
+from motet.engine.events import Aborted, AdapterRegistered, Arrived, Event, StepFinished
+from motet.engine.lengths import LengthEstimator
+from motet.engine.output import EngineStats, FinishReason, TokenOutput
+from motet.engine.plan import (
+    BASE_SLOT,
+    AdapterBinding,
+    AdapterLoad,
+    Batch,
+    Row,
+    SampledToken,
+    StepPlan,
+    StepResult,
+)
+from motet.engine.policy import SchedulingPolicy
+from motet.engine.request import Request
+from motet.engine.sequence import SEQUENCE, Sequence, SequenceState
+from motet.engine.slots import SlotTable
+from motet.errors import BrokenInvariant
+from motet.memory.manager import AdapterState, MemoryManager
+from motet.memory.page import PageOwner
+from motet.memory.prefix import PrefixNode
+from motet.memory.residency import Residency
+from motet.memory.transition import move
+
+MAX_PREEMPTIONS = 3
+"""A request preempted so often runs again only once it is the oldest, which is never preempted."""
+
+Outputs = tuple[TokenOutput, ...]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan in the making. Rows may be taken out again by a preemption."""
+
+    budget: int
+    """Tokens that may still be added."""
+    rows: dict[Sequence, int] = field(default_factory=dict)
+    """Sequence -> number of its pending tokens to compute."""
+    loads: list[AdapterState] = field(default_factory=list)
+    num_preempted: int = 0
+
+    def add(self, sequence: Sequence, num_tokens: int) -> None:
+        self.rows[sequence] = num_tokens
+        self.budget -= num_tokens
+
+    def discard(self, sequence: Sequence) -> None:
+        self.budget += self.rows.pop(sequence, 0)
+
+
+class Scheduler:
+    """Continuous batching over one page pool.
+
+    `handle` takes events at any time and returns what clients should hear. `plan` is asked for
+    while `has_work` and no step is in flight; every plan must be executed and its result handed
+    back as `StepFinished`. The same events give the same plans.
+    """
+
+    def __init__(
+        self,
+        batch: BatchConfig,
+        max_model_len: int,
+        memory: MemoryManager,
+        policy: SchedulingPolicy,
+    ) -> None:
+        self.memory = memory
+        self._batch = batch
+        self._max_model_len = max_model_len
+        self._policy = policy
+        self._slots = SlotTable(batch.max_batch_adapters)
+        self._lengths = LengthEstimator()
+        self._sequences: dict[str, Sequence] = {}  # unfinished, oldest first
+        self._waiting: list[Sequence] = []  # oldest first
+        self._admitted: dict[Sequence, None] = {}  # LOADING or RUNNING
+        self._in_flight: dict[Sequence, Row] | None = None
+        self._num_arrived = self._num_steps = self._num_preemptions = self._num_hit_tokens = 0
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._sequences)
+
+    @property
+    def running(self) -> tuple[Sequence, ...]:
+        """Sequences that may have a row in the next step."""
+        return tuple(s for s in self._admitted if s.state is SequenceState.RUNNING)
+
+    def handle(self, event: Event) -> Outputs:
+        """Take note of what happened. Never fails on input: a bad request is refused."""
+        match event:
+            case Arrived(request, now):
+                return self._arrive(request, now)
+            case Aborted(request_id):
+                return self._abort(request_id)
+            case AdapterRegistered(adapter):
+                self.memory.register(adapter)
+                return ()
+            case StepFinished(result, _):
+                return self._finish_step(result)
+
+    def plan(self, now: float) -> StepPlan:
+        """The next step: rows that already run first, decodes before prefills, then new ones."""
+        assert self._in_flight is None, "the previous step has not finished"
+        draft = _Draft(self._batch.max_batch_tokens)
+        self._continue_running(draft)
+        if not draft.num_preempted:  # who was just preempted must not come straight back
+            self._admit(draft)
+        rows = {sequence: _row(sequence, count) for sequence, count in draft.rows.items()}
+        self._in_flight = rows
+        self._num_steps += 1
+        return StepPlan(
+            step=self._num_steps,
+            batch=Batch(tuple(rows.values()), self._bindings(rows)),
+            transfers=tuple(_load(adapter) for adapter in draft.loads),
+            released=self.memory.pool.take_released(),
+        )
+
+    def preempt(self, sequence: Sequence) -> None:
+        """Take everything from an admitted sequence; it waits again in its old place."""
+        assert self._in_flight is None
+        move(sequence, SequenceState.PREEMPTED, SEQUENCE)
+        self._let_go(sequence)
+        sequence.num_computed = 0
+        sequence.num_preemptions += 1
+        self._num_preemptions += 1
+        move(sequence, SequenceState.WAITING, SEQUENCE)
+        insort(self._waiting, sequence, key=lambda waiting: waiting.arrival)
+
+    def stats(self) -> EngineStats:
+        memory = self.memory
+        return EngineStats(
+            num_running=len(self._admitted),
+            num_waiting=len(self._waiting),
+            pages_free=memory.pool.num_free,
+            pages_kv=memory.pool.count(PageOwner.KV),
+            pages_adapter=memory.pool.count(PageOwner.ADAPTER),
+            pages_transfer=memory.pool.count(PageOwner.TRANSFER),
+            pages_quarantined=memory.pool.count(PageOwner.QUARANTINE),
+            kv_page_evictions=memory.counters.kv_page_evictions,
+            adapter_page_evictions=memory.counters.adapter_page_evictions,
+            adapter_loads=memory.counters.adapter_loads,
+            preemptions=self._num_preemptions,
+            prefix_hit_tokens=self._num_hit_tokens,
+            steps=self._num_steps,
+        )
+
+    def check(self) -> None:
+        """Raise BrokenInvariant where two views of the same fact disagree."""
+        self.memory.check()
+        waiting = {s for s in self._sequences.values() if s.state is SequenceState.WAITING}
+        admitted = {s for s in self._sequences.values() if s not in waiting}
+        _expect("waiting sequences", set(self._waiting), waiting)
+        _expect("admitted sequences", set(self._admitted), admitted)
+        leaving = {s for s in self._in_flight or () if s.state is SequenceState.FINISHED}
+        holders = [s for s in (*admitted, *leaving) if s.request.adapter]
+        users: dict[str, int] = {}
+        for sequence in holders:
+            digest = _digest(sequence)
+            assert digest is not None
+            users[digest] = users.get(digest, 0) + 1
+        _expect("users of slots", self._slots.users(), users)
+        _expect("references on adapters", self.memory.adapter_references(), users)
+        for sequence in (*admitted, *leaving, *waiting):
+            _expect(f"{sequence} has pages", sequence.table is not None, sequence not in waiting)
+
+    # What happened.
+
+    def _arrive(self, request: Request, now: float) -> Outputs:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return (_end(request.request_id, FinishReason.REFUSED, refusal),)
+        self._num_arrived += 1
+        sequence = Sequence(request, self._num_arrived, now)
+        self._sequences[request.request_id] = sequence
+        self._waiting.append(sequence)
+        return ()
+
+    def _refusal(self, request: Request) -> str | None:
+        """Why the request can never be served, or None."""
+        adapter = request.adapter
+        if adapter is not None and self.memory.adapter(adapter.digest) is None:
+            return f"adapter '{adapter.name}' is not loaded: register it first"
+        if request.request_id in self._sequences:
+            return f"request id '{request.request_id}' is in use: choose another one"
+        num_tokens = len(request.prompt) + request.sampling.max_tokens
+        if not request.prompt or request.sampling.max_tokens < 1:
+            return "a request needs at least one prompt token and max_tokens of at least 1"
+        if num_tokens > self._max_model_len:
+            return (
+                f"prompt of {len(request.prompt)} and max_tokens of {request.sampling.max_tokens} "
+                f"are {num_tokens} tokens, {num_tokens - self._max_model_len} more than the "
+                f"context of {self._max_model_len}: shorten the prompt or lower max_tokens"
+            )
+        num_pages = self.memory.pages_for(num_tokens) + (adapter.num_pages if adapter else 0)
+        if num_pages > self.memory.pool.num_pages:
+            return (
+                f"{num_tokens} tokens and the adapter need {num_pages} pages, the pool has "
+                f"{self.memory.pool.num_pages}: lower max_tokens or start with more --pool-bytes"
+            )
+        return None
+
+    def _abort(self, request_id: str) -> Outputs:
+        sequence = self._sequences.get(request_id)
+        if sequence is None:
+            return ()
+        if sequence.state is SequenceState.WAITING:
+            self._waiting.remove(sequence)
+        return (self._finish(sequence, FinishReason.ABORT),)
+
+    def _finish_step(self, result: StepResult) -> Outputs:
+        assert self._in_flight is not None and result.step == self._num_steps
+        rows, self._in_flight = self._in_flight, None
+        for digest in result.loaded:
+            self._finish_load(digest)
+        sampled = {token.request_id: token for token in result.tokens}
+        outputs: list[TokenOutput] = []
+        for sequence, row in rows.items():
+            if sequence.state is SequenceState.FINISHED:  # aborted while the step ran
+                self._let_go(sequence)
+                continue
+            token = sampled[row.request_id] if row.sampling else None
+            outputs += self._advance(sequence, row, token)
+        return tuple(outputs)
+
+    def _finish_load(self, digest: str) -> None:
+        self.memory.finish_load(digest)
+        for sequence in self._admitted:
+            if sequence.state is SequenceState.LOADING and _digest(sequence) == digest:
+                move(sequence, SequenceState.RUNNING, SEQUENCE)
+
+    def _advance(self, sequence: Sequence, row: Row, token: SampledToken | None) -> Outputs:
+        if token is not None and token.token_id is None:  # nothing of it may be reused
+            error = "the model's output for this request is not finite: the adapter may overflow"
+            return (self._finish(sequence, FinishReason.ERROR, error),)
+        assert sequence.table is not None
+        sequence.num_computed = row.end
+        self.memory.seal(sequence.table, sequence.tokens, sequence.num_computed)
+        if token is None or token.token_id is None:
+            return ()
+        sequence.tokens.append(token.token_id)
+        sampling = sequence.request.sampling
+        reason = None
+        if token.token_id in sampling.stop_token_ids:
+            reason = FinishReason.STOP
+        elif sequence.num_generated == sampling.max_tokens:
+            reason = FinishReason.LENGTH
+        if reason is not None:
+            self._finish(sequence, reason)
+        return (
+            TokenOutput(
+                request_id=row.request_id,
+                index=row.num_generated,
+                token_id=token.token_id,
+                logprob=token.logprob,
+                top=token.top,
+                finish_reason=reason,
+                num_cached_tokens=sequence.num_cached or 0,
+            ),
+        )
+
+    def _finish(
+        self, sequence: Sequence, reason: FinishReason, error: str | None = None
+    ) -> TokenOutput:
+        move(sequence, SequenceState.FINISHED, SEQUENCE)
+        del self._sequences[sequence.request.request_id]
+        if self._in_flight is not None and sequence in self._in_flight:
+            assert sequence.table is not None
+            self.memory.quarantine(sequence.table)  # the step still writes: let go when it ends
+            del self._admitted[sequence]
+        elif sequence.table is not None:
+            self._let_go(sequence)
+        if reason in (FinishReason.STOP, FinishReason.LENGTH):
+            self._lengths.finished(_digest(sequence), sequence.num_generated)
+        return _end(sequence.request.request_id, reason, error, sequence.num_generated)
+
+    def _let_go(self, sequence: Sequence) -> None:
+        """The one path on which a sequence gives back everything it holds."""
+        assert sequence.table is not None
+        self._admitted.pop(sequence, None)
+        self.memory.close(sequence.table)
+        sequence.table = None
+        sequence.slot = BASE_SLOT
+        digest = _digest(sequence)
+        if digest is not None:
+            self._slots.release(digest)
+            self.memory.release_adapter(self._adapter(digest))
+
+    # What to do next.
+
+    def _continue_running(self, draft: _Draft) -> None:
+        order = sorted(self.running, key=lambda s: (s.num_pending > 1, s.arrival))
+        for sequence in order:
+            num_tokens = min(sequence.num_pending, draft.budget)
+            if num_tokens == 0:
+                return
+            if sequence.state is SequenceState.RUNNING and self._make_room(
+                sequence, sequence.num_computed + num_tokens, draft
+            ):
+                draft.add(sequence, num_tokens)
+
+    def _make_room(self, sequence: Sequence, num_tokens: int, draft: _Draft) -> bool:
+        """Pages for the first `num_tokens` positions, preempting others where it must."""
+        assert sequence.table is not None
+        while not self.memory.grow(sequence.table, num_tokens):
+            victim = self._victim()
+            if victim is None:
+                return False
+            draft.discard(victim)
+            draft.num_preempted += 1
+            self.preempt(victim)
+            if victim is sequence:
+                return False
+        return True
+
+    def _victim(self) -> Sequence | None:
+        """Never the oldest admitted: it makes progress whatever happens."""
+        oldest = min(self._admitted, key=lambda sequence: sequence.arrival)
+        candidates = [sequence for sequence in self._admitted if sequence is not oldest]
+        return self._policy.victim(candidates) if candidates else None
+
+    def _admit(self, draft: _Draft) -> None:
+        if not self._waiting:
+            return
+        oldest = next(iter(self._sequences.values()))
+        demands = [self._demand(sequence) for sequence in self._admitted]
+        for sequence in self._policy.admission_order(self._waiting):
+            if draft.budget == 0 or len(self._admitted) == self._batch.max_batch_rows:
+                break
+            if sequence.num_preemptions >= MAX_PREEMPTIONS and sequence is not oldest:
+                continue
+            if not self._try_admit(sequence, demands, draft):
+                break
+        self._waiting = [s for s in self._waiting if s.state is SequenceState.WAITING]
+
+    def _try_admit(self, sequence: Sequence, demands: list[Demand], draft: _Draft) -> bool:
+        memory, request = self.memory, sequence.request
+        namespace = memory.namespace(request.adapter, request.cache_salt)
+        # The last token is always computed anew: its logits choose the next one.
+        prefix = memory.match(namespace, sequence.tokens, len(sequence.tokens) - 1)
+        adapter = self._adapter(request.adapter.digest) if request.adapter else None
+        demand = self._demand(sequence, num_borrowed=len(prefix))
+        if not self._fits([*demands, demand], prefix, adapter):
+            return False
+        table = memory.open_table(namespace, prefix)
+        if adapter is not None and not self._bind(sequence, adapter, draft):
+            memory.close(table)
+            return False
+        sequence.table = table
+        sequence.num_computed = len(prefix) * memory.page_tokens
+        if sequence.num_cached is None:
+            sequence.num_cached = sequence.num_computed
+            self._num_hit_tokens += sequence.num_computed
+        self._admitted[sequence] = None
+        demands.append(demand)
+        is_loading = adapter is not None and adapter.state is Residency.LOADING
+        to = SequenceState.LOADING if is_loading else SequenceState.RUNNING
+        move(sequence, to, SEQUENCE)
+        num_tokens = min(sequence.num_pending, draft.budget)
+        if not is_loading and memory.grow(table, sequence.num_computed + num_tokens):
+            draft.add(sequence, num_tokens)
+        return True
+
+    def _bind(self, sequence: Sequence, adapter: AdapterState, draft: _Draft) -> bool:
+        """Take a slot and a reference on the adapter, starting its load if need be."""
+        slot = self._slots.acquire(adapter.digest)
+        if slot is None:
+            return False
+        is_absent = adapter.state is Residency.HOST
+        if not self.memory.acquire_adapter(adapter):
+            self._slots.release(adapter.digest)
+            return False
+        sequence.slot = slot
+        if is_absent:
+            draft.loads.append(adapter)
+        return True
+
+    def _demand(self, sequence: Sequence, num_borrowed: int | None = None) -> Demand:
+        """`num_borrowed` stands in for the table of a sequence that has none yet."""
+        if num_borrowed is None:
+            assert sequence.table is not None
+            num_borrowed = sequence.table.num_borrowed
+        page_tokens, num_tokens = self.memory.page_tokens, len(sequence.tokens)
+        num_pages = self.memory.pages_for(num_tokens)
+        expected = self._lengths.expected(_digest(sequence)) - sequence.num_generated
+        limit = sequence.request.sampling.max_tokens - sequence.num_generated
+        return Demand(
+            pages=num_pages - num_borrowed,
+            slack=num_pages * page_tokens - num_tokens,
+            remaining=min(max(expected, page_tokens), limit),
+        )
+
+    def _fits(
+        self, demands: list[Demand], prefix: list[PrefixNode], adapter: AdapterState | None
+    ) -> bool:
+        """Will all of `demands` fit at their peak, beside everything else that is in use?"""
+        memory = self.memory
+        num_own = sum(s.table.num_own for s in self._admitted if s.table)
+        num_others = memory.num_busy_pages - num_own
+        num_others += sum(node.num_pages for node in prefix if node.is_idle)
+        if adapter is not None and (adapter.is_idle or adapter.state is Residency.HOST):
+            num_others += adapter.size
+        return num_others + peak_pages(demands, memory.page_tokens) <= memory.pool.num_pages
+
+    def _bindings(self, rows: dict[Sequence, Row]) -> tuple[AdapterBinding, ...]:
+        bindings: dict[int, AdapterBinding] = {}
+        for sequence in rows:
+            digest = _digest(sequence)
+            if digest is not None and sequence.slot not in bindings:
+                lease = self._adapter(digest).lease
+                assert lease is not None
+                bindings[sequence.slot] = AdapterBinding(sequence.slot, digest, lease.pages)
+        return tuple(bindings.values())
+
+    def _adapter(self, digest: str) -> AdapterState:
+        adapter = self.memory.adapter(digest)
+        assert adapter is not None
+        return adapter
+
+
+def _row(sequence: Sequence, num_tokens: int) -> Row:
+    assert sequence.table is not None
+    start, end = sequence.num_computed, sequence.num_computed + num_tokens
+    return Row(
+        request_id=sequence.request.request_id,
+        tokens=tuple(sequence.tokens[start:end]),
+        start=start,
+        pages=tuple(sequence.table.pages),
+        slot=sequence.slot,
+        sampling=sequence.request.sampling if end == len(sequence.tokens) else None,
+        num_generated=sequence.num_generated,
+    )
+
+
+def _load(adapter: AdapterState) -> AdapterLoad:
+    assert adapter.lease is not None
+    return AdapterLoad(adapter.digest, adapter.lease.pages)
+
+
+def _digest(sequence: Sequence) -> str | None:
+    adapter = sequence.request.adapter
+    return adapter.digest if adapter else None
+
+
+def _end(
+    request_id: str, reason: FinishReason, error: str | None = None, index: int = 0
+) -> TokenOutput:
+    return TokenOutput(request_id, index, None, finish_reason=reason, error=error)
+
+
+def _expect(what: str, one: object, other: object) -> None:
+    if one != other:
+        raise BrokenInvariant(f"{what}: {one} here, {other} there")

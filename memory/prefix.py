@@ -1,0 +1,102 @@
+"""Which full pages of KV exist, found by everything that determines their content.
+
+A tree for each namespace; an edge is the exact tokens of one page. Looking up a page compares the
+tokens themselves, so a hash collision can never share KV.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from motet.memory.page import Lease
+from motet.memory.residency import RESIDENCY, Residency, StateObject
+from motet.memory.transition import move
+
+PageTokens = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """What besides the tokens decides the content of KV. Nothing is shared across namespaces."""
+
+    base_model: str
+    adapter_digest: str | None
+    cache_salt: str
+
+
+@dataclass(slots=True, eq=False)
+class PrefixNode(StateObject):
+    """One sealed page: the KV of `tokens` after all the pages above it.
+
+    Invariant: who references a node references its parents too, so nothing below an idle node is
+    in use.
+    """
+
+    namespace: Namespace = field(kw_only=True)
+    tokens: PageTokens = field(kw_only=True)
+    parent: "PrefixNode | None" = field(kw_only=True)
+    children: "dict[PageTokens, PrefixNode]" = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"KV of tokens {self.tokens} in {self.namespace}"
+
+
+class PrefixIndex:
+    """All sealed pages. Tells who exists; who may go is the eviction policy's affair."""
+
+    def __init__(self, page_tokens: int) -> None:
+        self._page_tokens = page_tokens
+        self._roots: dict[Namespace, dict[PageTokens, PrefixNode]] = {}
+
+    def match(
+        self, namespace: Namespace, tokens: Sequence[int], num_tokens: int
+    ) -> list[PrefixNode]:
+        """The longest chain of pages, from the first on, within the first `num_tokens` tokens."""
+        chain: list[PrefixNode] = []
+        children = self._roots.get(namespace, {})
+        for end in range(self._page_tokens, num_tokens + 1, self._page_tokens):
+            node = children.get(tuple(tokens[end - self._page_tokens : end]))
+            if node is None:
+                break
+            chain.append(node)
+            children = node.children
+        return chain
+
+    def find(
+        self, namespace: Namespace, parent: PrefixNode | None, tokens: PageTokens
+    ) -> PrefixNode | None:
+        """The page that follows `parent` (None: the first page) with exactly these tokens."""
+        return self._siblings(namespace, parent).get(tokens)
+
+    def insert(
+        self, namespace: Namespace, parent: PrefixNode | None, tokens: PageTokens, lease: Lease
+    ) -> PrefixNode:
+        """Seal a page. It must be full, computed, and not in the index yet."""
+        assert len(tokens) == self._page_tokens and len(lease.pages) == 1
+        siblings = self._roots.setdefault(namespace, {}) if parent is None else parent.children
+        assert tokens not in siblings
+        node = PrefixNode(lease, namespace=namespace, tokens=tokens, parent=parent)
+        move(node, Residency.READY, RESIDENCY)
+        siblings[tokens] = node
+        return node
+
+    def remove(self, node: PrefixNode) -> None:
+        """Forget a page. Its children must be gone already."""
+        assert not node.children
+        siblings = self._siblings(node.namespace, node.parent)
+        del siblings[node.tokens]
+        if node.parent is None and not siblings:
+            del self._roots[node.namespace]
+        move(node, Residency.ABSENT, RESIDENCY)
+
+    def __iter__(self) -> Iterator[PrefixNode]:
+        """Every node, parents first."""
+        stack = [node for root in self._roots.values() for node in root.values()]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(node.children.values())
+
+    def _siblings(
+        self, namespace: Namespace, parent: PrefixNode | None
+    ) -> dict[PageTokens, PrefixNode]:
+        return self._roots.get(namespace, {}) if parent is None else parent.children

@@ -1,0 +1,31 @@
+"""State machines as data: a table of legal moves beside the states, and one way to make a move."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+from motet.errors import InvalidTransition
+
+State = TypeVar("State")
+Legal = Mapping[State, frozenset[State]]
+
+HISTORY_LENGTH = 8
+
+
+class Stateful(Protocol[State]):
+    state: State
+    history: deque[State]
+    """The last few states before this one, oldest first."""
+
+
+def new_history() -> deque[State]:
+    return deque(maxlen=HISTORY_LENGTH)
+
+
+def move(subject: Stateful[State], to: State, legal: Legal[State]) -> None:
+    """Change `subject.state`. Raises InvalidTransition, with the story, if the table forbids it."""
+    if to not in legal[subject.state]:
+        story = " -> ".join(str(state) for state in (*subject.history, subject.state))
+        raise InvalidTransition(f"{subject}: {story} -> {to} is not a legal move")
+    subject.history.append(subject.state)
+    subject.state = to

@@ -1,0 +1,75 @@
+"""Small builders with defaults, so that a test says only what it is about."""
+
+from collections.abc import Iterable
+from itertools import count
+
+from motet.engine.config import BatchConfig
+from motet.engine.events import AdapterRegistered, Arrived
+from motet.engine.fake import FakeExecutor, StepCost, VirtualClock
+from motet.engine.policy import FirstComeFirstServed, SchedulingPolicy
+from motet.engine.request import Request, SamplingParams
+from motet.engine.scheduler import Scheduler
+from motet.memory.adapter import Adapter
+from motet.memory.eviction import LeastRecentlyUsed
+from motet.memory.manager import MemoryManager
+
+PAGE_TOKENS = 4
+VOCAB_SIZE = 1000
+
+_ids = count()
+
+
+def an_adapter(name: str = "a", num_pages: int = 2) -> Adapter:
+    return Adapter(name, f"digest-of-{name}", 1, 8, num_pages)
+
+
+def a_request(
+    prompt: Iterable[int] | int = 6,
+    max_tokens: int = 4,
+    adapter: Adapter | None = None,
+    request_id: str | None = None,
+    stop_token_ids: tuple[int, ...] = (),
+    cache_salt: str = "",
+) -> Request:
+    """`prompt` is tokens, or their number: then no other request has the same ones."""
+    number = next(_ids)
+    tokens = (
+        tuple(10_000 * number + i for i in range(prompt))
+        if isinstance(prompt, int)
+        else tuple(prompt)
+    )
+    return Request(
+        request_id or f"r{number}",
+        tokens,
+        SamplingParams(max_tokens, stop_token_ids=stop_token_ids),
+        adapter,
+        cache_salt,
+    )
+
+
+def a_scheduler(
+    num_pages: int = 32,
+    max_batch_tokens: int = 64,
+    max_batch_rows: int = 8,
+    max_batch_adapters: int = 4,
+    max_model_len: int = 256,
+    adapters: Iterable[Adapter] = (),
+    requests: Iterable[Request] = (),
+    policy: SchedulingPolicy | None = None,
+) -> Scheduler:
+    scheduler = Scheduler(
+        BatchConfig(max_batch_tokens, max_batch_rows, max_batch_adapters),
+        max_model_len,
+        MemoryManager(num_pages, PAGE_TOKENS, "base", LeastRecentlyUsed()),
+        policy or FirstComeFirstServed(),
+    )
+    for adapter in adapters:
+        scheduler.handle(AdapterRegistered(adapter))
+    for request in requests:
+        scheduler.handle(Arrived(request, now=0.0))
+    return scheduler
+
+
+def an_executor(scheduler: Scheduler, load_steps: int = 0) -> FakeExecutor:
+    num_pages = scheduler.memory.pool.num_pages
+    return FakeExecutor(num_pages, PAGE_TOKENS, VOCAB_SIZE, VirtualClock(), StepCost(), load_steps)

@@ -1,0 +1,107 @@
+"""The weather that correctness must survive: preempt, evict, abort and re-admit by a seed.
+
+Drives a scheduler and any executor; tells the caller every token. Counts what it forced, since a
+storm that did not happen proves nothing.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass, field
+
+from motet.engine.events import Aborted, Arrived, StepFinished
+from motet.engine.executor import Executor
+from motet.engine.output import TokenOutput
+from motet.engine.policy import FirstComeFirstServed
+from motet.engine.request import Request
+from motet.engine.scheduler import Scheduler
+from motet.engine.sequence import Sequence
+from motet.memory.manager import AdapterState
+from motet.memory.prefix import PrefixNode
+
+
+class StormPolicy(FirstComeFirstServed):
+    """Admits and preempts in random order."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def admission_order(self, waiting: Ordered[Sequence]) -> Iterable[Sequence]:
+        return self._rng.sample(waiting, len(waiting))
+
+    def victim(self, candidates: Ordered[Sequence]) -> Sequence:
+        return self._rng.choice(candidates)
+
+
+@dataclass(slots=True)
+class Storm:
+    """One run. `requests` arrive while fewer than `max_unfinished` are on their way."""
+
+    scheduler: Scheduler
+    executor: Executor
+    rng: random.Random
+    requests: Iterator[Request]
+    on_output: Callable[[TokenOutput], None]
+    max_unfinished: int = 24
+    abort_probability: float = 0.1
+    preempt_probability: float = 0.12
+    evict_probability: float = 0.2
+    forced: Counter[str] = field(default_factory=Counter)
+    unfinished: dict[str, Request] = field(default_factory=dict)
+    is_checked: bool = True
+
+    def turn(self) -> None:
+        """One step, with everything that may happen before, during and after it."""
+        scheduler = self.scheduler
+        self._arrive()
+        self._force()
+        if not scheduler.has_work:
+            return
+        plan = scheduler.plan(0.0)
+        self.forced["chunked prefill"] += sum(row.sampling is None for row in plan.batch.rows)
+        self.forced["adapter load"] += len(plan.transfers)
+        result = self.executor.execute(plan)
+        self._abort("abort during a step")
+        self._tell(scheduler.handle(StepFinished(result, 0.0)))
+        self._abort("abort between steps")
+        if self.is_checked:
+            scheduler.check()
+
+    def finish(self) -> None:
+        """No more arrivals: run until everything has ended."""
+        self.max_unfinished = 0
+        while self.unfinished:
+            self.turn()
+
+    def _arrive(self) -> None:
+        while len(self.unfinished) < self.max_unfinished:
+            request = next(self.requests, None)
+            if request is None:
+                return
+            self.unfinished[request.request_id] = request
+            self._tell(self.scheduler.handle(Arrived(request, 0.0)))
+
+    def _force(self) -> None:
+        rng, scheduler, memory = self.rng, self.scheduler, self.scheduler.memory
+        if scheduler.running and rng.random() < self.preempt_probability:
+            scheduler.preempt(rng.choice(scheduler.running))
+            self.forced["preemption"] += 1
+        for kind, event in ((AdapterState, "adapter eviction"), (PrefixNode, "KV eviction")):
+            idle = [state for state in memory.idle() if isinstance(state, kind)]
+            if idle and rng.random() < self.evict_probability:
+                self.forced[event] += 1
+                memory.evict(rng.choice(idle))
+
+    def _abort(self, when: str) -> None:
+        if self.unfinished and self.rng.random() < self.abort_probability:
+            request_id = self.rng.choice(list(self.unfinished))
+            self.forced[when] += 1
+            self._tell(self.scheduler.handle(Aborted(request_id)))
+
+    def _tell(self, outputs: Iterable[TokenOutput]) -> None:
+        for output in outputs:
+            if output.finish_reason is not None:
+                del self.unfinished[output.request_id]
+            self.forced["prefix hit"] += output.index == 0 and output.num_cached_tokens > 0
+            self.on_output(output)

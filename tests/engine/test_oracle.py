@@ -1,0 +1,22 @@
+"""No memory event changes a token; and if one did, we would see it."""
+
+import pytest
+
+from tests.engine.faults import FAULTS, Fault
+from tests.engine.oracle import run_storm
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_token_changes_in_a_storm(seed: int) -> None:
+    oracle, storm = run_storm(seed, num_tokens=22_000)
+    assert oracle.num_wrong == 0
+    assert oracle.num_right >= 22_000
+    assert not [kind for kind, times in storm.forced.items() if times <= 200], storm.forced
+    memory = storm.scheduler.memory
+    assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_every_planted_fault_changes_a_token(fault: Fault) -> None:
+    oracle, _ = run_storm(7, num_tokens=20_000, sabotage=fault, is_checked=False)
+    assert oracle.num_wrong > 0

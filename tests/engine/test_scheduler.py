@@ -1,0 +1,320 @@
+"""Events in, plans out."""
+
+from dataclasses import replace
+
+import pytest
+
+from motet.engine.events import Aborted, AdapterRegistered, Arrived, StepFinished
+from motet.engine.output import FinishReason, TokenOutput
+from motet.engine.plan import SampledToken, StepPlan, StepResult
+from motet.engine.scheduler import MAX_PREEMPTIONS, Scheduler
+from motet.engine.sequence import SEQUENCE, SequenceState
+from motet.errors import InvalidTransition
+from motet.memory.transition import move
+from tests.engine.factories import PAGE_TOKENS, a_request, a_scheduler, an_adapter
+
+
+def finish(scheduler: Scheduler, plan: StepPlan, token: int | None = 5) -> list[TokenOutput]:
+    """Answer a plan: every load completes, every sampling row gets the same token."""
+    rows = [row for row in plan.batch.rows if row.sampling]
+    tokens = tuple(SampledToken(row.request_id, token) for row in rows)
+    loaded = tuple(load.digest for load in plan.transfers)
+    outputs = scheduler.handle(StepFinished(StepResult(plan.step, tokens, loaded), 0.0))
+    scheduler.check()
+    return list(outputs)
+
+
+def step(scheduler: Scheduler, token: int | None = 5) -> tuple[StepPlan, list[TokenOutput]]:
+    plan = scheduler.plan(0.0)
+    return plan, finish(scheduler, plan, token)
+
+
+def rows(plan: StepPlan) -> list[tuple[str, int, int]]:
+    return [(row.request_id, row.start, row.end) for row in plan.batch.rows]
+
+
+def ids(plan: StepPlan) -> list[str]:
+    return [row.request_id for row in plan.batch.rows]
+
+
+def test_a_prompt_is_computed_whole_then_token_by_token() -> None:
+    scheduler = a_scheduler(requests=[a_request(6, max_tokens=3, request_id="a")])
+    plans = [step(scheduler) for _ in range(3)]
+    assert [rows(plan) for plan, _ in plans] == [[("a", 0, 6)], [("a", 6, 7)], [("a", 7, 8)]]
+    assert [outputs[0].index for _, outputs in plans] == [0, 1, 2]
+    assert plans[-1][1][0].finish_reason is FinishReason.LENGTH
+    assert not scheduler.has_work
+
+
+def test_a_long_prompt_is_cut_into_chunks_beside_decodes() -> None:
+    scheduler = a_scheduler(max_batch_tokens=8, requests=[a_request(4, 9, request_id="a")])
+    step(scheduler)
+    scheduler.handle(Arrived(a_request(20, request_id="b"), 0.0))
+    plans = [step(scheduler)[0] for _ in range(3)]
+    assert [rows(plan) for plan in plans] == [
+        [("a", 4, 5), ("b", 0, 7)],
+        [("a", 5, 6), ("b", 7, 14)],
+        [("a", 6, 7), ("b", 14, 20)],
+    ]
+    assert [plan.batch.rows[1].sampling is None for plan in plans] == [True, True, False]
+
+
+def test_a_stop_token_ends_the_sequence() -> None:
+    scheduler = a_scheduler(requests=[a_request(stop_token_ids=(7,))])
+    _, outputs = step(scheduler, token=7)
+    assert outputs[0].finish_reason is FinishReason.STOP
+    assert outputs[0].token_id == 7
+
+
+def test_a_second_request_reuses_the_full_pages_of_the_first() -> None:
+    prompt = range(3 * PAGE_TOKENS)
+    scheduler = a_scheduler(requests=[a_request(prompt, max_tokens=1)])
+    step(scheduler)
+    scheduler.handle(Arrived(a_request(prompt, max_tokens=1, request_id="again"), 0.0))
+    plan, outputs = step(scheduler)
+    # The last token is always computed: its logits choose the next one.
+    assert rows(plan) == [("again", 2 * PAGE_TOKENS, 3 * PAGE_TOKENS)]
+    assert outputs[0].num_cached_tokens == 2 * PAGE_TOKENS
+
+
+@pytest.mark.parametrize("other", ["adapter", "salt"])
+def test_nothing_is_reused_across_adapters_or_salts(other: str) -> None:
+    prompt, adapter = range(3 * PAGE_TOKENS), an_adapter()
+    scheduler = a_scheduler(adapters=[adapter], requests=[a_request(prompt, max_tokens=1)])
+    step(scheduler)
+    request = a_request(prompt, max_tokens=1)
+    changed = {
+        "adapter": replace(request, adapter=adapter),
+        "salt": replace(request, cache_salt="tenant"),
+    }
+    scheduler.handle(Arrived(changed[other], 0.0))
+    outputs: list[TokenOutput] = []
+    while not outputs:
+        outputs = step(scheduler)[1]
+    assert outputs[0].num_cached_tokens == 0
+
+
+def test_a_request_waits_for_its_adapter_while_others_run() -> None:
+    adapter = an_adapter(num_pages=3)
+    scheduler = a_scheduler(
+        adapters=[adapter],
+        requests=[a_request(4, request_id="a", adapter=adapter), a_request(4, request_id="b")],
+    )
+    first, _ = step(scheduler)
+    assert [load.digest for load in first.transfers] == [adapter.digest]
+    assert rows(first) == [("b", 0, 4)]
+    second, _ = step(scheduler)
+    assert rows(second) == [("b", 4, 5), ("a", 0, 4)]
+    assert second.batch.adapters[0].pages == first.transfers[0].pages
+    assert second.batch.adapters[0].slot == second.batch.rows[1].slot
+
+
+def test_an_idle_adapter_stays_until_its_pages_are_needed() -> None:
+    one, two = an_adapter("one", num_pages=6), an_adapter("two", num_pages=6)
+    scheduler = a_scheduler(num_pages=10, adapters=[one, two])
+    loads = []
+    for adapter in (one, one, two, one):
+        scheduler.handle(Arrived(a_request(4, max_tokens=1, adapter=adapter), 0.0))
+        while scheduler.has_work:
+            loads += [load.digest for load in step(scheduler)[0].transfers]
+    assert loads == [one.digest, two.digest, one.digest]
+
+
+def test_names_of_equal_content_share_pages_and_slot() -> None:
+    adapter = an_adapter()
+    twin = replace(adapter, name="twin")
+    scheduler = a_scheduler(
+        adapters=[adapter, twin],
+        requests=[a_request(adapter=adapter, max_tokens=9), a_request(adapter=twin, max_tokens=9)],
+    )
+    loads = len(step(scheduler)[0].transfers)
+    plan, _ = step(scheduler)
+    assert loads == 1
+    assert len({row.slot for row in plan.batch.rows}) == len(plan.batch.adapters) == 1
+
+
+def test_distinct_adapters_are_capped_and_base_rows_are_free() -> None:
+    adapters = [an_adapter(f"a{i}", num_pages=1) for i in range(3)]
+    requests = [a_request(4, max_tokens=9, adapter=adapter) for adapter in adapters[:2]]
+    scheduler = a_scheduler(
+        max_batch_adapters=2,
+        adapters=adapters,
+        requests=[*requests, a_request(4), a_request(4, adapter=adapters[2])],
+    )
+    step(scheduler)
+    plan, _ = step(scheduler)
+    assert len(plan.batch.adapters) == 2
+    assert [row.slot for row in plan.batch.rows].count(-1) == 1
+    while scheduler.has_work:
+        assert len(step(scheduler)[0].batch.adapters) <= 2
+
+
+def test_admission_counts_the_future_of_all() -> None:
+    # Each needs 2 pages now and 6 in the end: together they peak at 12 of 8 pages.
+    requests = [a_request(8, max_tokens=16, request_id=name) for name in "ab"]
+    scheduler = a_scheduler(num_pages=8, requests=requests)
+    assert rows(step(scheduler)[0]) == [("a", 0, 8)]
+    while "b" not in ids(plan := step(scheduler)[0]):
+        assert len(plan.batch.rows) == 1
+    assert scheduler.stats().preemptions == 0
+
+
+def test_admission_counts_the_adapter_with_the_kv() -> None:
+    adapters = [an_adapter(name, num_pages=4) for name in "ab"]
+    requests = [a_request(4, max_tokens=4, adapter=adapter) for adapter in adapters]
+    scheduler = a_scheduler(num_pages=10, adapters=adapters, requests=requests)
+    first, _ = step(scheduler)
+    assert len(first.transfers) == 1  # 2 x (2 KV + 4) does not fit in 10
+    while scheduler.has_work:
+        step(scheduler)
+    assert scheduler.stats().preemptions == 0
+
+
+def overcommitted() -> Scheduler:
+    """Three sequences that expect short outputs, generate long ones and do not fit together."""
+    scheduler = a_scheduler(num_pages=12, max_model_len=48)
+    for _ in range(40):
+        scheduler.handle(Arrived(a_request(2, max_tokens=1), 0.0))
+    while scheduler.has_work:
+        step(scheduler)
+    for name, prompt in (("oldest", 8), ("middle", 12), ("newest", 4)):
+        scheduler.handle(Arrived(a_request(prompt, 32, request_id=name), 0.0))
+    return scheduler
+
+
+def test_preemption_takes_the_cheapest_and_never_the_oldest() -> None:
+    scheduler = overcommitted()
+    preempted: list[str] = []
+    while not preempted:
+        running = ids(step(scheduler)[0])
+        preempted = [name for name in ("oldest", "middle", "newest") if name not in running]
+    assert preempted == ["newest"]
+
+
+def test_a_preempted_sequence_keeps_its_tokens_and_its_place() -> None:
+    scheduler = overcommitted()
+    tokens: dict[str, list[int]] = {}
+    number = 0
+    while scheduler.has_work:
+        number += 1
+        for output in step(scheduler, token=number)[1]:
+            assert output.token_id is not None
+            tokens.setdefault(output.request_id, []).append(output.token_id)
+            assert output.index == len(tokens[output.request_id]) - 1
+    assert {name: len(ids) for name, ids in tokens.items()} == dict.fromkeys(
+        ("oldest", "middle", "newest"), 32
+    )
+    assert scheduler.stats().preemptions > 0
+
+
+def test_a_sequence_preempted_often_runs_again_only_as_the_oldest() -> None:
+    scheduler = a_scheduler(requests=[a_request(4, 9, request_id=name) for name in "ab"])
+    for _ in range(MAX_PREEMPTIONS):
+        step(scheduler)
+        scheduler.preempt(next(s for s in scheduler.running if s.request.request_id == "b"))
+    while "a" in ids(plan := step(scheduler)[0]):
+        assert "b" not in ids(plan)
+    assert "b" in ids(plan)
+
+
+def test_an_abort_returns_everything_in_every_state() -> None:
+    adapter = an_adapter()
+    scheduler = a_scheduler(max_batch_rows=2, adapters=[adapter])
+    names = {"loading": adapter, "running": None, "waiting": None}
+    for name, used in names.items():
+        scheduler.handle(Arrived(a_request(6, adapter=used, request_id=name), 0.0))
+    plan = scheduler.plan(0.0)
+    for name in names:
+        (output,) = scheduler.handle(Aborted(name))
+        assert output.finish_reason is FinishReason.ABORT
+        scheduler.check()
+        assert scheduler.handle(Aborted(name)) == ()
+    finish(scheduler, plan)
+    memory = scheduler.memory
+    assert not scheduler.has_work
+    assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+
+
+def test_pages_of_an_aborted_row_are_not_reused_while_the_step_runs() -> None:
+    scheduler = a_scheduler(requests=[a_request(6, request_id="a")])
+    plan = scheduler.plan(0.0)
+    scheduler.handle(Aborted("a"))
+    assert scheduler.stats().pages_quarantined == 2
+    assert scheduler.stats().num_running == 0
+    finish(scheduler, plan)
+    assert scheduler.stats().pages_free == scheduler.memory.pool.num_pages
+
+
+def test_a_row_without_finite_logits_fails_alone_and_leaves_no_kv() -> None:
+    prompt = range(2 * PAGE_TOKENS)
+    scheduler = a_scheduler(requests=[a_request(prompt, request_id="bad")])
+    _, outputs = step(scheduler, token=None)
+    assert outputs[0].finish_reason is FinishReason.ERROR
+    assert "not finite" in (outputs[0].error or "")
+    assert scheduler.stats().pages_free == scheduler.memory.pool.num_pages
+
+
+@pytest.mark.parametrize(
+    ("prompt", "max_tokens", "says"),
+    [
+        (250, 7, "1 more than the context of 256"),
+        (0, 1, "at least one prompt token"),
+        (4, 0, "max_tokens of at least 1"),
+        (40, 16, "need 16 pages, the pool has 15"),
+    ],
+)
+def test_what_can_never_fit_is_refused_with_numbers(
+    prompt: int, max_tokens: int, says: str
+) -> None:
+    adapter = an_adapter(num_pages=2)
+    scheduler = a_scheduler(num_pages=15, adapters=[adapter])
+    (output,) = scheduler.handle(Arrived(a_request(prompt, max_tokens, adapter), 0.0))
+    assert output.finish_reason is FinishReason.REFUSED
+    assert says in (output.error or "")
+    assert not scheduler.has_work
+
+
+def test_what_just_fits_is_served() -> None:
+    adapter = an_adapter(num_pages=2)
+    scheduler = a_scheduler(num_pages=15, adapters=[adapter])
+    scheduler.handle(Arrived(a_request(40, 12, adapter), 0.0))
+    outputs: list[TokenOutput] = []
+    while scheduler.has_work:
+        outputs += step(scheduler)[1]
+    assert outputs[-1].index == 11
+
+
+def test_an_unregistered_adapter_is_refused_by_name() -> None:
+    scheduler = a_scheduler()
+    (output,) = scheduler.handle(Arrived(a_request(adapter=an_adapter("ghost")), 0.0))
+    assert "'ghost'" in (output.error or "")
+
+
+def test_the_same_events_give_the_same_plans() -> None:
+    def run() -> list[StepPlan]:
+        adapters = [an_adapter(f"a{i}") for i in range(3)]
+        requests = [
+            a_request(range(i, i + 7), 9, adapters[i % 3], f"r{i}", stop_token_ids=(i,))
+            for i in range(9)
+        ]
+        scheduler = a_scheduler(num_pages=20, adapters=adapters, requests=requests)
+        plans = []
+        while scheduler.has_work:
+            plans.append(step(scheduler)[0])
+        return plans
+
+    assert run() == run()
+
+
+def test_an_illegal_move_raises_with_the_story() -> None:
+    scheduler = a_scheduler(requests=[a_request(request_id="a")])
+    step(scheduler)
+    (sequence,) = scheduler.running
+    with pytest.raises(InvalidTransition, match="sequence a: waiting -> running -> waiting"):
+        move(sequence, SequenceState.WAITING, SEQUENCE)
+
+
+def test_registering_twice_is_harmless() -> None:
+    scheduler = a_scheduler(adapters=[an_adapter()])
+    scheduler.handle(AdapterRegistered(an_adapter()))
+    scheduler.check()

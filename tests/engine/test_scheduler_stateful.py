@@ -1,0 +1,98 @@
+"""Any order of events leaves the scheduler consistent, and everything admitted ends."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from motet.engine.events import Aborted, Arrived, StepFinished
+from motet.engine.output import TokenOutput
+from motet.engine.plan import StepPlan
+from tests.engine.factories import a_request, a_scheduler, an_adapter, an_executor
+
+ADAPTERS = [an_adapter(f"a{i}", num_pages=1 + i) for i in range(4)]
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = a_scheduler(
+            num_pages=18,
+            max_batch_tokens=10,
+            max_batch_rows=4,
+            max_batch_adapters=2,
+            max_model_len=40,
+            adapters=ADAPTERS,
+        )
+        self.executor = an_executor(self.scheduler, load_steps=1)
+        self.in_flight: StepPlan | None = None
+        self.num_tokens: dict[str, int] = {}  # of unfinished requests
+
+    @rule(
+        prompt=st.lists(st.integers(0, 1), min_size=1, max_size=24),
+        max_tokens=st.integers(1, 30),
+        adapter=st.sampled_from([None, *ADAPTERS]),
+    )
+    def arrive(self, prompt: list[int], max_tokens: int, adapter: object) -> None:
+        request = a_request(prompt, max_tokens, adapter)  # type: ignore[arg-type]
+        self.num_tokens[request.request_id] = 0
+        self.hear(self.scheduler.handle(Arrived(request, 0.0)))
+
+    @precondition(lambda self: self.in_flight is None and self.scheduler.has_work)
+    @rule()
+    def plan(self) -> None:
+        self.in_flight = self.scheduler.plan(0.0)
+        batch = self.in_flight.batch
+        assert sum(len(row.tokens) for row in batch.rows) <= 10
+        assert len(batch.rows) <= 4
+        assert len(batch.adapters) <= 2
+        assert {row.slot for row in batch.rows} - {-1} == {b.slot for b in batch.adapters}
+
+    @precondition(lambda self: self.in_flight is not None)
+    @rule()
+    def finish_step(self) -> None:
+        assert self.in_flight is not None
+        result = self.executor.execute(self.in_flight)
+        self.in_flight = None
+        self.hear(self.scheduler.handle(StepFinished(result, 0.0)))
+
+    @precondition(lambda self: self.num_tokens)
+    @rule(choice=st.integers(0, 100))
+    def abort(self, choice: int) -> None:
+        ids = list(self.num_tokens)
+        self.hear(self.scheduler.handle(Aborted(ids[choice % len(ids)])))
+
+    @precondition(lambda self: self.in_flight is None and self.scheduler.running)
+    @rule(choice=st.integers(0, 100))
+    def preempt(self, choice: int) -> None:
+        running = self.scheduler.running
+        self.scheduler.preempt(running[choice % len(running)])
+
+    @invariant()
+    def all_views_agree(self) -> None:
+        self.scheduler.check()
+
+    def teardown(self) -> None:
+        """Without new events everything ends, in a bounded number of steps."""
+        if self.in_flight is not None:
+            self.finish_step()
+        num_turns = 0
+        while self.scheduler.has_work:
+            self.plan()
+            self.finish_step()
+            num_turns += 1
+            assert num_turns < 100 * (1 + len(self.num_tokens)) + 2000
+        assert not self.num_tokens
+        memory = self.scheduler.memory
+        assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+
+    def hear(self, outputs: tuple[TokenOutput, ...]) -> None:
+        for output in outputs:
+            if output.token_id is not None:
+                assert output.index == self.num_tokens[output.request_id]
+                self.num_tokens[output.request_id] += 1
+            if output.finish_reason is not None:
+                del self.num_tokens[output.request_id]  # exactly one end
+
+
+TestSchedulerMachine = SchedulerMachine.TestCase
+TestSchedulerMachine.settings = settings(deadline=None, stateful_step_count=60)

@@ -1,0 +1,113 @@
+"""A page is found by everything that determines its content, and by nothing less."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from motet.memory.eviction import EVICTION
+from motet.memory.manager import MemoryManager
+from motet.memory.page import Lease, PageId, PageOwner
+from motet.memory.prefix import Namespace, PrefixIndex, PrefixNode
+
+BASE = Namespace("model", None, "")
+
+
+def a_lease(page: int) -> Lease:
+    return Lease((PageId(page),), PageOwner.KV)
+
+
+def an_index(*chains: tuple[Namespace, list[int]]) -> PrefixIndex:
+    """An index of pages of two tokens that holds these chains."""
+    index, pages = PrefixIndex(page_tokens=2), iter(range(1000))
+    for namespace, tokens in chains:
+        parent: PrefixNode | None = None
+        for start in range(0, len(tokens), 2):
+            page = (tokens[start], tokens[start + 1])
+            parent = index.find(namespace, parent, page) or index.insert(
+                namespace, parent, page, a_lease(next(pages))
+            )
+    return index
+
+
+def test_the_longest_chain_of_full_pages_is_matched() -> None:
+    index = an_index((BASE, [1, 2, 3, 4]))
+    assert [n.tokens for n in index.match(BASE, [1, 2, 3, 4, 5], 5)] == [(1, 2), (3, 4)]
+    assert [n.tokens for n in index.match(BASE, [1, 2, 3, 4, 5], 3)] == [(1, 2)]
+    assert [n.tokens for n in index.match(BASE, [1, 2, 9, 4], 4)] == [(1, 2)]
+
+
+def test_a_page_is_not_matched_behind_other_pages() -> None:
+    index = an_index((BASE, [1, 2, 3, 4]))
+    assert index.match(BASE, [3, 4], 2) == []
+
+
+def test_nothing_is_shared_across_model_adapter_or_tenant() -> None:
+    index = an_index((BASE, [1, 2]))
+    for other in (
+        Namespace("model-b", None, ""),
+        Namespace("model", "digest", ""),
+        Namespace("model", None, "tenant"),
+    ):
+        assert index.match(other, [1, 2], 2) == []
+
+
+def test_tokens_with_equal_hashes_are_told_apart() -> None:
+    assert hash((-1, 0)) == hash((-2, 0))
+    index = an_index((BASE, [-1, 0]))
+    assert index.match(BASE, [-2, 0], 2) == []
+
+
+def test_a_namespace_without_pages_leaves_nothing_behind() -> None:
+    index = an_index((BASE, [1, 2]))
+    index.remove(next(iter(index)))
+    assert not index._roots
+
+
+class TableMachine(RuleBasedStateMachine):
+    """Tables that open, grow, seal and close in any order share pages without losing any."""
+
+    tables = Bundle("tables")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = MemoryManager(12, 2, "model", EVICTION["lru"]())
+        self.tokens: dict[object, list[int]] = {}
+
+    @rule(target=tables, tokens=st.lists(st.integers(0, 1), max_size=12))
+    def open(self, tokens: list[int]) -> object:
+        prefix = self.memory.match(BASE, tokens, len(tokens))
+        table = self.memory.open_table(BASE, prefix)
+        for start, node in zip(range(0, len(tokens), 2), prefix, strict=False):
+            assert node.tokens == tuple(tokens[start : start + 2])
+        self.tokens[table] = tokens
+        return table
+
+    @rule(table=tables, num_tokens=st.integers(1, 12))
+    def compute(self, table: object, num_tokens: int) -> None:
+        tokens = self.tokens.get(table, [])[:num_tokens]
+        if tokens and self.memory.grow(table, len(tokens)):  # type: ignore[arg-type]
+            self.memory.seal(table, tokens, len(tokens))  # type: ignore[arg-type]
+
+    @rule(table=tables)
+    def close(self, table: object) -> None:
+        if self.tokens.pop(table, None) is not None:
+            self.memory.close(table)  # type: ignore[arg-type]
+
+    @rule(choice=st.integers(0, 100))
+    def evict(self, choice: int) -> None:
+        idle = list(self.memory.idle())
+        if idle:
+            self.memory.evict(idle[choice % len(idle)])
+
+    @invariant()
+    def all_views_agree(self) -> None:
+        self.memory.check()
+
+    @invariant()
+    def a_chain_is_evicted_from_its_end(self) -> None:
+        order = {state: rank for rank, state in enumerate(self.memory.idle())}
+        for node in order:
+            assert isinstance(node, PrefixNode)
+            assert all(order[child] < order[node] for child in node.children.values())
+
+
+TestTableMachine = TableMachine.TestCase
