@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from motet.engine.core import EngineCore
 from motet.engine.events import Aborted, Arrived, Event
@@ -60,7 +60,7 @@ class Engine:
             raise Unavailable(f"the engine is {self.status}: ask /ready and try again")
         return self._ready.result()
 
-    async def generate(self, request: Request) -> AsyncIterator[TokenOutput]:
+    async def generate(self, request: Request) -> AsyncGenerator[TokenOutput, None]:
         """The tokens of one request; closing the iterator early aborts it.
 
         Raises Unavailable when the engine is not ready. If it dies, the last output says so.

@@ -12,6 +12,12 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
+TILE_RANKS = 8
+"""Rank rows per tile of an adapter."""
+
+SIDE_A, SIDE_B = 0, 1
+"""Index of the two matrices of an adapter in `LoraTables.tile_offset`."""
+
 CHUNK_ROWS = 16
 """Most rows of one adapter in a chunk: the M of one tensor-core tile."""
 

@@ -43,11 +43,17 @@ class PageLayout:
 
 @dataclass(frozen=True, slots=True)
 class LinearShape:
-    """One linear layer an adapter may target; `name` is the last part of its module path."""
+    """One linear layer an adapter may target."""
 
-    name: str
+    path: str
+    """Where it is within a decoder layer, such as `self_attn.q_proj`."""
     in_features: int
     out_features: int
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, which adapters list as a target module."""
+        return self.path.rpartition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ MotetError
 ├── RequestError         what a client sent cannot be served; HTTP 400
 │   ├── ModelNotFound    HTTP 404
 │   └── PayloadTooLarge  HTTP 413
+├── ServerError          what a client of motet gets instead of an answer
 ├── Unavailable          the engine is loading, has failed or is stopping; HTTP 503
 └── BrokenInvariant      motet itself is wrong
     ├── InvalidTransition
@@ -47,6 +48,14 @@ class ModelNotFound(RequestError):
 
 class PayloadTooLarge(RequestError):
     """The body is larger than the server accepts."""
+
+
+class ServerError(MotetError):
+    """A server refused a request or broke off its answer; `status` is None if it said nothing."""
+
+    def __init__(self, message: str, *, status: int | None = None):
+        super().__init__(message)
+        self.status = status
 
 
 class Unavailable(MotetError):

@@ -1,0 +1,141 @@
+"""Everything about an engine that is decided before a weight is read."""
+
+from dataclasses import dataclass
+
+import torch
+
+from motet.engine.config import EngineConfig
+from motet.engine.models import ModelSpec, read_config
+from motet.errors import ConfigError
+from motet.memory.layout import PageLayout
+
+DEVICES = {"cpu": "reference", "cuda": "triton"}
+"""Device -> backend of its kernels."""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+DEFAULT_PAGE_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A configuration with every "auto" resolved."""
+
+    config: EngineConfig
+    spec: ModelSpec
+    device: torch.device
+    dtype: torch.dtype
+    max_model_len: int
+    layout: PageLayout
+
+    def num_pages(self, pool_bytes: int, largest_adapter: int) -> int:
+        """Pages in a pool of this size, the largest adapter taking `largest_adapter` of them.
+
+        Raises ConfigError unless they hold one sequence of max_model_len beside that adapter.
+        """
+        page_bytes = self.layout.page_bytes
+        sequence = -(-self.max_model_len // self.layout.page_tokens)
+        needed = sequence + largest_adapter
+        if pool_bytes < needed * page_bytes:
+            raise ConfigError(
+                f"the pool of {pool_bytes} bytes is too small for one sequence of "
+                f"{self.max_model_len} tokens ({sequence} pages) plus the largest adapter "
+                f"({largest_adapter} pages): start with --pool-bytes {needed * page_bytes} or "
+                "more, or with a lower --max-model-len"
+            )
+        return pool_bytes // page_bytes
+
+
+def check(config: EngineConfig) -> Blueprint:
+    """Resolve a configuration, reading no more than the model's config files.
+
+    Raises ConfigError, one line naming the option and the remedy, for what cannot work.
+    """
+    _check_positive("--max-model-len", config.model_config.max_model_len)
+    _check_positive("--pool-bytes", config.pool.pool_bytes)
+    _check_positive("--page-tokens", config.pool.page_tokens)
+    _check_names(config)
+    spec = read_config(config.model)
+    dtype = _dtype(config.model_config.dtype, spec)
+    return Blueprint(
+        config=config,
+        spec=spec,
+        device=_device(config.model_config.device),
+        dtype=dtype,
+        max_model_len=_max_model_len(config.model_config.max_model_len, spec),
+        layout=_layout(spec, dtype, config.pool.page_tokens),
+    )
+
+
+def _check_positive(flag: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ConfigError(f"{flag} is {value}: it must be at least 1")
+
+
+def _check_names(config: EngineConfig) -> None:
+    names = [name for name, _ in config.adapters]
+    for name in names:
+        if not name:
+            raise ConfigError("an adapter has an empty name: give it as NAME=PATH")
+        if names.count(name) > 1:
+            raise ConfigError(f"adapter name '{name}' is given twice: choose another name")
+
+
+def _max_model_len(wanted: int | None, spec: ModelSpec) -> int:
+    if wanted is not None and wanted > spec.max_positions:
+        raise ConfigError(
+            f"--max-model-len is {wanted}: the model was made for {spec.max_positions} tokens, set "
+            "at most that"
+        )
+    return wanted or spec.max_positions
+
+
+def _device(name: str) -> torch.device:
+    has_cuda = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    if name not in DEVICES:
+        raise ConfigError(f"--device is '{name}': choose auto or {' or '.join(DEVICES)}")
+    if name == "cuda" and not has_cuda:
+        raise ConfigError("--device is 'cuda', but torch finds no GPU: choose cpu")
+    return torch.device(name)
+
+
+def _dtype(name: str, spec: ModelSpec) -> torch.dtype:
+    if name == "auto":
+        return DTYPES[spec.dtype]
+    if name not in DTYPES:
+        raise ConfigError(f"--dtype is '{name}': choose auto or {' or '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def _layout(spec: ModelSpec, dtype: torch.dtype, page_tokens: int | None) -> PageLayout:
+    """Pages of `page_tokens`, or of the default doubled until the largest adapter tile fits."""
+    least = _least_page_tokens(spec, dtype)
+    if page_tokens is None:
+        page_tokens = DEFAULT_PAGE_TOKENS
+        while page_tokens < least:
+            page_tokens *= 2
+    if page_tokens < least:
+        raise ConfigError(
+            f"--page-tokens is {page_tokens}: the largest adapter tile of this model needs pages "
+            f"of at least {least} tokens"
+        )
+    return _layout_of(spec, dtype, page_tokens)
+
+
+def _least_page_tokens(spec: ModelSpec, dtype: torch.dtype) -> int:
+    one_token = _layout_of(spec, dtype, 1)
+    align = one_token.align_elements
+    largest = -(-spec.geometry.largest_tile // align) * align
+    return -(-largest // one_token.elements)
+
+
+def _layout_of(spec: ModelSpec, dtype: torch.dtype, page_tokens: int) -> PageLayout:
+    return PageLayout(
+        num_layers=spec.num_layers,
+        page_tokens=page_tokens,
+        num_kv_heads=spec.num_kv_heads,
+        head_dim=spec.head_dim,
+        element_bytes=dtype.itemsize,
+    )

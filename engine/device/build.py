@@ -1,0 +1,220 @@
+"""From a configuration to an engine that runs: adapters first, then weights, then the pool."""
+
+import gc
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from motet.engine.config import EngineConfig
+from motet.engine.core import EngineCore
+from motet.engine.device.blueprint import DEVICES, Blueprint, check
+from motet.engine.device.capacity import free_bytes
+from motet.engine.device.local import LocalExecutor
+from motet.engine.device.slots import DeviceSlots
+from motet.engine.events import AdapterRegistered
+from motet.engine.models import Model, load_model
+from motet.engine.output import EngineInfo
+from motet.engine.plan import BASE_SLOT, Batch, Row, StepPlan
+from motet.engine.policy import SCHEDULING
+from motet.engine.request import SamplingParams
+from motet.engine.scheduler import Scheduler
+from motet.errors import ConfigError
+from motet.kernels import load_backend
+from motet.memory.adapter import Adapter
+from motet.memory.device.arena import Arena
+from motet.memory.device.peft import read_adapter
+from motet.memory.device.store import HostStore
+from motet.memory.eviction import EVICTION
+from motet.memory.layout import TILE_RANKS, num_tiles
+from motet.memory.manager import MemoryManager
+from motet.memory.packing import pack
+from motet.memory.page import PageId
+
+CPU_SHARE = 0.25
+"""Of the memory that is free after loading; the rest stays for the system and other programs."""
+
+CUDA_SHARE = 0.9
+"""Of the memory that is free after loading, less what a step at the limits needs."""
+
+EVICTION_POLICY, SCHEDULING_POLICY = "lru", "fcfs"
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being loaded ("adapters" or "weights"), how much is done, and the total."""
+
+
+def build(config: EngineConfig, progress: Progress, *, poison_released: bool = False) -> EngineCore:
+    """Load everything. Raises ConfigError, as early as it can be known, for what cannot work.
+
+    `poison_released` fills dead pages with NaN, for tests.
+    """
+    blueprint = check(config)
+    base_model_id = identify(config.model)
+    store, adapters = _stage_adapters(blueprint, base_model_id, progress)
+    largest = max((adapter.num_pages for adapter in adapters), default=0)
+    if config.pool.pool_bytes is not None:  # now rather than after minutes of loading
+        blueprint.num_pages(config.pool.pool_bytes, largest)
+    model = load_model(
+        blueprint.spec,
+        blueprint.dtype,
+        blueprint.device,
+        blueprint.max_model_len,
+        partial(progress, "weights"),
+    )
+    num_pages = blueprint.num_pages(_pool_bytes(blueprint, model, store), largest)
+    scheduler = _scheduler(blueprint, base_model_id, num_pages)
+    for adapter in adapters:
+        scheduler.handle(AdapterRegistered(adapter))
+    executor = _executor(blueprint, model, store, num_pages, poison_released=poison_released)
+    return EngineCore(_info(blueprint, num_pages, adapters), scheduler, executor)
+
+
+def identify(directory: str) -> str:
+    """A name for the content of a model directory that is cheap to find: a SHA-256.
+
+    Covers config.json and, of every safetensors file, its name, its header (names, shapes, dtypes
+    and places of all tensors) and its size, but not the values of the weights: it tells apart
+    models of different shape, not two trainings of one shape.
+    """
+    sha = hashlib.sha256((Path(directory) / "config.json").read_bytes())
+    for path in sorted(Path(directory).glob("*.safetensors")):
+        with path.open("rb") as file:
+            length = file.read(8)
+            header = file.read(int.from_bytes(length, "little"))
+        sha.update(f"\n{path.name} {path.stat().st_size} ".encode() + length + header)
+    return sha.hexdigest()
+
+
+def _stage_adapters(
+    blueprint: Blueprint, base_model_id: str, progress: Progress
+) -> tuple[HostStore, tuple[Adapter, ...]]:
+    """Read every adapter and lay it out in host memory."""
+    config, geometry = blueprint.config, blueprint.spec.geometry
+    is_cuda = blueprint.device.type == "cuda"
+    store = HostStore(
+        geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=is_cuda
+    )
+    adapters = []
+    for done, (name, directory) in enumerate(config.adapters, start=1):
+        weights = read_adapter(directory, geometry, config.batch.max_lora_rank)
+        digest = store.stage(weights)
+        adapters.append(Adapter(name, digest, 1, weights.max_rank, store[digest].num_pages))
+        progress("adapters", done, len(config.adapters))
+    return store, tuple(adapters)
+
+
+def _pool_bytes(blueprint: Blueprint, model: Model, store: HostStore) -> int:
+    """The size that was asked for, or a share of what is free now."""
+    device, wanted = blueprint.device, blueprint.config.pool.pool_bytes
+    needed = _step_bytes(blueprint, model, store) if device.type == "cuda" else 0
+    free = free_bytes(device) - needed
+    if wanted is None:
+        return int(free * (CUDA_SHARE if device.type == "cuda" else CPU_SHARE))
+    if wanted > free:
+        raise ConfigError(
+            f"--pool-bytes is {wanted}: with the model loaded, only {max(free, 0)} bytes are free "
+            f"on {device}; start with a smaller pool"
+        )
+    return wanted
+
+
+def _step_bytes(blueprint: Blueprint, model: Model, store: HostStore) -> int:
+    """Most bytes a step takes beside weights and pool: measured by one at the limits."""
+    device = blueprint.device
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    _executor(blueprint, model, store, num_pages=1).execute(_step_at_the_limits(blueprint))
+    peak = torch.cuda.max_memory_allocated(device) - before
+    gc.collect()
+    torch.cuda.empty_cache()
+    return peak
+
+
+def _step_at_the_limits(blueprint: Blueprint) -> StepPlan:
+    """As many rows and tokens as a step may have; all of them use page 0."""
+    limits = blueprint.config.batch
+    num_rows = min(limits.max_batch_rows, limits.max_batch_tokens)
+    length = min(limits.max_batch_tokens // num_rows, blueprint.max_model_len)
+    pages = (PageId(0),) * -(-length // blueprint.layout.page_tokens)
+    row = Row(
+        request_id="0",
+        tokens=(0,) * length,
+        start=0,
+        pages=pages,
+        slot=BASE_SLOT,
+        sampling=SamplingParams(max_tokens=1, top_p=0.5, num_logprobs=0),
+        num_generated=0,
+    )
+    rows = tuple(replace(row, request_id=str(index)) for index in range(num_rows))
+    return StepPlan(step=0, batch=Batch(rows, ()), transfers=(), released=())
+
+
+def _scheduler(blueprint: Blueprint, base_model_id: str, num_pages: int) -> Scheduler:
+    eviction = EVICTION[EVICTION_POLICY]()
+    memory = MemoryManager(num_pages, blueprint.layout.page_tokens, base_model_id, eviction)
+    policy = SCHEDULING[SCHEDULING_POLICY]()
+    return Scheduler(blueprint.config.batch, blueprint.max_model_len, memory, policy)
+
+
+def _executor(
+    blueprint: Blueprint,
+    model: Model,
+    store: HostStore,
+    num_pages: int,
+    *,
+    poison_released: bool = False,
+) -> LocalExecutor:
+    limits, layout, device = blueprint.config.batch, blueprint.layout, blueprint.device
+    return LocalExecutor(
+        model=model,
+        kernels=load_backend(DEVICES[device.type]),
+        arena=Arena(layout, num_pages, blueprint.dtype, device),
+        slots=DeviceSlots(
+            limits.max_batch_adapters,
+            blueprint.spec.geometry,
+            limits.max_lora_rank,
+            layout.elements,
+            device,
+        ),
+        store=store,
+        mid=_mid(blueprint),
+        poison_released=poison_released,
+    )
+
+
+def _mid(blueprint: Blueprint) -> Tensor:
+    """Room between LoRA shrink and expand; whole tiles of ranks, and at most three slices."""
+    limits = blueprint.config.batch
+    ranks = num_tiles(limits.max_lora_rank) * TILE_RANKS
+    return torch.zeros(
+        3, limits.max_batch_tokens, ranks, dtype=torch.float32, device=blueprint.device
+    )
+
+
+def _info(blueprint: Blueprint, num_pages: int, adapters: tuple[Adapter, ...]) -> EngineInfo:
+    config, spec, layout = blueprint.config, blueprint.spec, blueprint.layout
+    geometry = spec.geometry
+    rank16 = ((16,) * len(geometry.modules),) * geometry.num_layers
+    return EngineInfo(
+        model=config.model,
+        architecture=spec.architecture,
+        dtype=str(blueprint.dtype).removeprefix("torch."),
+        device=str(blueprint.device),
+        vocab_size=spec.vocab_size,
+        max_model_len=blueprint.max_model_len,
+        eos_token_ids=spec.eos_token_ids,
+        max_lora_rank=config.batch.max_lora_rank,
+        max_batch_rows=config.batch.max_batch_rows,
+        max_batch_adapters=config.batch.max_batch_adapters,
+        num_pages=num_pages,
+        page_bytes=layout.page_bytes,
+        page_tokens=layout.page_tokens,
+        rank16_adapter_pages=pack(
+            geometry, rank16, layout.elements, layout.align_elements
+        ).num_pages,
+        adapters=adapters,
+    )

@@ -1,0 +1,61 @@
+"""Runs plans in this process, one step after the other."""
+
+import torch
+from torch import Tensor
+
+from motet.engine.device.inputs import DeviceState, build_inputs
+from motet.engine.device.sampler import sample
+from motet.engine.device.slots import DeviceSlots
+from motet.engine.models import Model
+from motet.engine.plan import AdapterLoad, Batch, SampledToken, StepPlan, StepResult
+from motet.kernels import Kernels
+from motet.memory.device.arena import Arena
+from motet.memory.device.store import HostStore
+
+
+class LocalExecutor:
+    """An `Executor` on one device. Every load completes in the step that starts it.
+
+    On CUDA copies and kernels share one stream, so their order on the host is their order on the
+    device.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        kernels: Kernels,
+        arena: Arena,
+        slots: DeviceSlots,
+        store: HostStore,
+        mid: Tensor,
+        *,
+        poison_released: bool = False,
+    ) -> None:
+        """`mid` is `DeviceState.mid`. `poison_released` fills dead pages with NaN, for tests."""
+        self._model = model
+        self._arena = arena
+        self._slots = slots
+        self._store = store
+        self._poison_released = poison_released
+        self._state = DeviceState(kernels, arena.flat, arena.kv, slots.tables, mid)
+
+    @torch.inference_mode()
+    def execute(self, plan: StepPlan) -> StepResult:
+        if self._poison_released:
+            self._arena.poison(plan.released)
+        for load in plan.transfers:
+            self._load(load)
+        for binding in plan.batch.adapters:
+            self._slots.bind(binding, self._store[binding.digest])
+        tokens = self._run(plan.batch) if plan.batch.rows else ()
+        return StepResult(plan.step, tokens, tuple(load.digest for load in plan.transfers))
+
+    def _load(self, load: AdapterLoad) -> None:
+        image = self._store[load.digest].pages
+        self._state.kernels.copy_pages(self._arena.flat, image, torch.tensor(load.pages))
+
+    def _run(self, batch: Batch) -> tuple[SampledToken, ...]:
+        page_tokens = self._arena.kv.shape[3]
+        inputs = build_inputs(batch, page_tokens, self._arena.flat.device)
+        logits = self._model.forward(inputs, self._state)
+        return sample(logits, [row for row in batch.rows if row.sampling is not None])

@@ -1,0 +1,48 @@
+"""The kernels' tables: which adapter, at which pages, each slot means."""
+
+import torch
+
+from motet.engine.plan import AdapterBinding
+from motet.kernels import LoraTables
+from motet.memory.device.store import HostImage
+from motet.memory.layout import AdapterGeometry, num_tiles
+from motet.memory.page import PageId
+
+
+class DeviceSlots:
+    """Keeps `tables` in step with the bindings of each plan.
+
+    A slot keeps its rows until it is bound to something else, so only slots that the current plan
+    binds may be used.
+    """
+
+    def __init__(
+        self,
+        num_slots: int,
+        geometry: AdapterGeometry,
+        max_rank: int,
+        page_elements: int,
+        device: torch.device,
+    ) -> None:
+        shape = (num_slots, geometry.num_layers, len(geometry.modules))
+        groups = num_tiles(max_rank)
+        self.tables = LoraTables(
+            tile_offset=torch.zeros(*shape, 2, groups, dtype=torch.int64, device=device),
+            rank=torch.zeros(shape, dtype=torch.int32, device=device),
+            scale=torch.zeros(shape, dtype=torch.float32, device=device),
+        )
+        self._page_elements = page_elements
+        self._bound: dict[int, tuple[str, tuple[PageId, ...]]] = {}
+
+    def bind(self, binding: AdapterBinding, image: HostImage) -> None:
+        """Point the slot at the adapter's pages; costs nothing when it points there already."""
+        content = (binding.digest, binding.pages)
+        if self._bound.get(binding.slot) == content:
+            return
+        pages = torch.tensor(binding.pages, dtype=torch.int64)
+        offset = pages[image.tile_page] * self._page_elements + image.tile_offset
+        tables, slot = self.tables, binding.slot
+        tables.tile_offset[slot, ..., : offset.shape[-1]] = offset.to(tables.tile_offset.device)
+        tables.rank[slot] = image.rank.to(tables.rank.device)
+        tables.scale[slot] = image.scale.to(tables.scale.device)
+        self._bound[slot] = content

@@ -1,0 +1,59 @@
+"""The model families motet serves.
+
+A new one is a class beside `llama.py` and a line in MODELS; the parity tests pick it up there.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from motet.engine.device.inputs import DeviceState, StepInputs
+from motet.engine.models.llama import Llama
+from motet.engine.models.loader import Progress, Weights
+from motet.engine.models.spec import ModelSpec, read_spec
+
+__all__ = ["MODELS", "Model", "ModelSpec", "Progress", "load_model", "read_config"]
+
+
+class Model(Protocol):
+    """A decoder whose KV and adapters live in the arena."""
+
+    def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
+        """Logits of the tokens in `inputs.sample_index`: float32 `[num_sampled, vocab_size]`.
+
+        Writes the KV of every token of the step, and `state.mid`; nothing else outlives the call.
+        """
+
+
+MODELS: dict[str, Callable[[ModelSpec, Weights, int], Model]] = {
+    "LlamaForCausalLM": Llama,
+}
+"""Architecture as config.json names it -> class, built from (spec, weights, max_model_len)."""
+
+
+def read_config(directory: str) -> ModelSpec:
+    """The facts of a model directory, without its weights.
+
+    Raises ModelError unless the model can be served.
+    """
+    return read_spec(directory, MODELS.keys())
+
+
+def load_model(
+    spec: ModelSpec,
+    dtype: torch.dtype,
+    device: torch.device,
+    max_model_len: int,
+    progress: Progress,
+) -> Model:
+    """Build the model and fill it from the safetensors files of its directory.
+
+    Takes the memory of the weights plus one tensor. Raises ModelError for files that do not fit
+    the spec. `max_model_len` is at most `spec.max_positions`.
+    """
+    weights = Weights(dtype, device)
+    model = MODELS[spec.architecture](spec, weights, max_model_len)
+    weights.load(spec.directory, progress)
+    return model

@@ -1,0 +1,90 @@
+"""Rotary position embeddings, with the frequencies exactly as transformers computes them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from motet.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class RopeSpec:
+    """How far each pair of dimensions turns from one position to the next."""
+
+    inverse_frequencies: tuple[float, ...]
+    """Radians per position, float32 values, one for each two dimensions of a head."""
+    attention_factor: float
+    """Scales cosine and sine."""
+
+
+class RopeTable:
+    """Cosine and sine of every position below `num_positions`, in float32, then rounded."""
+
+    def __init__(
+        self, spec: RopeSpec, num_positions: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        positions = torch.arange(num_positions, dtype=torch.float32)
+        angles = torch.outer(positions, torch.tensor(spec.inverse_frequencies))
+        # [num_positions, 1, head_dim / 2]: the middle dimension spans the heads
+        self._cos = (angles.cos() * spec.attention_factor).to(device, dtype).unsqueeze(1)
+        self._sin = (angles.sin() * spec.attention_factor).to(device, dtype).unsqueeze(1)
+
+    def at(self, positions: Tensor) -> "Rotation":
+        """What one step at `positions` [num_tokens] needs: the same for every layer."""
+        return Rotation(self._cos[positions], self._sin[positions])
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The turn of each token of a step."""
+
+    cos: Tensor  # [num_tokens, 1, head_dim / 2]
+    sin: Tensor
+
+    def apply(self, heads: Tensor) -> Tensor:
+        """Turn `heads` [num_tokens, num_heads, head_dim]; dimension i pairs with head_dim / 2 + i.
+
+        The products are rounded in the order of transformers, which matters below float32.
+        """
+        first, second = heads.chunk(2, dim=-1)
+        turned = (first * self.cos - second * self.sin, second * self.cos + first * self.sin)
+        return torch.cat(turned, dim=-1)
+
+
+def read_rope(config: PreTrainedConfig) -> RopeSpec:
+    """The rotary embedding of a parsed config, whose old and new keys transformers has unified.
+
+    Raises ModelError for a type that is not served, and what transformers raises for bad numbers.
+    """
+    kind = config.rope_parameters["rope_type"]
+    if kind not in ROPE_TYPES:
+        raise ModelError(
+            f"rope_type '{kind}' is not served: choose a model with one of {', '.join(ROPE_TYPES)}"
+        )
+    frequencies, attention_factor = ROPE_TYPES[kind](config)
+    if 2 * len(frequencies) != config.head_dim:
+        raise ModelError(
+            f"rotary embedding covers {2 * len(frequencies)} of {config.head_dim} dimensions of a "
+            "head: choose a model without partial_rotary_factor"
+        )
+    return RopeSpec(tuple(frequencies.tolist()), attention_factor)
+
+
+def _default_frequencies(config: PreTrainedConfig) -> tuple[Tensor, float]:
+    """As `LlamaRotaryEmbedding.compute_default_rope_parameters`."""
+    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+    return 1.0 / config.rope_parameters["rope_theta"] ** exponents, 1.0
+
+
+ROPE_TYPES: dict[str, Callable[[PreTrainedConfig], tuple[Tensor, float]]] = {
+    "default": _default_frequencies,
+    "linear": ROPE_INIT_FUNCTIONS["linear"],
+    "llama3": ROPE_INIT_FUNCTIONS["llama3"],
+    "yarn": ROPE_INIT_FUNCTIONS["yarn"],
+    # Equal to default within the trained length, which no engine exceeds.
+    "dynamic": ROPE_INIT_FUNCTIONS["dynamic"],
+}

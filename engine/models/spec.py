@@ -1,0 +1,213 @@
+"""What a model directory says about itself, checked before any weight is read."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from motet.engine.models.rope import RopeSpec, read_rope
+from motet.errors import ModelError
+from motet.memory.layout import AdapterGeometry, LinearShape
+
+CONFIG_FILE = "config.json"
+GENERATION_FILE = "generation_config.json"
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+ACTIVATIONS = ("silu", "swish")  # two names of one function
+
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+)
+
+REFUSED_FIELDS = {
+    "auto_map": "code that comes with a model is never run; choose a model without any",
+    "quantization_config": "quantised weights are not served; choose the unquantised checkpoint",
+    "compression_config": "compressed weights are not served; choose the uncompressed checkpoint",
+}
+"""Field of config.json -> why the model cannot be served, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """The facts of a decoder that its shapes, its cache and its tokens depend on."""
+
+    directory: str
+    architecture: str
+    dtype: str
+    """Of the checkpoint, one of DTYPES; float32 where config.json does not say."""
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    max_positions: int
+    """Longest sequence the model was trained for."""
+    norm_epsilon: float
+    is_tied: bool
+    """The output head is the token embedding."""
+    has_attention_bias: bool
+    has_mlp_bias: bool
+    eos_token_ids: tuple[int, ...]
+    """Everything that config.json or generation_config.json calls an end, ascending."""
+    rope: RopeSpec
+
+    @property
+    def geometry(self) -> AdapterGeometry:
+        """The linear layers an adapter may target, in the order of the kernels' tables."""
+        query, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        modules = (
+            LinearShape("self_attn.q_proj", self.hidden_size, query),
+            LinearShape("self_attn.k_proj", self.hidden_size, kv),
+            LinearShape("self_attn.v_proj", self.hidden_size, kv),
+            LinearShape("self_attn.o_proj", query, self.hidden_size),
+            LinearShape("mlp.gate_proj", self.hidden_size, self.intermediate_size),
+            LinearShape("mlp.up_proj", self.hidden_size, self.intermediate_size),
+            LinearShape("mlp.down_proj", self.intermediate_size, self.hidden_size),
+        )
+        return AdapterGeometry(self.num_layers, modules)
+
+
+def read_spec(directory: str, architectures: Collection[str]) -> ModelSpec:
+    """Read config.json and generation_config.json; no code of the model is run.
+
+    Raises ModelError, one line naming the value and the remedy, unless the model can be served.
+    """
+    path = Path(directory)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise ModelError(f"model '{directory}' {what}: give a Hugging Face model directory")
+    try:
+        content = _read_json(path / CONFIG_FILE)
+        architecture = _architecture(content, architectures)
+        return _spec(directory, architecture, _parse(path))
+    except ModelError as error:
+        raise ModelError(f"model '{directory}': {error}") from error.__cause__
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(f"{path.name} is missing: give a Hugging Face model directory") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path.name} is unreadable ({error}): download it again") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path.name} holds no JSON object: download it again")
+    return content
+
+
+def _architecture(content: dict[str, Any], architectures: Collection[str]) -> str:
+    for field, reason in REFUSED_FIELDS.items():
+        if content.get(field):
+            raise ModelError(f"{CONFIG_FILE} has {field} {_short(content[field])}: {reason}")
+    named = content.get("architectures")
+    if named not in [[name] for name in architectures]:
+        supported = ", ".join(sorted(architectures))
+        raise ModelError(
+            f"architectures is {_short(named)}: choose a model with one of {supported}"
+        )
+    (architecture,), model_type = named, str(content.get("model_type"))
+    if MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type) != architecture:
+        raise ModelError(
+            f"model_type '{model_type}' is not that of {architecture}: correct {CONFIG_FILE}"
+        )
+    return str(architecture)
+
+
+def _parse(path: Path) -> PreTrainedConfig:
+    config: PreTrainedConfig
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # whatever its validators raise, the file is what is wrong
+        raise _invalid(error) from error
+    return config
+
+
+def _spec(directory: str, architecture: str, config: PreTrainedConfig) -> ModelSpec:
+    try:
+        _check(config)
+        return ModelSpec(
+            directory=directory,
+            architecture=architecture,
+            dtype=_dtype(config),
+            vocab_size=config.vocab_size,
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_layers=config.num_hidden_layers,
+            num_heads=config.num_attention_heads,
+            num_kv_heads=config.num_key_value_heads,
+            head_dim=config.head_dim,
+            max_positions=config.max_position_embeddings,
+            norm_epsilon=config.rms_norm_eps,
+            is_tied=config.tie_word_embeddings,
+            has_attention_bias=config.attention_bias,
+            has_mlp_bias=config.mlp_bias,
+            eos_token_ids=_eos_token_ids(Path(directory), config),
+            rope=read_rope(config),
+        )
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _invalid(error) from error
+
+
+def _check(config: PreTrainedConfig) -> None:
+    """Refuse by name what parses but is not served."""
+    sizes = {name: getattr(config, name, None) for name in SIZES}
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ModelError(f"{name} is {value}: it must be at least 1; correct {CONFIG_FILE}")
+    if config.num_attention_heads % config.num_key_value_heads:
+        raise ModelError(
+            f"num_attention_heads {config.num_attention_heads} is no multiple of "
+            f"num_key_value_heads {config.num_key_value_heads}: correct {CONFIG_FILE}"
+        )
+    if config.hidden_act not in ACTIVATIONS:
+        raise ModelError(
+            f"hidden_act '{config.hidden_act}' is not served: choose a model with {ACTIVATIONS[0]}"
+        )
+    if _dtype(config) not in DTYPES:
+        raise ModelError(
+            f"dtype '{_dtype(config)}' is not served: save the model in {', '.join(DTYPES)}"
+        )
+
+
+def _dtype(config: PreTrainedConfig) -> str:
+    return str(config.dtype or DTYPES[0]).removeprefix("torch.")
+
+
+def _eos_token_ids(path: Path, config: PreTrainedConfig) -> tuple[int, ...]:
+    named = [config.eos_token_id]
+    if (path / GENERATION_FILE).exists():
+        named.append(_read_json(path / GENERATION_FILE).get("eos_token_id"))
+    ids: set[int] = set()
+    for value in named:
+        listed = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(token_id, int) for token_id in listed):
+            raise ModelError(
+                f"eos_token_id is {_short(value)}: correct it to an id or a list of ids"
+            )
+        ids.update(listed)
+    return tuple(sorted(ids))
+
+
+def _invalid(error: Exception) -> ModelError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return ModelError(f"{CONFIG_FILE} is not valid ({reason}): correct it or download it again")
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,181 @@
+"""Every kernel in plain torch: the oracle of the other backends, and what serves where none is.
+
+Speed comes only from batching: decode rows of similar length are one padded computation, and all
+rows of one adapter are one product per module.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from motet.kernels import SIDE_A, SIDE_B, TILE_RANKS, AttentionBatch, LoraBatch, LoraTables
+
+QUERY_BLOCK = 128
+"""Queries of a long row computed at once; bounds the size of their mask."""
+
+
+def write_kv(kv: Tensor, layer: int, key: Tensor, value: Tensor, kv_slot: Tensor) -> None:
+    page_tokens = kv.shape[3]
+    page, offset = kv_slot // page_tokens, kv_slot % page_tokens
+    kv[:, layer, 0][page, offset] = key
+    kv[:, layer, 1][page, offset] = value
+
+
+def paged_attention(
+    out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch, scale: float
+) -> None:
+    keys, values = kv[:, layer, 0], kv[:, layer, 1]  # [num_pages, page_tokens, kv_heads, head_dim]
+    for blocks in _computed_together(_query_blocks(batch), page_tokens=kv.shape[3]):
+        _attend(out, query, keys, values, batch.page_table, blocks, scale)
+
+
+def lora_shrink(
+    mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    layer: int, module: int,
+) -> None:  # fmt: skip
+    width = x.shape[1]
+    for segment in _segments(batch):
+        rows = x[batch.row_index[segment.start : segment.stop]].float()
+        for s in range(mid.shape[0]):
+            at = (segment.slot, layer, module + s)
+            rank = int(tables.rank[at])
+            if rank:
+                a = _matrix(arena, tables.tile_offset[at][SIDE_A], rank, width)
+                mid[s, segment.start : segment.stop, :rank] = tables.scale[at] * (rows @ a.T)
+
+
+def lora_expand(
+    y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    layer: int, module: int, out_start: tuple[int, ...],
+) -> None:  # fmt: skip
+    for segment in _segments(batch):
+        rows = batch.row_index[segment.start : segment.stop]
+        for s, (start, stop) in enumerate(pairwise(out_start)):
+            at = (segment.slot, layer, module + s)
+            rank = int(tables.rank[at])
+            if rank:
+                b = _matrix(arena, tables.tile_offset[at][SIDE_B], rank, stop - start)
+                delta = mid[s, segment.start : segment.stop, :rank] @ b
+                y[rows, start:stop] = (y[rows, start:stop] + delta).to(y.dtype)
+
+
+def copy_pages(arena: Tensor, image: Tensor, pages: Tensor) -> None:
+    arena_pages = arena.view(-1, image.shape[1])
+    for page, content in zip(pages.tolist(), image, strict=True):
+        arena_pages[page].copy_(content, non_blocking=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _QueryBlock:
+    """Consecutive queries of one row, the last of which sees `context_len` positions."""
+
+    row: int
+    first_query: int  # row of query and out
+    num_queries: int
+    context_len: int
+
+
+def _query_blocks(batch: AttentionBatch) -> Iterator[_QueryBlock]:
+    starts, context_lens = batch.query_start.tolist(), batch.context_len.tolist()
+    for row, (start, stop) in enumerate(pairwise(starts)):
+        for first in range(start, stop, QUERY_BLOCK):
+            last = min(first + QUERY_BLOCK, stop)
+            yield _QueryBlock(row, first, last - first, context_lens[row] - (stop - last))
+
+
+def _computed_together(
+    blocks: Iterable[_QueryBlock], page_tokens: int
+) -> Iterator[list[_QueryBlock]]:
+    """Long blocks one by one; single queries by context length, within a factor of two."""
+    single: dict[int, list[_QueryBlock]] = defaultdict(list)
+    for block in blocks:
+        if block.num_queries > 1:
+            yield [block]
+        else:
+            single[(block.context_len // page_tokens).bit_length()].append(block)
+    yield from single.values()
+
+
+def _attend(
+    out: Tensor, query: Tensor, keys: Tensor, values: Tensor, page_table: Tensor,
+    blocks: list[_QueryBlock], scale: float,
+) -> None:  # fmt: skip
+    """Attention of blocks with equally many queries, keys padded to the longest context.
+
+    The query heads that share a KV head are laid out as further queries of it, so keys and values
+    are never repeated.
+    """
+    device = query.device
+    num_blocks, num_queries = len(blocks), blocks[0].num_queries
+    kv_heads, head_dim = keys.shape[2:]
+    k, v = (_gather(side, page_table, blocks) for side in (keys, values))
+
+    queries = torch.arange(num_queries, device=device)
+    first_query = torch.tensor([block.first_query for block in blocks], device=device)
+    tokens = first_query[:, None] + queries  # [num_blocks, num_queries]
+    q = query[tokens].view(num_blocks, num_queries, kv_heads, -1, head_dim)
+    group = q.shape[3]
+
+    context_len = torch.tensor([block.context_len for block in blocks], device=device)
+    last_seen = context_len[:, None] - num_queries + queries
+    is_seen = torch.arange(k.shape[1], device=device) <= last_seen[:, :, None]
+    attended = scaled_dot_product_attention(
+        q.transpose(1, 2).flatten(2, 3),
+        k.transpose(1, 2),
+        v.transpose(1, 2),
+        attn_mask=is_seen.repeat_interleave(group, dim=1)[:, None],
+        scale=scale,
+    )  # [num_blocks, kv_heads, num_queries * group, head_dim]
+    by_token = attended.view(num_blocks, kv_heads, num_queries, group, head_dim).transpose(1, 2)
+    out[tokens] = by_token.flatten(2, 3)
+
+
+def _gather(side: Tensor, page_table: Tensor, blocks: list[_QueryBlock]) -> Tensor:
+    """Keys or values of the blocks: [num_blocks, longest context, kv_heads, head_dim].
+
+    Past a context a page may hold anything, even NaN, which no mask of weights would stop: it is
+    zeroed.
+    """
+    _, page_tokens, kv_heads, head_dim = side.shape
+    num_positions = max(block.context_len for block in blocks)
+    rows = torch.tensor([block.row for block in blocks], device=side.device)
+    pages = page_table[rows, : -(-num_positions // page_tokens)]
+    gathered = side.index_select(0, pages.flatten()).view(len(blocks), -1, kv_heads, head_dim)
+    for held, block in zip(gathered, blocks, strict=True):
+        held[block.context_len :] = 0
+    return gathered[:, :num_positions]
+
+
+@dataclass(slots=True)
+class _Segment:
+    """Sorted rows `[start, stop)`, all of the adapter in `slot`."""
+
+    slot: int
+    start: int
+    stop: int
+
+
+def _segments(batch: LoraBatch) -> list[_Segment]:
+    """Join neighbouring chunks of one slot."""
+    num_chunks = int(batch.num_chunks)
+    columns = (batch.chunk_slot, batch.chunk_start, batch.chunk_len)
+    segments: list[_Segment] = []
+    for slot, start, length in zip(*(c[:num_chunks].tolist() for c in columns), strict=True):
+        if segments and segments[-1].slot == slot and segments[-1].stop == start:
+            segments[-1].stop += length
+        else:
+            segments.append(_Segment(slot, start, start + length))
+    return segments
+
+
+def _matrix(arena: Tensor, tile_offset: Tensor, rank: int, width: int) -> Tensor:
+    """One side of one module from its tiles, in fp32: [rank, width]."""
+    num_tiles = -(-rank // TILE_RANKS)
+    size = TILE_RANKS * width
+    tiles = [arena[offset : offset + size] for offset in tile_offset[:num_tiles].tolist()]
+    return torch.cat(tiles).view(-1, width)[:rank].float()

@@ -1,0 +1,189 @@
+"""Reads a PEFT LoRA directory, strictly: every tensor is used or refused by name."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from motet.errors import AdapterError
+from motet.memory.device.peft_config import PeftConfig, read_config
+from motet.memory.device.weights import AdapterWeights, LoraPair
+from motet.memory.layout import AdapterGeometry
+from motet.memory.packing import SIDE_A, SIDE_B
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+PICKLE_FILE = "adapter_model.bin"
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+SIDES = {"A": SIDE_A, "B": SIDE_B}
+
+REFUSED_TENSORS = {
+    "lora_embedding_": "embedding adapters are not served",
+    "lora_magnitude_vector": "DoRA is not served",
+    "modules_to_save": "replaced layers are not served",
+    "trainable_tokens": "replaced token embeddings are not served",
+    "bias": "biases are not served",
+}
+"""Part of a tensor's name -> why the adapter cannot be served."""
+
+_TENSOR = re.compile(r"(?P<path>.+)\.lora_(?P<side>[AB])(\.[^.]+)?\.weight")
+# Doubled and multi-modal prefixes name the same language model.
+_MODULE = re.compile(r"((model|language_model)\.)*layers\.(?P<layer>\d+)\.(?P<path>.+)")
+
+
+def read_adapter(directory: str, geometry: AdapterGeometry, max_rank: int) -> AdapterWeights:
+    """Read `adapter_config.json` and `adapter_model.safetensors` of one adapter.
+
+    The tensors stay mapped from the file until they are staged. Raises AdapterError, one line
+    naming the file, field or tensor and the remedy, unless the adapter can be served exactly.
+    """
+    path = Path(directory)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise AdapterError(f"adapter '{directory}' {what}: give the directory PEFT saved")
+    reader = _Reader(directory, geometry, max_rank, read_config(path))
+    return AdapterWeights(directory, geometry, reader.pairs(_read_tensors(path)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a tensor belongs; `path` is its module as PEFT's patterns see it."""
+
+    layer: int
+    module: int
+    side: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    name: str
+    tensor: Tensor
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    directory: str
+    geometry: AdapterGeometry
+    max_rank: int
+    config: PeftConfig
+
+    def pairs(self, tensors: Iterator[tuple[str, Tensor]]) -> dict[tuple[int, int], LoraPair]:
+        stored: dict[tuple[int, int, int], _Stored] = {}
+        for name, tensor in tensors:
+            place = self._place(name)
+            key = (place.layer, place.module, place.side)
+            if key in stored:
+                raise self._error(f"tensors '{stored[key].name}' and '{name}' fill the same place")
+            stored[key] = _Stored(name, tensor, place.path)
+        if not stored:
+            raise self._error(f"{WEIGHTS_FILE} holds no tensors: train it first")
+        targets = sorted({(layer, module) for layer, module, _ in stored})
+        return {target: self._pair(stored, *target) for target in targets}
+
+    def _place(self, name: str) -> _Place:
+        for part, reason in REFUSED_TENSORS.items():
+            if part in name:
+                raise self._error(f"tensor '{name}': {reason}; train without it")
+        found = _TENSOR.fullmatch(name)
+        if found is None:
+            raise self._error(f"tensor '{name}' is no LoRA matrix: remove it")
+        path = found["path"].removeprefix("base_model.model.").replace(".base_layer", "")
+        module = _MODULE.fullmatch(path)
+        served = [shape.path for shape in self.geometry.modules]
+        if module is None or module["path"] not in served:
+            raise self._error(
+                f"tensor '{name}' is for module '{path}': "
+                f"only {', '.join(served)} of the layers can be adapted"
+            )
+        layer = int(module["layer"])
+        if layer >= self.geometry.num_layers:
+            raise self._error(
+                f"tensor '{name}' is for layer {layer}, the served model has "
+                f"{self.geometry.num_layers} layers; {self._trained_for()}"
+            )
+        return _Place(layer, served.index(module["path"]), SIDES[found["side"]], path)
+
+    def _pair(
+        self, stored: dict[tuple[int, int, int], _Stored], layer: int, module: int
+    ) -> LoraPair:
+        a = stored.get((layer, module, SIDE_A))
+        b = stored.get((layer, module, SIDE_B))
+        if a is None or b is None:
+            present, missing = (b, "A") if a is None else (a, "B")
+            assert present is not None
+            raise self._error(
+                f"tensor '{present.name}' has no lora_{missing} beside it: save the adapter again"
+            )
+        shape = self.geometry.modules[module]
+        rank = self._rank(a)
+        self._must_have_shape(a, (rank, shape.in_features))
+        self._must_have_shape(b, (shape.out_features, rank))
+        for matrix in (a, b):
+            self._must_be_numbers(matrix)
+        return LoraPair(a.tensor, b.tensor, self.config.scale_of(a.path))
+
+    def _rank(self, a: _Stored) -> int:
+        """The rank of an A tensor, which its configuration must agree with."""
+        rank = a.tensor.shape[0] if a.tensor.dim() == 2 else 0
+        configured = self.config.rank_of(a.path)
+        if rank != configured:
+            raise self._error(
+                f"tensor '{a.name}' of shape {list(a.tensor.shape)} has rank {rank}, its "
+                f"configuration says {configured}: correct r or rank_pattern"
+            )
+        if rank > self.max_rank:
+            raise self._error(
+                f"tensor '{a.name}' has rank {rank}, the engine was started with "
+                f"--max-lora-rank {self.max_rank}: raise it (256 at most)"
+            )
+        return rank
+
+    def _must_have_shape(self, stored: _Stored, expected: tuple[int, int]) -> None:
+        if stored.tensor.shape != expected:
+            raise self._error(
+                f"tensor '{stored.name}' has shape {list(stored.tensor.shape)}, the served model "
+                f"needs {list(expected)}; {self._trained_for()}"
+            )
+
+    def _must_be_numbers(self, stored: _Stored) -> None:
+        if stored.tensor.dtype not in DTYPES:
+            raise self._error(
+                f"tensor '{stored.name}' is stored as {_dtype(stored.tensor.dtype)}: save it as "
+                f"{', '.join(_dtype(dtype) for dtype in DTYPES)}"
+            )
+        if not stored.tensor.isfinite().all():
+            raise self._error(f"tensor '{stored.name}' holds NaN or infinity: train it again")
+
+    def _trained_for(self) -> str:
+        return f"the adapter was trained for {self.config.base_model}: serve that model"
+
+    def _error(self, message: str) -> AdapterError:
+        return AdapterError(f"adapter '{self.directory}': {message}")
+
+
+def _read_tensors(directory: Path) -> Iterator[tuple[str, Tensor]]:
+    path = directory / WEIGHTS_FILE
+    if not path.is_file():
+        remedy = "give the directory PEFT saved"
+        if (directory / PICKLE_FILE).exists():
+            remedy = f"{PICKLE_FILE} is a pickle and never loaded: save it as safetensors"
+        raise AdapterError(f"adapter '{directory}': {WEIGHTS_FILE} is missing: {remedy}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                yield name, file.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(
+            f"adapter '{directory}': {WEIGHTS_FILE} cannot be read ({error}): copy it again"
+        ) from None
+
+
+def _dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,221 @@
+"""What an `adapter_config.json` says about an adapter, or why it cannot be served."""
+
+import json
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from motet.errors import AdapterError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CONFIG_FILE = "adapter_config.json"
+
+REFUSED = {
+    "alora_invocation_tokens": "activated LoRA applies from certain tokens on only",
+    "arrow_config": "Arrow routes between several adapters",
+    "kasa_config": "KaSA changes the base weights",
+    "layer_replication": "it changes the layers of the base model",
+    "lora_bias": "it adds biases to the base model",
+    "megatron_config": "Megatron layers are split differently",
+    "modules_to_save": "it replaces whole layers of the base model",
+    "monteclora_config": "MonteCLoRA has tensors beyond A and B",
+    "target_parameters": "it adapts parameters that are not linear layers",
+    "trainable_token_indices": "it replaces token embeddings",
+    "use_bdlora": "block-diagonal A and B are stored differently",
+    "use_dora": "DoRA rescales the base weights",
+    "use_qalora": "QALoRA pools the inputs of A",
+}
+"""Fields that change what an adapter computes, and how. Unset (null, false, empty) is fine."""
+
+UNDERSTOOD = {
+    "alpha_pattern", "base_model_name_or_path", "bias", "init_lora_weights", "lora_alpha",
+    "peft_type", "r", "rank_pattern", "use_rslora",
+}  # fmt: skip
+
+IGNORED = {
+    "auto_mapping", "corda_config", "ensure_weight_tying", "eva_config", "exclude_modules",
+    "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform", "loftq_config",
+    "lora_dropout", "lora_ga_config", "megatron_core", "peft_version", "qalora_group_size",
+    "revision", "runtime_config", "target_modules", "task_type", "velora_config",
+}  # fmt: skip
+"""Fields without effect on a trained adapter: which modules it has, its tensors say."""
+
+CHANGES_BASE = ("corda", "loftq", "lora_ga", "olora", "pissa")
+"""Values of `init_lora_weights` (or their first part) that also change the base weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeftConfig:
+    """The fields that decide ranks and scales, checked."""
+
+    rank: int
+    alpha: float
+    use_rslora: bool
+    rank_pattern: Mapping[str, int]
+    alpha_pattern: Mapping[str, float]
+    base_model: str
+    """Name of the base model it was trained for, for messages."""
+
+    def rank_of(self, module_path: str) -> int:
+        return _match(self.rank_pattern, module_path, self.rank)
+
+    def scale_of(self, module_path: str) -> float:
+        """alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA (arXiv 2312.03732)."""
+        rank = self.rank_of(module_path)
+        alpha = _match(self.alpha_pattern, module_path, self.alpha)
+        return alpha / (math.sqrt(rank) if self.use_rslora else rank)
+
+
+def read_config(directory: Path) -> PeftConfig:
+    """Read and check the configuration. Raises AdapterError naming the field and its value."""
+    fields = _read_json(directory / CONFIG_FILE)
+    _refuse(fields, directory)
+    _warn(fields, directory)
+    take = _Fields(fields, directory)
+    return PeftConfig(
+        rank=take.integer("r", 8),
+        alpha=take.number("lora_alpha", 8),
+        use_rslora=take.boolean("use_rslora"),
+        rank_pattern=take.pattern("rank_pattern", _is_rank, "ranks of at least 1"),
+        alpha_pattern=take.pattern("alpha_pattern", _is_number, "numbers within float32"),
+        base_model=str(fields.get("base_model_name_or_path") or "a base model it does not name"),
+    )
+
+
+class _Fields:
+    """Typed access; a missing or null field has PEFT's default."""
+
+    def __init__(self, fields: dict[str, Any], directory: Path) -> None:
+        self._fields = fields
+        self._directory = directory
+
+    def integer(self, name: str, default: int) -> int:
+        value = self._get(name, default)
+        return int(self._checked(name, value, _is_rank(value), "an integer of at least 1"))
+
+    def number(self, name: str, default: float) -> float:
+        value = self._get(name, default)
+        return float(self._checked(name, value, _is_number(value), "a number within float32"))
+
+    def boolean(self, name: str) -> bool:
+        value = self._get(name, False)
+        return bool(self._checked(name, value, isinstance(value, bool), "true or false"))
+
+    def pattern(
+        self, name: str, is_valid: Callable[[object], bool], expected: str
+    ) -> dict[str, Any]:
+        value = self._get(name, {})
+        is_right = isinstance(value, dict) and all(is_valid(item) for item in value.values())
+        for key in self._checked(name, value, is_right, f"an object of {expected}"):
+            try:
+                re.compile(_pattern(key))
+            except re.error as error:
+                raise AdapterError(
+                    f"adapter '{self._directory}': {name} in {CONFIG_FILE} has the key '{key}', "
+                    f"which is no regular expression ({error}): correct it"
+                ) from None
+        return dict(value)
+
+    def _get(self, name: str, default: Any) -> Any:
+        value = self._fields.get(name)
+        return default if value is None else value
+
+    def _checked(self, name: str, value: Any, is_right: bool, expected: str) -> Any:
+        if not is_right:
+            raise AdapterError(
+                f"adapter '{self._directory}': {name} in {CONFIG_FILE} is {value!r}: "
+                f"it must be {expected}"
+            )
+        return value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise AdapterError(
+            f"adapter '{path.parent}': {path.name} is missing: give the directory PEFT saved"
+        ) from None
+    except OSError as error:
+        raise AdapterError(f"adapter '{path.parent}': cannot read {path.name}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise AdapterError(
+            f"adapter '{path.parent}': {path.name} is not valid JSON ({reason}): save it again"
+        ) from None
+    if not isinstance(fields, dict):
+        raise AdapterError(
+            f"adapter '{path.parent}': {path.name} holds a {type(fields).__name__}, "
+            "not an object: give the directory PEFT saved"
+        )
+    return fields
+
+
+def _refuse(fields: dict[str, Any], directory: Path) -> None:
+    if fields.get("peft_type") != "LORA":
+        raise AdapterError(
+            f"adapter '{directory}': peft_type is {fields.get('peft_type')!r}: "
+            "only LORA adapters are served"
+        )
+    if fields.get("bias", "none") not in ("none", None):
+        raise AdapterError(
+            f"adapter '{directory}': bias is {fields['bias']!r}: it adds biases to the base model; "
+            "only 'none' is served"
+        )
+    for name, reason in REFUSED.items():
+        if fields.get(name):
+            raise AdapterError(
+                f"adapter '{directory}': {name} is set to {_short(fields[name])}: {reason}, which "
+                "is not served; train without it"
+            )
+
+
+def _warn(fields: dict[str, Any], directory: Path) -> None:
+    init = fields.get("init_lora_weights")
+    if isinstance(init, str) and init.lower().startswith(CHANGES_BASE):
+        log.warning(
+            "adapter '%s': init_lora_weights is %r, which changes the base weights: outputs are "
+            "right only if the adapter was converted when saved or the base model was saved too",
+            directory, init,
+        )  # fmt: skip
+    for name in fields.keys() - REFUSED.keys() - UNDERSTOOD - IGNORED:
+        if fields[name]:
+            log.warning(
+                "adapter '%s': field %r of %s is unknown and has no effect",
+                directory, name, CONFIG_FILE,
+            )  # fmt: skip
+
+
+def _match(patterns: Mapping[str, T], module_path: str, default: T) -> T:
+    """The value of the first pattern that fits, as `peft.utils.other.get_pattern_key` finds it."""
+    for key, value in patterns.items():
+        if re.match(_pattern(key), module_path):
+            return value
+    return default
+
+
+def _pattern(key: str) -> str:
+    return rf"(.*\.)?({key})$"
+
+
+def _is_number(value: object) -> bool:
+    """Scales are applied in float32: what it cannot hold is no number here."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 2**127
+
+
+def _is_rank(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

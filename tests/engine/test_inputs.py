@@ -1,0 +1,186 @@
+"""Step inputs and slot tables: every token row knows its position, its place and its adapter."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from motet.engine.device.inputs import StepInputs, build_inputs
+from motet.engine.device.slots import DeviceSlots
+from motet.engine.plan import BASE_SLOT, AdapterBinding, Batch, Row
+from motet.engine.request import SamplingParams
+from motet.errors import BrokenInvariant
+from motet.kernels import CHUNK_ROWS
+from motet.memory.device.arena import Arena
+from motet.memory.device.peft import read_adapter
+from motet.memory.device.store import HostImage, HostStore
+from motet.memory.layout import TILE_RANKS, PageLayout
+from motet.memory.page import PageId
+from tests.adapter_factory import ADAPTER_KINDS, geometry_of, save_adapter, tiny_llama
+
+PAGE_TOKENS = 4
+CPU = torch.device("cpu")
+LAYOUT = PageLayout(num_layers=3, page_tokens=16, num_kv_heads=2, head_dim=16, element_bytes=4)
+GEOMETRY = geometry_of(tiny_llama().config)
+
+
+def a_row(
+    num_tokens: int = 1, start: int = 0, slot: int = BASE_SLOT, samples: bool = True, page: int = 10
+) -> Row:
+    """Its pages are `page`, `page + 1`, ...; its tokens are 100 + position."""
+    num_pages = -(-(start + num_tokens) // PAGE_TOKENS)
+    return Row(
+        request_id=f"r{page}",
+        tokens=tuple(range(100 + start, 100 + start + num_tokens)),
+        start=start,
+        pages=tuple(PageId(page + i) for i in range(num_pages)),
+        slot=slot,
+        sampling=SamplingParams(1) if samples else None,
+        num_generated=0,
+    )
+
+
+def inputs_of(*rows: Row) -> StepInputs:
+    slots = sorted({row.slot for row in rows} - {BASE_SLOT})
+    bindings = tuple(AdapterBinding(slot, f"digest-{slot}", ()) for slot in slots)
+    return build_inputs(Batch(rows, bindings), PAGE_TOKENS, CPU)
+
+
+def test_rows_lie_one_after_another() -> None:
+    inputs = inputs_of(a_row(3, start=2, page=10), a_row(1, start=8, page=20))
+
+    assert inputs.token_ids.tolist() == [102, 103, 104, 108]
+    assert inputs.positions.tolist() == [2, 3, 4, 8]
+    assert inputs.attention.query_start.tolist() == [0, 3, 4]
+    assert inputs.attention.context_len.tolist() == [5, 9]
+    assert inputs.attention.page_table.tolist() == [[10, 11, 0], [20, 21, 22]]
+    assert inputs.attention.max_query_len == 3
+
+
+def test_every_token_is_written_to_its_place_in_its_page() -> None:
+    inputs = inputs_of(a_row(3, start=2, page=10), a_row(1, start=8, page=20))
+    places = [(10, 2), (10, 3), (11, 0), (22, 0)]
+    assert inputs.attention.kv_slot.tolist() == [p * PAGE_TOKENS + offset for p, offset in places]
+
+
+def test_only_rows_that_sample_have_logits() -> None:
+    inputs = inputs_of(a_row(3), a_row(2, samples=False), a_row(1))
+    assert inputs.sample_index.tolist() == [2, 5]
+
+
+def test_base_rows_alone_have_no_adapters_to_compute() -> None:
+    assert inputs_of(a_row(3), a_row(1)).lora is None
+
+
+def test_a_row_on_a_slot_that_the_batch_does_not_bind_is_refused() -> None:
+    with pytest.raises(BrokenInvariant, match="slot 2"):
+        build_inputs(Batch((a_row(slot=2),), ()), PAGE_TOKENS, CPU)
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(BASE_SLOT, 3)), min_size=1, max_size=9))
+def test_chunks_cover_each_adapter_row_once_and_hold_one_slot(shape: list[tuple[int, int]]) -> None:
+    rows = [a_row(num_tokens, slot=slot) for num_tokens, slot in shape]
+    slot_of_token = [row.slot for row in rows for _ in row.tokens]
+    on_adapters = [i for i, slot in enumerate(slot_of_token) if slot != BASE_SLOT]
+
+    lora = inputs_of(*rows).lora
+
+    if lora is None:
+        assert not on_adapters
+        return
+    row_index = lora.row_index.tolist()
+    assert sorted(row_index) == on_adapters
+    covered: list[int] = []
+    for slot, start, length in zip(
+        lora.chunk_slot.tolist(), lora.chunk_start.tolist(), lora.chunk_len.tolist(), strict=True
+    ):
+        assert 1 <= length <= CHUNK_ROWS
+        chunk = row_index[start : start + length]
+        assert {slot_of_token[row] for row in chunk} == {slot}
+        assert chunk == sorted(chunk)
+        covered += chunk
+    assert covered == row_index
+    assert lora.num_chunks.tolist() == [len(lora.chunk_slot)]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HostImage]:
+    store = HostStore(GEOMETRY, LAYOUT, torch.float32, "base", pin_memory=False)
+    images = {}
+    for kind in ("patterns", "query-value"):
+        directory = save_adapter(
+            tiny_llama(), Path(tmp_path_factory.mktemp(kind)), ADAPTER_KINDS[kind]
+        )
+        images[kind] = store[store.stage(read_adapter(str(directory), GEOMETRY, 64))]
+    return images
+
+
+def some_slots() -> DeviceSlots:
+    return DeviceSlots(2, GEOMETRY, max_rank=64, page_elements=LAYOUT.elements, device=CPU)
+
+
+def a_binding(digest: str, image: HostImage, slot: int = 1, first: int = 3) -> AdapterBinding:
+    """The pages lie backwards in the arena."""
+    pages = [PageId(first + i) for i in reversed(range(image.num_pages))]
+    return AdapterBinding(slot, digest, tuple(pages))
+
+
+def test_tables_of_a_bound_slot_lead_to_the_tiles_in_the_arena(
+    images: dict[str, HostImage],
+) -> None:
+    image, slots = images["patterns"], some_slots()
+    binding = a_binding("patterns", image)
+    arena = Arena(LAYOUT, 3 + image.num_pages, torch.float32, CPU)
+    arena.pages[list(binding.pages)] = image.pages
+
+    slots.bind(binding, image)
+
+    assert torch.equal(slots.tables.rank[1], image.rank)
+    assert torch.equal(slots.tables.scale[1], image.scale)
+    for place in image.rank.nonzero().tolist():
+        for side, width in enumerate(_widths(place[1])):
+            for group in range(-(-int(image.rank[tuple(place)]) // TILE_RANKS)):
+                at = (*place, side, group)
+                start, size = int(slots.tables.tile_offset[1, *at]), TILE_RANKS * width
+                page, offset = int(image.tile_page[at]), int(image.tile_offset[at])
+                expected = image.pages[page, offset : offset + size]
+                assert torch.equal(arena.flat[start : start + size], expected)
+
+
+def _widths(module: int) -> tuple[int, int]:
+    shape = GEOMETRY.modules[module]
+    return shape.in_features, shape.out_features
+
+
+def test_rebinding_a_slot_leaves_nothing_of_the_adapter_before(
+    images: dict[str, HostImage],
+) -> None:
+    slots, fresh = some_slots(), some_slots()
+    binding = a_binding("query-value", images["query-value"])
+    slots.bind(a_binding("patterns", images["patterns"]), images["patterns"])
+
+    slots.bind(binding, images["query-value"])
+    fresh.bind(binding, images["query-value"])
+
+    assert torch.equal(slots.tables.rank, fresh.tables.rank)
+    assert torch.equal(slots.tables.scale, fresh.tables.scale)
+
+
+def test_the_same_adapter_at_other_pages_is_bound_anew(images: dict[str, HostImage]) -> None:
+    image, slots = images["patterns"], some_slots()
+    slots.bind(a_binding("patterns", image, first=3), image)
+    before = slots.tables.tile_offset[1].clone()
+
+    slots.bind(a_binding("patterns", image, first=4), image)
+
+    groups = image.tile_page.shape[-1]
+    moved = slots.tables.tile_offset[1, ..., :groups] - before[..., :groups]
+    assert (moved == LAYOUT.elements).all()
+
+
+def test_binding_one_slot_leaves_the_others(images: dict[str, HostImage]) -> None:
+    slots = some_slots()
+    slots.bind(a_binding("patterns", images["patterns"], slot=1), images["patterns"])
+    assert not slots.tables.rank[0].any()

@@ -1,0 +1,364 @@
+"""PEFT directories: served exactly, or refused in one line that says what and why."""
+
+import json
+import logging
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft.tuners.lora import Linear
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from motet.errors import AdapterError
+from motet.memory.device.peft import PICKLE_FILE, WEIGHTS_FILE, read_adapter
+from motet.memory.device.peft_config import CONFIG_FILE, REFUSED
+from motet.memory.device.weights import AdapterWeights
+from motet.memory.layout import AdapterGeometry, LinearShape
+from tests.adapter_factory import (
+    ADAPTER_KINDS,
+    geometry_of,
+    load_with_peft,
+    save_adapter,
+    tiny_llama,
+)
+
+GEOMETRY = AdapterGeometry(
+    2, (LinearShape("self_attn.q_proj", 8, 8), LinearShape("self_attn.v_proj", 8, 4))
+)
+
+Tensors = dict[str, Tensor]
+
+
+def a_name(layer: int, module: str, side: str, middle: str = "", end: str = "") -> str:
+    path = f"base_model.model.model.layers.{layer}.self_attn.{module}{middle}"
+    return f"{path}.lora_{side}{end}.weight"
+
+
+def some_tensors(rank: int = 4, dtype: torch.dtype = torch.float32) -> Tensors:
+    """q_proj of both layers."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        a_name(layer, "q_proj", side): torch.randn(shape, generator=generator).to(dtype)
+        for layer in range(2)
+        for side, shape in (("A", (rank, 8)), ("B", (8, rank)))
+    }
+
+
+def a_directory(path: Path, tensors: Tensors | None = None, /, **fields: Any) -> Path:
+    """An adapter directory as PEFT lays it out, without PEFT."""
+    path.mkdir(exist_ok=True)
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "some/base"}
+    (path / CONFIG_FILE).write_text(json.dumps(config | fields))
+    save_file(some_tensors() if tensors is None else tensors, path / WEIGHTS_FILE)
+    return path
+
+
+def read(path: Path, max_rank: int = 256) -> AdapterWeights:
+    return read_adapter(str(path), GEOMETRY, max_rank)
+
+
+def digest(path: Path, base: str = "base", dtype: torch.dtype = torch.float32) -> str:
+    return read(path).digest(base, dtype)
+
+
+@pytest.mark.parametrize("kind", ADAPTER_KINDS)
+def test_updates_equal_those_of_peft(kind: str, tmp_path: Path) -> None:
+    model = tiny_llama()
+    directory = save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
+
+    weights = read_adapter(str(directory), geometry_of(model.config), max_rank=256)
+
+    expected = peft_updates(directory)
+    assert updates(weights).keys() == expected.keys()
+    for path, update in updates(weights).items():
+        torch.testing.assert_close(update, expected[path], rtol=1e-5, atol=1e-6)
+
+
+def updates(weights: AdapterWeights) -> Tensors:
+    return {
+        f"{layer}.{weights.geometry.modules[module].name}": pair.scale
+        * (pair.b.float() @ pair.a.float())
+        for (layer, module), pair in weights.pairs.items()
+    }
+
+
+def peft_updates(directory: Path) -> Tensors:
+    """What PEFT itself would add to each weight, by layer and name of the module."""
+    found = {}
+    for path, layer in load_with_peft(tiny_llama(), directory).named_modules():
+        if isinstance(layer, Linear):
+            _, _, inner = path.partition("layers.")
+            number, *_, name = inner.split(".")
+            found[f"{number}.{name}"] = layer.get_delta_weight("default").detach()
+    return found
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: name.replace(".weight", ".default.weight"),
+        lambda name: name.replace(".lora_", ".base_layer.lora_"),
+        lambda name: name.replace("base_model.model.model.", "base_model.model.model.model."),
+        lambda name: name.replace("base_model.model.", "base_model.model.language_model."),
+        lambda name: name.removeprefix("base_model.model."),
+    ],
+)
+def test_other_spellings_of_tensor_names_mean_the_same(
+    rename: Callable[[str], str], tmp_path: Path
+) -> None:
+    plain = a_directory(tmp_path / "plain")
+    renamed = {rename(name): tensor for name, tensor in some_tensors().items()}
+    assert digest(a_directory(tmp_path / "renamed", renamed)) == digest(plain)
+
+
+def test_a_layer_without_tensors_is_not_targeted(tmp_path: Path) -> None:
+    first_layer = {name: t for name, t in some_tensors().items() if "layers.0" in name}
+    assert read(a_directory(tmp_path, first_layer)).ranks == ((4, 0), (0, 0))
+
+
+def test_scale_follows_the_pattern_that_matches_first(tmp_path: Path) -> None:
+    fields = {"alpha_pattern": {"layers.1.self_attn.q_proj": 2, "q_proj": 6}, "use_rslora": True}
+    assert read(a_directory(tmp_path, **fields)).scales == ((6 / 2, 0), (2 / 2, 0))
+
+
+def test_defaults_are_those_of_peft(tmp_path: Path) -> None:
+    directory = a_directory(tmp_path, some_tensors(rank=8), r=None, lora_alpha=None)
+    assert read(directory).scales[0] == (1.0, 0)
+
+
+# Refusals: the field or tensor and its value are in the message.
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_fields_that_change_the_computation_are_refused_by_name(field: str, tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match=field):
+        read(a_directory(tmp_path, None, **{field: ["x"]}))
+
+
+@pytest.mark.parametrize("field", REFUSED)
+@pytest.mark.parametrize("value", [None, False, [], {}])
+def test_fields_that_are_not_set_are_fine(field: str, value: object, tmp_path: Path) -> None:
+    read(a_directory(tmp_path, None, **{field: value}))
+
+
+BAD_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
+    "peft type": ({"peft_type": "IA3"}, "peft_type is 'IA3'"),
+    "no peft type": ({"peft_type": None}, "peft_type is None"),
+    "bias": ({"bias": "lora_only"}, "bias is 'lora_only'"),
+    "rank zero": ({"r": 0}, "r in adapter_config.json is 0"),
+    "rank negative": ({"r": -4}, "is -4"),
+    "rank text": ({"r": "4"}, "is '4'"),
+    "rank true": ({"r": True}, "is True"),
+    "rank fraction": ({"r": 4.0}, "is 4.0"),
+    "alpha text": ({"lora_alpha": "8"}, "lora_alpha in adapter_config.json is '8'"),
+    "alpha infinite": ({"lora_alpha": math.inf}, "lora_alpha in adapter_config.json is inf"),
+    "alpha huge": ({"lora_alpha": 10**400}, "lora_alpha in adapter_config.json is 1000"),
+    "alpha nan": ({"lora_alpha": math.nan}, "is nan"),
+    "rslora text": ({"use_rslora": "yes"}, "use_rslora in adapter_config.json is 'yes'"),
+    "pattern list": ({"rank_pattern": ["q_proj"]}, "rank_pattern"),
+    "pattern zero": ({"rank_pattern": {"q_proj": 0}}, "rank_pattern"),
+    "alpha pattern text": ({"alpha_pattern": {"q_proj": "8"}}, "alpha_pattern"),
+    "pattern key": ({"alpha_pattern": {"(q_proj": 8}}, r"alpha_pattern .* '\(q_proj'"),
+    "other rank": ({"r": 8}, "rank 4, .* says 8"),
+    "other rank by pattern": ({"rank_pattern": {"q_proj": 5}}, "rank 4, .* says 5"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FIELDS)
+def test_bad_fields_are_refused(case: str, tmp_path: Path) -> None:
+    fields, message = BAD_FIELDS[case]
+    must_be_refused(a_directory(tmp_path, **fields), message)
+
+
+def must_be_refused(path: Path, message: str, max_rank: int = 256) -> None:
+    with pytest.raises(AdapterError, match=message) as caught:
+        read(path, max_rank)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+Q_A, Q_B = a_name(0, "q_proj", "A"), a_name(0, "q_proj", "B")
+
+BAD_TENSORS: dict[str, tuple[Tensors, str]] = {
+    "nothing": ({"none": torch.zeros(0)}, "'none' is no LoRA matrix"),
+    "unknown": ({"model.norm.weight": torch.ones(8)}, "'model.norm.weight' is no LoRA matrix"),
+    "head": ({"base_model.model.lm_head.lora_A.weight": torch.ones(4, 8)}, "module 'lm_head'"),
+    "parent": (
+        {a_name(0, "q_proj", "A").replace("self_attn", "cross_attn"): torch.ones(4, 8)},
+        "cross_attn.q_proj.*only self_attn.q_proj",
+    ),
+    "module": (
+        {a_name(0, "qkv_proj", "A"): torch.ones(4, 8)},
+        "qkv_proj.*only self_attn.q_proj, self_attn.v_proj",
+    ),
+    "vision": (
+        {"base_model.model.vision_tower.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(4, 8)},
+        "module 'vision_tower",
+    ),
+    "layer": ({a_name(2, "q_proj", "A"): torch.ones(4, 8)}, "layer 2.* has 2 layers.*some/base"),
+    "embedding": (
+        {"base_model.model.model.embed_tokens.lora_embedding_A": torch.ones(4, 8)},
+        "embed_tokens.lora_embedding_A': embedding adapters",
+    ),
+    "magnitude": (
+        {"base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector": torch.ones(8)},
+        "lora_magnitude_vector': DoRA",
+    ),
+    "bias": ({Q_B.replace("weight", "bias"): torch.ones(8)}, "lora_B.bias': biases"),
+    "saved module": (
+        {"base_model.model.lm_head.modules_to_save.weight": torch.ones(8)},
+        "modules_to_save.weight': replaced layers",
+    ),
+    "two names": ({Q_A.replace(".weight", ".b.weight"): torch.ones(4, 8)}, "fill the same place"),
+    "no B": ({a_name(0, "v_proj", "A"): torch.ones(4, 8)}, "v_proj.lora_A.* has no lora_B"),
+    "no A": ({a_name(0, "v_proj", "B"): torch.ones(4, 4)}, "v_proj.lora_B.* has no lora_A"),
+    "wide A": ({Q_A: torch.ones(4, 9)}, r"lora_A.* shape \[4, 9\].* \[4, 8\].*some/base"),
+    "tall B": ({Q_B: torch.ones(9, 4)}, r"lora_B.* shape \[9, 4\].* \[8, 4\].*some/base"),
+    "B of other rank": ({Q_B: torch.ones(8, 5)}, r"lora_B.* shape \[8, 5\].* \[8, 4\]"),
+    "flat A": ({Q_A: torch.ones(32)}, r"shape \[32\]"),
+    "rank 0": ({Q_A: torch.ones(0, 8), Q_B: torch.ones(8, 0)}, "has rank 0"),
+    "NaN": ({Q_A: torch.full((4, 8), math.nan)}, "lora_A.* NaN or infinity"),
+    "infinity": ({Q_B: torch.full((8, 4), math.inf)}, "lora_B.* NaN or infinity"),
+    "int8": ({Q_A: torch.ones(4, 8, dtype=torch.int8)}, "lora_A.* stored as int8"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TENSORS)
+def test_bad_tensors_are_refused(case: str, tmp_path: Path) -> None:
+    tensors, message = BAD_TENSORS[case]
+    must_be_refused(a_directory(tmp_path, some_tensors() | tensors), message)
+
+
+def test_an_adapter_without_tensors_is_refused(tmp_path: Path) -> None:
+    must_be_refused(a_directory(tmp_path, {}), "holds no tensors")
+
+
+def test_a_rank_above_the_limit_is_refused(tmp_path: Path) -> None:
+    must_be_refused(a_directory(tmp_path), "rank 4, .*--max-lora-rank 3", max_rank=3)
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no directory": (shutil.rmtree, "does not exist"),
+    "no config": (lambda path: (path / CONFIG_FILE).unlink(), f"{CONFIG_FILE} is missing"),
+    "config is a directory": (
+        lambda path: (path / CONFIG_FILE).rename(path / "away").with_name(CONFIG_FILE).mkdir(),
+        f"cannot read {CONFIG_FILE}",
+    ),
+    "no JSON": (lambda path: (path / CONFIG_FILE).write_text("{"), "not valid JSON"),
+    "no text": (lambda path: (path / CONFIG_FILE).write_bytes(b"\xff\xfe\xfd"), "not valid JSON"),
+    "deep JSON": (lambda path: (path / CONFIG_FILE).write_text("[" * 100_000), "not valid JSON"),
+    "no object": (lambda path: (path / CONFIG_FILE).write_text("[1]"), "holds a list"),
+    "no weights": (lambda path: (path / WEIGHTS_FILE).unlink(), f"{WEIGHTS_FILE} is missing"),
+    "pickle": (
+        lambda path: (path / WEIGHTS_FILE).rename(path / PICKLE_FILE),
+        f"{PICKLE_FILE} is a pickle and never loaded",
+    ),
+    "empty": (lambda path: (path / WEIGHTS_FILE).write_bytes(b""), "cannot be read"),
+    "truncated": (
+        lambda path: (path / WEIGHTS_FILE).write_bytes((path / WEIGHTS_FILE).read_bytes()[:-1]),
+        "cannot be read",
+    ),
+    "garbage": (lambda path: (path / WEIGHTS_FILE).write_bytes(b"\x80" * 999), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files_are_refused(case: str, tmp_path: Path) -> None:
+    path = a_directory(tmp_path / "adapter")
+    spoil, message = BAD_FILES[case]
+    spoil(path)
+    must_be_refused(path, message)
+
+
+def test_a_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
+    must_be_refused(a_directory(tmp_path) / WEIGHTS_FILE, "is a file")
+
+
+@pytest.mark.parametrize("init", ["pissa", "pissa_niter_16", "olora", "loftq"])
+def test_an_initialisation_that_changes_the_base_model_is_warned_of(
+    init: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        read(a_directory(tmp_path, init_lora_weights=init))
+    assert init in caplog.text
+
+
+def test_an_unknown_field_is_warned_of_when_set(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        read(a_directory(tmp_path, use_something_new=True, another_new=None))
+    assert "use_something_new" in caplog.text
+    assert "another_new" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", ADAPTER_KINDS)
+def test_what_peft_saves_is_known_field_by_field(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tiny_llama()
+    save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
+    with caplog.at_level(logging.WARNING):
+        read_adapter(str(tmp_path), geometry_of(model.config), max_rank=256)
+    assert caplog.text == ""
+
+
+# The digest covers what the kernels will see, and nothing else.
+
+
+def test_digest_does_not_depend_on_order_or_fields_without_effect(tmp_path: Path) -> None:
+    plain = a_directory(tmp_path / "plain")
+    backwards = dict(reversed(some_tensors().items()))
+    other = a_directory(tmp_path / "other", backwards, lora_dropout=0.5, target_modules=["q_proj"])
+    assert digest(other) == digest(plain)
+
+
+def test_digest_of_equal_scales_is_equal(tmp_path: Path) -> None:
+    plain = a_directory(tmp_path / "plain", lora_alpha=8)
+    stabilised = a_directory(tmp_path / "stabilised", lora_alpha=4, use_rslora=True)
+    assert digest(stabilised) == digest(plain)
+
+
+def test_digest_of_another_alpha_differs(tmp_path: Path) -> None:
+    plain = a_directory(tmp_path / "plain")
+    assert digest(a_directory(tmp_path / "other", lora_alpha=9)) != digest(plain)
+
+
+def test_digest_of_another_number_format_differs(tmp_path: Path) -> None:
+    ones: dict[torch.dtype, Tensors] = {
+        dtype: {name: torch.ones_like(t, dtype=dtype) for name, t in some_tensors().items()}
+        for dtype in (torch.float32, torch.bfloat16)
+    }
+    narrow = a_directory(tmp_path / "narrow", ones[torch.bfloat16])
+    wide = a_directory(tmp_path / "wide", ones[torch.float32])
+    assert digest(narrow) != digest(wide)
+
+
+def test_digest_of_one_changed_bit_differs(tmp_path: Path) -> None:
+    plain = a_directory(tmp_path)
+    before = digest(plain)
+    tensors = load_file(plain / WEIGHTS_FILE)
+    tensors[Q_A].view(torch.int32)[3, 7] ^= 1
+    save_file(tensors, plain / WEIGHTS_FILE)
+    assert digest(plain) != before
+
+
+def test_digest_of_another_module_differs(tmp_path: Path) -> None:
+    square = AdapterGeometry(
+        2, (LinearShape("self_attn.q_proj", 8, 8), LinearShape("self_attn.o_proj", 8, 8))
+    )
+    tensors = {name.replace("q_proj", "o_proj"): t for name, t in some_tensors().items()}
+    one = read_adapter(str(a_directory(tmp_path / "q")), square, 256)
+    other = read_adapter(str(a_directory(tmp_path / "o", tensors)), square, 256)
+    assert one.digest("base", torch.float32) != other.digest("base", torch.float32)
+
+
+def test_digest_of_another_base_model_or_dtype_differs(tmp_path: Path) -> None:
+    path = a_directory(tmp_path)
+    others = {digest(path), digest(path, base="b"), digest(path, dtype=torch.bfloat16)}
+    assert len(others) == 3

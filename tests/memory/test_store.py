@@ -1,0 +1,102 @@
+"""Host images: what the tile tables lead to is exactly the padded A and B."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from motet.errors import AdapterError
+from motet.memory.device.arena import Arena
+from motet.memory.device.peft import read_adapter
+from motet.memory.device.store import HostImage, HostStore
+from motet.memory.device.weights import AdapterWeights, LoraPair
+from motet.memory.layout import TILE_RANKS, AdapterGeometry, LinearShape, PageLayout
+from motet.memory.page import PageId
+from tests.adapter_factory import ADAPTER_KINDS, geometry_of, save_adapter, tiny_llama
+
+GEOMETRY = AdapterGeometry(2, (LinearShape("up", 24, 40), LinearShape("down", 40, 24)))
+
+
+def a_store(geometry: AdapterGeometry = GEOMETRY, dtype: torch.dtype = torch.float32) -> HostStore:
+    layout = PageLayout(2, 16, 2, 16, dtype.itemsize)
+    return HostStore(geometry, layout, dtype, "base", pin_memory=False)
+
+
+def some_weights(
+    rank: int = 11, scale: float = 0.5, size: float = 1.0, source: str = "a"
+) -> AdapterWeights:
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(rank, 24, generator=generator) * size
+    b = torch.randn(40, rank, generator=generator)
+    return AdapterWeights(source, GEOMETRY, {(1, 0): LoraPair(a, b, scale)})
+
+
+def rank_rows(image: HostImage, layer: int, module: int, side: int, width: int) -> Tensor:
+    """Every rank row of one side, padding included, found through the tables alone."""
+    rank = int(image.rank[layer, module])
+    tiles = []
+    for group in range(-(-rank // TILE_RANKS)):
+        page = image.pages[image.tile_page[layer, module, side, group]]
+        start = int(image.tile_offset[layer, module, side, group])
+        tiles.append(page[start : start + TILE_RANKS * width].view(TILE_RANKS, width))
+    return torch.cat(tiles)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", ADAPTER_KINDS)
+def test_image_read_through_its_tables_is_a_and_b_padded_with_zeros(
+    kind: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    model = tiny_llama()
+    geometry = geometry_of(model.config)
+    save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
+    weights = read_adapter(str(tmp_path), geometry, max_rank=256)
+
+    store = a_store(geometry, dtype)
+    image = store[store.stage(weights)]
+
+    assert image.rank.tolist() == [list(row) for row in weights.ranks]
+    assert image.scale.tolist() == torch.tensor(weights.scales).tolist()
+    for (layer, module), pair in weights.pairs.items():
+        for side, expected in enumerate((pair.a, pair.b.T)):
+            rows = rank_rows(image, layer, module, side, expected.shape[1])
+            assert torch.equal(rows[: pair.rank], expected.to(dtype))
+            assert not rows[pair.rank :].any()
+
+
+def test_equal_contents_share_one_image() -> None:
+    store = a_store()
+    first = store.stage(some_weights(source="one"))
+    assert store.stage(some_weights(source="two")) == first
+    assert len(store) == 1
+
+
+def test_another_scale_is_another_image() -> None:
+    store = a_store()
+    assert store.stage(some_weights(scale=0.5)) != store.stage(some_weights(scale=0.25))
+    assert len(store) == 2
+
+
+def test_a_weight_that_overflows_the_dtype_is_refused_and_leaves_no_image() -> None:
+    store = a_store(dtype=torch.float16)
+    with pytest.raises(AdapterError, match=r"adapter 'big'.*float16"):
+        store.stage(some_weights(size=1e6, source="big"))
+    assert len(store) == 0
+
+
+def test_views_of_the_arena_share_its_memory() -> None:
+    layout = PageLayout(num_layers=2, page_tokens=4, num_kv_heads=2, head_dim=8, element_bytes=4)
+    arena = Arena(layout, 3, torch.float32, torch.device("cpu"))
+    arena.kv[1, 0, 0, 0, 0, 0] = 7
+    assert arena.pages[1, 0] == arena.flat[layout.elements] == 7
+
+
+def test_poison_fills_exactly_the_pages_named() -> None:
+    layout = PageLayout(num_layers=1, page_tokens=4, num_kv_heads=1, head_dim=8, element_bytes=4)
+    arena = Arena(layout, 4, torch.float32, torch.device("cpu"))
+    arena.flat.zero_()
+    arena.poison([PageId(1), PageId(3)])
+    assert arena.pages.isnan().all(dim=1).tolist() == [False, True, False, True]
+    assert not arena.pages[[0, 2]].isnan().any()
+    arena.poison([])

@@ -1,0 +1,91 @@
+"""Tiny model directories with random weights, as transformers saves them."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+VOCAB_SIZE = 320
+SPECIAL_TOKENS = ("<unk>", "<s>", "</s>")  # ids 0, 1, 2: what Llama's config calls bos and eos
+
+TINY: dict[str, Any] = {
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.2,  # wide, so that the best token leads clearly
+}
+
+
+def make_llama(
+    path: Path,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    max_shard_size: str = "1GB",
+    **config: Any,
+) -> Path:
+    """Write config.json, generation_config.json and safetensors; equal arguments, equal bytes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(LlamaConfig(**TINY | config))
+        _roughen(model)
+    torch.nn.Module.to(model, dtype)
+    model.save_pretrained(path, max_shard_size=max_shard_size)
+    return path
+
+
+MAKERS: dict[str, Callable[..., Path]] = {"LlamaForCausalLM": make_llama}
+"""Architecture -> what makes a tiny one; one line for each in the engine's MODELS."""
+
+
+def make_tokenizer(path: Path) -> Path:
+    """Write a byte-level BPE tokenizer of VOCAB_SIZE tokens that puts `<s>` before a text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_sentences(), trainer)
+    assert tokenizer.get_vocab_size() == VOCAB_SIZE
+    unk, bos, eos = SPECIAL_TOKENS
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]
+    )
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, unk_token=unk, bos_token=bos, eos_token=eos
+    )
+    wrapped.save_pretrained(path)
+    return path
+
+
+def _roughen(model: PreTrainedModel) -> None:
+    """Make norms and biases matter: they start as exact ones and zeros."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter), alpha=0.2)
+        model.model.norm.weight.mul_(4)  # wide apart logits: the best token leads clearly
+
+
+def _sentences() -> list[str]:
+    """Text with enough repetition to merge bytes, the same on every run."""
+    dice = random.Random(0)
+    syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
+    words = ["".join(dice.choices(syllables, k=dice.randint(1, 3))) for _ in range(100)]
+    return [" ".join(dice.choices(words, k=12)) for _ in range(200)]

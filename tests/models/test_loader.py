@@ -1,0 +1,193 @@
+"""Weights: where they may lie, and what is refused before anything is copied."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from motet.engine.models import load_model, read_config
+from motet.engine.models.loader import INDEX_FILE, WEIGHTS_FILE, Progress
+from motet.errors import ModelError
+from tests.model_factory import make_llama
+from tests.models.stepping import Stepper, Track
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+DOWN = "model.layers.1.mlp.down_proj.weight"
+
+
+def logits_of(path: Path, dtype: torch.dtype = torch.float32) -> Tensor:
+    spec = read_config(str(path))
+    model = load_model(spec, dtype, torch.device("cpu"), 64, lambda *_: None)
+    (logits,) = Stepper(model, spec, dtype).run([Track([5, 6, 7])], [[(0, 3)]])
+    return logits
+
+
+def load(path: Path, progress: Progress = lambda *_: None) -> None:
+    load_model(read_config(str(path)), torch.float32, torch.device("cpu"), 64, progress)
+
+
+def edit_tensors(path: Path, edit: Callable[[dict[str, Tensor]], object]) -> None:
+    tensors = load_file(path / WEIGHTS_FILE)
+    edit(tensors)
+    save_file(tensors, path / WEIGHTS_FILE)
+
+
+def cut(path: Path, num_bytes: int) -> None:
+    path.write_bytes(path.read_bytes()[:num_bytes])
+
+
+def test_sharded_checkpoint_is_the_same_model(tmp_path: Path) -> None:
+    make_llama(tmp_path / "one")
+    make_llama(tmp_path / "many", max_shard_size="100KB")
+    assert len(list((tmp_path / "many").glob("*.safetensors"))) > 2
+    assert torch.equal(logits_of(tmp_path / "many"), logits_of(tmp_path / "one"))
+
+
+def test_weights_are_cast_to_the_dtype_of_the_engine(tmp_path: Path) -> None:
+    make_llama(tmp_path / "half", dtype=torch.bfloat16)
+    make_llama(tmp_path / "full")
+    half, full = (logits_of(tmp_path / name, torch.bfloat16) for name in ("half", "full"))
+    assert torch.equal(half, full)
+
+
+def test_progress_counts_every_byte_once(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    load(make_llama(tmp_path), lambda done, total: calls.append((done, total)))
+    expected = sum(t.nbytes for t in load_file(tmp_path / WEIGHTS_FILE).values())
+    done = [done for done, _ in calls]
+    assert done == sorted(set(done))
+    assert done[-1] == expected
+    assert {total for _, total in calls} == {expected}
+
+
+def test_harmless_extras_are_ignored(tmp_path: Path) -> None:
+    make_llama(tmp_path)
+    before = logits_of(tmp_path)
+    name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    edit_tensors(tmp_path, lambda tensors: tensors.update({name: torch.ones(8)}))
+    assert torch.equal(logits_of(tmp_path), before)
+
+
+def test_tied_head_may_be_stored_twice(tmp_path: Path) -> None:
+    make_llama(tmp_path, tie_word_embeddings=True)
+    before = logits_of(tmp_path)
+    edit_tensors(tmp_path, lambda tensors: tensors.update({HEAD: tensors[EMBEDDING].clone()}))
+    assert torch.equal(logits_of(tmp_path), before)
+
+
+def test_tied_head_that_differs_is_refused(tmp_path: Path) -> None:
+    make_llama(tmp_path, tie_word_embeddings=True)
+    edit_tensors(tmp_path, lambda tensors: tensors.update({HEAD: tensors[EMBEDDING] + 1}))
+    assert_refused(tmp_path, "'lm_head.weight' and 'model.embed_tokens.weight' differ.*tie_word_em")
+
+
+REFUSED_TENSORS: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
+    "missing": (lambda t: t.pop(DOWN), f"has no tensor '{DOWN}': .*different models"),
+    "two missing": (lambda t: (t.pop(DOWN), t.pop(HEAD)), f"'{HEAD}' and 1 more"),
+    "unexpected": (
+        lambda t: t.update({"model.layers.2.mlp.down_proj.weight": torch.ones(64, 128)}),
+        "has an unknown tensor 'model.layers.2.mlp.down_proj.weight'",
+    ),
+    "unexpected bias": (
+        lambda t: t.update({"model.layers.0.self_attn.q_proj.bias": torch.ones(64)}),
+        "has an unknown tensor 'model.layers.0.self_attn.q_proj.bias'",
+    ),
+    "wrong shape": (
+        lambda t: t.update({DOWN: torch.ones(128, 64)}),
+        rf"tensor '{DOWN}' has shape \[128, 64\], config.json says \[64, 128\]",
+    ),
+    "integers": (
+        lambda t: t.update({DOWN: torch.ones(64, 128, dtype=torch.int8)}),
+        f"tensor '{DOWN}' is stored as I8: save it as one of .*BF16",
+    ),
+    "eight-bit floats": (
+        lambda t: t.update({DOWN: torch.ones(64, 128).to(torch.float8_e4m3fn)}),
+        f"tensor '{DOWN}' is stored as F8_E4M3",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_TENSORS)
+def test_tensor_is_refused_by_name(tmp_path: Path, case: str) -> None:
+    edit, message = REFUSED_TENSORS[case]
+    edit_tensors(make_llama(tmp_path), edit)
+    assert_refused(tmp_path, message)
+
+
+def shard(path: Path) -> Path:
+    return sorted(path.glob("model-*.safetensors"))[1]
+
+
+def index_of(path: Path, weight_map: object) -> None:
+    (path / INDEX_FILE).write_text(json.dumps({"weight_map": weight_map}))
+
+
+def remove_weights(path: Path) -> None:
+    for file in path.glob("*.safetensors*"):
+        file.unlink()
+
+
+def all_in_both(path: Path) -> None:
+    first = load_file(sorted(path.glob("model-*.safetensors"))[0])
+    save_file(load_file(shard(path)) | first, shard(path))
+
+
+REFUSED_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no weights": (remove_weights, "has no model.safetensors: download"),
+    "missing shard": (lambda p: shard(p).unlink(), "model-00002-of.*is not a complete safetensors"),
+    "short shard": (lambda p: cut(shard(p), 1000), "model-00002-of.*is not a complete safetensors"),
+    "shard without a byte": (lambda p: cut(shard(p), 0), "is not a complete safetensors file"),
+    "shard that lost its end": (
+        lambda p: cut(shard(p), shard(p).stat().st_size - 1),
+        "is not a complete safetensors file.*download it again",
+    ),
+    "header longer than the file": (
+        lambda p: shard(p).write_bytes(b"\xff\xff\x00\x00\x00\x00\x00\x00{}"),
+        "is not a complete safetensors file",
+    ),
+    "header that is no JSON": (
+        lambda p: shard(p).write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00[["),
+        "is not a complete safetensors file",
+    ),
+    "web page in place of a shard": (
+        lambda p: shard(p).write_text("<!doctype html><p>404"),
+        "is not a complete safetensors file",
+    ),
+    "corrupt index": (lambda p: cut(p / INDEX_FILE, 30), "index.json' is not a valid index"),
+    "index without a map": (
+        lambda p: (p / INDEX_FILE).write_text("{}"),
+        "is not a valid index.*weight_map",
+    ),
+    "index that is a list": (lambda p: (p / INDEX_FILE).write_text("[]"), "is not a valid index"),
+    "index of numbers": (lambda p: index_of(p, {HEAD: 1}), "is not a valid index"),
+    "index that forgets shards": (
+        lambda p: index_of(p, {HEAD: shard(p).name}),
+        "has no tensor '.*' and .* more",
+    ),
+    "tensors in two shards": (all_in_both, "tensor '.*' is in both '.*' and '.*'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_FILES)
+def test_file_is_refused_by_name(tmp_path: Path, case: str) -> None:
+    damage, message = REFUSED_FILES[case]
+    damage(make_llama(tmp_path, max_shard_size="100KB"))
+    assert_refused(tmp_path, message)
+
+
+def test_pickled_weights_are_refused_without_being_read(tmp_path: Path) -> None:
+    make_llama(tmp_path)
+    (tmp_path / WEIGHTS_FILE).unlink()
+    (tmp_path / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    assert_refused(tmp_path, "'pytorch_model.bin', a pickle.*save it as safetensors")
+
+
+def assert_refused(path: Path, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,164 @@
+"""Every model family gives the logits of transformers, however its tokens are cut into steps."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from motet.engine.models import MODELS, load_model, read_config
+from tests.model_factory import MAKERS, VOCAB_SIZE
+from tests.models.stepping import Stepper, Take, Track
+
+LENGTHS = (37, 1, 22)
+
+ROPE = {"rope_theta": 10000.0}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "grouped heads": {},
+    "as many KV heads as heads": {"num_key_value_heads": 4},
+    "one KV head": {"num_key_value_heads": 1},
+    "tied embeddings": {"tie_word_embeddings": True},
+    "own head_dim": {"head_dim": 32},
+    "biases": {"attention_bias": True, "mlp_bias": True},
+    "other theta and epsilon": {"rope_parameters": {"rope_theta": 500.0}, "rms_norm_eps": 1e-2},
+    "rope linear": {"rope_parameters": ROPE | {"rope_type": "linear", "factor": 4.0}},
+    "rope dynamic": {"rope_parameters": ROPE | {"rope_type": "dynamic", "factor": 4.0}},
+    "rope llama3": {
+        "rope_parameters": ROPE
+        | {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        }
+    },
+    "rope yarn": {
+        "rope_parameters": ROPE
+        | {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+    },
+    "rope yarn with all its options": {
+        "rope_parameters": ROPE
+        | {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 64,
+            "beta_fast": 8.0,
+            "beta_slow": 2.0,
+            "mscale": 0.7,
+            "mscale_all_dim": 0.3,
+            "truncate": False,
+        }
+    },
+}
+
+Schedule = list[list[Take]]
+
+
+def whole(lengths: Sequence[int]) -> Schedule:
+    return [list(enumerate(lengths))]
+
+
+def chunked(lengths: Sequence[int], chunk: int = 5) -> Schedule:
+    """All sequences side by side, `chunk` tokens of each per step."""
+    steps = range(0, max(lengths), chunk)
+    return [
+        [(i, min(chunk, length - start)) for i, length in enumerate(lengths) if start < length]
+        for start in steps
+    ]
+
+
+def token_by_token(lengths: Sequence[int]) -> Schedule:
+    return chunked(lengths, chunk=1)
+
+
+def joining_one_by_one(lengths: Sequence[int]) -> Schedule:
+    """Each sequence is prefilled but for 8 tokens while the earlier ones decode."""
+    prefills = [max(length - 8, 1) for length in lengths]
+    steps: Schedule = []
+    left: dict[int, int] = {}
+    for i, length in enumerate(lengths):
+        steps.append([(j, 1) for j in left if left[j]] + [(i, prefills[i])])
+        left = {j: max(n - 1, 0) for j, n in left.items()} | {i: length - prefills[i]}
+    while any(left.values()):
+        steps.append([(j, 1) for j in left if left[j]])
+        left = {j: max(n - 1, 0) for j, n in left.items()}
+    return steps
+
+
+SCHEDULES = (whole, chunked, token_by_token, joining_one_by_one)
+
+
+def some_tracks(seed: int = 0) -> list[Track]:
+    dice = random.Random(seed)
+    return [Track(dice.choices(range(VOCAB_SIZE), k=length)) for length in LENGTHS]
+
+
+def a_stepper(path: Path, dtype: torch.dtype = torch.float32) -> Stepper:
+    spec = read_config(str(path))
+    model = load_model(spec, dtype, torch.device("cpu"), spec.max_positions, lambda *_: None)
+    return Stepper(model, spec, dtype)
+
+
+def reference_logits(
+    path: Path, tracks: Sequence[Track], dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    with torch.no_grad():
+        return [model(torch.tensor([track.tokens])).logits[0].float() for track in tracks]
+
+
+def assert_equal_logits(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_every_family_has_a_maker() -> None:
+    assert MAKERS.keys() == MODELS.keys()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("architecture", MODELS)
+def test_logits_equal_transformers(tmp_path: Path, architecture: str, variant: str) -> None:
+    path = MAKERS[architecture](tmp_path, **VARIANTS[variant])
+    expected = reference_logits(path, some_tracks())
+    for schedule in (whole, joining_one_by_one):
+        actual = a_stepper(path).run(some_tracks(), schedule(LENGTHS))
+        assert_equal_logits(actual, expected)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("architecture", MODELS)
+def test_logits_do_not_depend_on_how_tokens_are_cut_into_steps(
+    tmp_path: Path, architecture: str, schedule: Callable[[Sequence[int]], Schedule]
+) -> None:
+    path = MAKERS[architecture](tmp_path)
+    actual = a_stepper(path).run(some_tracks(), schedule(LENGTHS))
+    assert_equal_logits(actual, reference_logits(path, some_tracks()))
+
+
+@pytest.mark.parametrize("architecture", MODELS)
+def test_logits_exist_for_sampled_tokens_only(tmp_path: Path, architecture: str) -> None:
+    stepper = a_stepper(MAKERS[architecture](tmp_path))
+    inputs = stepper.prepare(some_tracks(), whole(LENGTHS)[0])
+    picked = torch.tensor([37, 5])
+    some = stepper.forward(replace(inputs, sample_index=picked))
+    torch.testing.assert_close(some, stepper.forward(inputs)[picked])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("architecture", MODELS)
+def test_half_precision_stays_close(tmp_path: Path, architecture: str, dtype: torch.dtype) -> None:
+    path = MAKERS[architecture](tmp_path, dtype=dtype)
+    tracks = some_tracks()
+    exact = torch.cat(reference_logits(path, tracks))
+    theirs = torch.cat(reference_logits(path, tracks, dtype))
+    ours = torch.cat(a_stepper(path, dtype).run(tracks, joining_one_by_one(LENGTHS)))
+    assert ours.dtype == torch.float32
+    assert (ours - exact).std() < 1.2 * (theirs - exact).std()

@@ -1,0 +1,191 @@
+"""What a model directory says about itself, and what is refused before weights are read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from motet.engine.models import read_config
+from motet.errors import ModelError
+from tests.model_factory import make_llama
+
+OLD_ROPE: dict[str, Any] = {"rope_theta": 5000.0, "rope_parameters": None}
+
+
+def edit(path: Path, **fields: Any) -> None:
+    """Set fields of a JSON file; None removes."""
+    content = json.loads(path.read_text()) | fields
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+
+
+def test_spec_holds_what_config_says(tmp_path: Path) -> None:
+    spec = read_config(str(make_llama(tmp_path, head_dim=24, dtype=torch.bfloat16)))
+    assert spec.architecture == "LlamaForCausalLM"
+    assert (spec.dtype, spec.vocab_size, spec.max_positions) == ("bfloat16", 320, 512)
+    assert (spec.num_layers, spec.num_heads, spec.num_kv_heads) == (2, 4, 2)
+    shapes = {m.name: (m.in_features, m.out_features) for m in spec.geometry.modules}
+    assert shapes == {
+        "q_proj": (64, 96),
+        "k_proj": (64, 48),
+        "v_proj": (64, 48),
+        "o_proj": (96, 64),
+        "gate_proj": (64, 128),
+        "up_proj": (64, 128),
+        "down_proj": (128, 64),
+    }
+
+
+def test_a_spec_is_a_value(tmp_path: Path) -> None:
+    path = str(make_llama(tmp_path))
+    assert read_config(path) == read_config(path)
+    assert hash(read_config(path)) == hash(read_config(path))
+
+
+def test_eos_ids_come_from_both_files(tmp_path: Path) -> None:
+    make_llama(tmp_path)
+    edit(tmp_path / "config.json", eos_token_id=7)
+    edit(tmp_path / "generation_config.json", eos_token_id=[9, 3, 7])
+    assert read_config(str(tmp_path)).eos_token_ids == (3, 7, 9)
+
+
+def test_generation_config_may_be_absent(tmp_path: Path) -> None:
+    make_llama(tmp_path)
+    (tmp_path / "generation_config.json").unlink()
+    assert read_config(str(tmp_path)).eos_token_ids == (2,)
+
+
+def test_checkpoint_without_dtype_counts_as_float32(tmp_path: Path) -> None:
+    make_llama(tmp_path)
+    edit(tmp_path / "config.json", dtype=None)
+    assert read_config(str(tmp_path)).dtype == "float32"
+
+
+@pytest.mark.parametrize("key", ["type", "rope_type"])
+def test_old_rope_keys_mean_the_same_as_new_ones(tmp_path: Path, key: str) -> None:
+    linear = {"rope_type": "linear", "factor": 4.0, "rope_theta": 5000.0}
+    new = read_config(str(make_llama(tmp_path / "new", rope_parameters=linear)))
+    make_llama(tmp_path / "old")
+    scaling = {key: "linear", "factor": 4.0}
+    edit(tmp_path / "old" / "config.json", rope_scaling=scaling, **OLD_ROPE)
+    assert read_config(str(tmp_path / "old")).rope == new.rope
+
+
+def test_dynamic_rope_is_the_default_one_within_the_trained_length(tmp_path: Path) -> None:
+    dynamic = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
+    path = make_llama(tmp_path / "dynamic", rope_parameters=dynamic)
+    plain = read_config(str(make_llama(tmp_path / "plain")))
+    spec = read_config(str(path))
+    assert spec.rope.inverse_frequencies == plain.rope.inverse_frequencies
+
+
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "long_factor": [1.0] * 8,
+    "short_factor": [1.0] * 8,
+    "factor": 4.0,
+    "original_max_position_embeddings": 128,
+}
+
+REFUSED_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
+    "other architecture": (
+        {"architectures": ["GPT2LMHeadModel"]},
+        r"architectures is \[\"GPT2LMHeadModel\"\].*LlamaForCausalLM",
+    ),
+    "no architecture": ({"architectures": None}, "architectures is null.*LlamaForCausalLM"),
+    "architecture that is no name": ({"architectures": [{}]}, r"architectures is \[\{\}\]"),
+    "other model under a served name": (
+        {"model_type": "gpt2"},
+        "model_type 'gpt2' is not that of Llama",
+    ),
+    "unknown model type": ({"model_type": "nonesuch"}, "model_type 'nonesuch' is not that of"),
+    "no model type": ({"model_type": None}, "model_type 'None' is not that of"),
+    "quantised": (
+        {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+        "quantization_config.*gptq.*unquantised",
+    ),
+    "compressed": ({"compression_config": {"format": "x"}}, "compression_config.*uncompressed"),
+    "remote code": (
+        {"auto_map": {"AutoModelForCausalLM": "modeling_evil.Evil"}},
+        "auto_map.*modeling_evil.*never run",
+    ),
+    "rope type that is not served": ({"rope_parameters": LONGROPE}, "rope_type 'longrope'.*llama3"),
+    "rope type nobody knows": (
+        {"rope_parameters": {"rope_type": "spiral", "rope_theta": 1e4}},
+        "rope_type 'spiral' is not served.*llama3",
+    ),
+    "rope without its numbers": (
+        {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}},
+        "config.json is not valid.*factor",
+    ),
+    "rope over part of a head": (
+        {
+            "rope_parameters": {
+                "rope_type": "linear",
+                "factor": 2.0,
+                "rope_theta": 1e4,
+                "partial_rotary_factor": 0.5,
+            }
+        },
+        "8 of 16 dimensions.*partial_rotary_factor",
+    ),
+    "other activation": ({"hidden_act": "gelu"}, "hidden_act 'gelu'.*silu"),
+    "other dtype": ({"dtype": "float64"}, "dtype 'float64'.*bfloat16"),
+    "text for a number": ({"hidden_size": "large"}, "config.json is not valid.*hidden_size"),
+    "no layers": ({"num_hidden_layers": 0}, "num_hidden_layers is 0.*at least 1"),
+    "negative size": ({"vocab_size": -5}, "vocab_size is -5.*at least 1"),
+    "heads that cannot be grouped": (
+        {"num_key_value_heads": 3},
+        "num_attention_heads 4 is no multiple of num_key_value_heads 3",
+    ),
+    "end that is no id": ({"eos_token_id": "</s>"}, "eos_token_id"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_CONFIGS)
+def test_config_is_refused_by_name(tmp_path: Path, case: str) -> None:
+    fields, message = REFUSED_CONFIGS[case]
+    edit(make_llama(tmp_path) / "config.json", **fields)
+    assert_refused(tmp_path, message)
+
+
+REFUSED_FILES = {
+    "empty config": ("config.json", b"", "config.json is unreadable.*download it again"),
+    "corrupt config": ("config.json", b'{"a": ', "config.json is unreadable"),
+    "binary config": ("config.json", b"\xff\x00\xfe", "config.json is unreadable"),
+    "config that is a list": ("config.json", b"[]", "config.json holds no JSON object"),
+    "corrupt generation config": ("generation_config.json", b"{", "generation_config.json is unre"),
+    "end that is text": (
+        "generation_config.json",
+        b'{"eos_token_id": ["</s>"]}',
+        r"eos_token_id is \[\"</s>\"\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_FILES)
+def test_file_is_refused_by_name(tmp_path: Path, case: str) -> None:
+    name, content, message = REFUSED_FILES[case]
+    (make_llama(tmp_path) / name).write_bytes(content)
+    assert_refused(tmp_path, message)
+
+
+def test_missing_directory_is_refused(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "nowhere", "nowhere' does not exist: give a Hugging Face model dir")
+
+
+def test_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
+    assert_refused(make_llama(tmp_path) / "config.json", "is a file: give a Hugging Face model dir")
+
+
+def test_directory_without_config_is_refused(tmp_path: Path) -> None:
+    assert_refused(tmp_path, "config.json is missing: give a Hugging Face model directory")
+
+
+def assert_refused(path: Path, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
+        read_config(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
