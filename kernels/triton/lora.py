@@ -1,0 +1,153 @@
+"""LoRA for rows of many adapters at once (SGMV, Punica, arXiv:2310.18547), untuned.
+
+A program works on one chunk: at most CHUNK_ROWS rows, all of one adapter. It finds tiles through
+the tables, so where a tile lies in the arena does not matter. Columns at or beyond the rank are
+never read: a padded tile may hold anything there.
+"""
+
+from itertools import pairwise
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from motet.kernels import CHUNK_ROWS, SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTables
+from motet.kernels.triton.dot import dot
+
+BLOCK_RANK = 16  # the least N of a tensor-core product: two tiles
+BLOCK_IN = 128
+BLOCK_OUT = 128
+
+
+def lora_shrink(
+    mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    layer: int, module: int,
+) -> None:  # fmt: skip
+    num_slices, _, max_rank = mid.shape
+    tile_offset = tables.tile_offset[:, layer, module:, SIDE_A]  # [slots, modules, groups]
+    rank = tables.rank[:, layer, module:]  # [slots, modules]
+    scale = tables.scale[:, layer, module:]
+    max_chunks = batch.chunk_slot.shape[0]
+    grid = (max_chunks, triton.cdiv(max_rank, BLOCK_RANK), num_slices)
+    _shrink_kernel[grid](
+        mid, x, arena, tile_offset, rank, scale,
+        batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
+        x.shape[1], mid.stride(0), mid.stride(1), x.stride(0),
+        tile_offset.stride(0), tile_offset.stride(1), rank.stride(0), scale.stride(0),
+        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, BLOCK_IN=BLOCK_IN, TILE_RANKS=TILE_RANKS,
+        enable_fp_fusion=True,
+    )  # fmt: skip
+
+
+def lora_expand(
+    y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    layer: int, module: int, out_start: tuple[int, ...],
+) -> None:  # fmt: skip
+    tile_offset = tables.tile_offset[:, layer, module:, SIDE_B]
+    rank = tables.rank[:, layer, module:]
+    max_chunks, num_slices = batch.chunk_slot.shape[0], len(out_start) - 1
+    widest = max(stop - start for start, stop in pairwise(out_start))
+    grid = (max_chunks, triton.cdiv(widest, BLOCK_OUT), num_slices)
+    _expand_kernel[grid](
+        y, mid, arena, tile_offset, rank,
+        batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
+        y.stride(0), mid.stride(0), mid.stride(1),
+        tile_offset.stride(0), tile_offset.stride(1), rank.stride(0),
+        OUT_START=out_start, BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, BLOCK_OUT=BLOCK_OUT,
+        TILE_RANKS=TILE_RANKS, enable_fp_fusion=True,
+    )  # fmt: skip
+
+
+@triton.jit
+def _shrink_kernel(
+    mid_ptr, x_ptr, arena_ptr, tile_offset_ptr, rank_ptr, scale_ptr,
+    row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
+    in_features, mid_slice_stride, mid_row_stride, x_row_stride,
+    tile_slot_stride, tile_module_stride, rank_slot_stride, scale_slot_stride,
+    BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_IN: tl.constexpr,
+    TILE_RANKS: tl.constexpr,
+):  # fmt: skip
+    """Grid (chunk, block of ranks, slice). Reference: `reference.lora_shrink`."""
+    chunk, part = tl.program_id(0), tl.program_id(2)
+    if chunk >= tl.load(num_chunks_ptr):
+        return
+    slot = tl.load(chunk_slot_ptr + chunk).to(tl.int64)
+    rank = tl.load(rank_ptr + slot * rank_slot_stride + part)
+    ranks = tl.program_id(1) * BLOCK_RANK + tl.arange(0, BLOCK_RANK)
+    if tl.program_id(1) * BLOCK_RANK >= rank:
+        return
+    has_rank = ranks < rank
+    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_module_stride
+    tile_offset = tl.load(tiles + ranks // TILE_RANKS, mask=has_rank, other=0)
+    a_ptrs = arena_ptr + tile_offset + (ranks % TILE_RANKS) * in_features  # [BLOCK_RANK]
+
+    sorted_rows = tl.load(chunk_start_ptr + chunk) + tl.arange(0, BLOCK_ROWS)
+    has_row = tl.arange(0, BLOCK_ROWS) < tl.load(chunk_len_ptr + chunk)
+    rows = tl.load(row_index_ptr + sorted_rows, mask=has_row, other=0).to(tl.int64)
+    x_ptrs = x_ptr + rows * x_row_stride  # [BLOCK_ROWS]
+
+    sums = tl.zeros((BLOCK_ROWS, BLOCK_RANK), tl.float32)
+    for start in range(0, in_features, BLOCK_IN):
+        columns = start + tl.arange(0, BLOCK_IN)
+        has_column = columns < in_features
+        x_mask = has_row[:, None] & has_column[None, :]
+        a_mask = has_column[:, None] & has_rank[None, :]
+        x = tl.load(x_ptrs[:, None] + columns[None, :], mask=x_mask, other=0.0)
+        a = tl.load(a_ptrs[None, :] + columns[:, None], mask=a_mask, other=0.0)
+        sums += dot(x, a)
+
+    scale = tl.load(scale_ptr + slot * scale_slot_stride + part)
+    mid_ptrs = mid_ptr + part * mid_slice_stride + sorted_rows[:, None] * mid_row_stride
+    tl.store(mid_ptrs + ranks[None, :], scale * sums, mask=has_row[:, None] & has_rank[None, :])
+
+
+@triton.jit
+def _expand_kernel(
+    y_ptr, mid_ptr, arena_ptr, tile_offset_ptr, rank_ptr,
+    row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
+    y_row_stride, mid_slice_stride, mid_row_stride,
+    tile_slot_stride, tile_module_stride, rank_slot_stride,
+    OUT_START: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr,
+    BLOCK_OUT: tl.constexpr, TILE_RANKS: tl.constexpr,
+):  # fmt: skip
+    """Grid (chunk, block of outputs, slice). Reference: `reference.lora_expand`.
+
+    mid stays fp32: B in bf16 or fp16 is exact in tf32, so mid is what gets rounded, to 11 bits.
+    """
+    chunk, part = tl.program_id(0), tl.program_id(2)
+    if chunk >= tl.load(num_chunks_ptr):
+        return
+    slot = tl.load(chunk_slot_ptr + chunk).to(tl.int64)
+    rank = tl.load(rank_ptr + slot * rank_slot_stride + part)
+    out_start, width = 0, 0
+    for s in tl.static_range(len(OUT_START) - 1):
+        out_start = tl.where(part == s, OUT_START[s], out_start)
+        width = tl.where(part == s, OUT_START[s + 1] - OUT_START[s], width)
+    columns = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    if (rank == 0) | (tl.program_id(1) * BLOCK_OUT >= width):
+        return
+    has_column = columns < width
+    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_module_stride
+
+    sorted_rows = tl.load(chunk_start_ptr + chunk) + tl.arange(0, BLOCK_ROWS)
+    has_row = tl.arange(0, BLOCK_ROWS) < tl.load(chunk_len_ptr + chunk)
+    rows = tl.load(row_index_ptr + sorted_rows, mask=has_row, other=0).to(tl.int64)
+    mid_ptrs = mid_ptr + part * mid_slice_stride + sorted_rows * mid_row_stride  # [BLOCK_ROWS]
+
+    precision: tl.constexpr = "ieee" if arena_ptr.dtype.element_ty == tl.float32 else "tf32"
+    sums = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
+    for start in range(0, rank, BLOCK_RANK):
+        ranks = start + tl.arange(0, BLOCK_RANK)
+        has_rank = ranks < rank
+        tile_offset = tl.load(tiles + ranks // TILE_RANKS, mask=has_rank, other=0)
+        b_ptrs = arena_ptr + tile_offset + (ranks % TILE_RANKS) * width  # [BLOCK_RANK]
+        mid_mask = has_row[:, None] & has_rank[None, :]
+        b_mask = has_rank[:, None] & has_column[None, :]
+        mid = tl.load(mid_ptrs[:, None] + ranks[None, :], mask=mid_mask, other=0.0)
+        b = tl.load(b_ptrs[:, None] + columns[None, :], mask=b_mask, other=0.0)
+        sums += tl.dot(mid, b.to(tl.float32), input_precision=precision)
+
+    y_ptrs = y_ptr + rows[:, None] * y_row_stride + (out_start + columns)[None, :]
+    y_mask = has_row[:, None] & has_column[None, :]
+    y = tl.load(y_ptrs, mask=y_mask, other=0.0).to(tl.float32)
+    tl.store(y_ptrs, (y + sums).to(y_ptr.dtype.element_ty), mask=y_mask)

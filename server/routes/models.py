@@ -1,0 +1,50 @@
+"""The names that requests may use as `model`."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from motet.client.protocol import AdapterCard, ModelCard, ModelList
+from motet.engine import Adapter
+from motet.server.responses import json_response
+from motet.server.service import Served, Service
+
+
+async def list_models(service: Service, http: Request) -> Response:
+    """The base model, then its adapters."""
+    served = service.served
+    adapters = [_adapter_card(served, adapter) for adapter in served.adapters.values()]
+    return json_response(ModelList(data=[_base_card(served), *adapters]))
+
+
+async def get_model(service: Service, http: Request) -> Response:
+    """One of them; 404 for any other name."""
+    served = service.served
+    adapter = served.adapter(http.path_params["model"])
+    return json_response(_adapter_card(served, adapter) if adapter else _base_card(served))
+
+
+def _base_card(served: Served) -> ModelCard:
+    return ModelCard(
+        id=served.name,
+        created=served.since_s,
+        root=served.info.model,
+        max_model_len=served.info.max_model_len,
+        vocab_size=served.info.vocab_size,
+    )
+
+
+def _adapter_card(served: Served, adapter: Adapter) -> ModelCard:
+    return ModelCard(
+        id=adapter.name,
+        created=served.since_s,
+        root=adapter.name,
+        parent=served.name,
+        max_model_len=served.info.max_model_len,
+        vocab_size=served.info.vocab_size,
+        adapter=AdapterCard(
+            digest=adapter.digest,
+            generation=adapter.generation,
+            max_rank=adapter.max_rank,
+            num_pages=adapter.num_pages,
+        ),
+    )

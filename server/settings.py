@@ -1,0 +1,28 @@
+"""Every option of the HTTP server, once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from motet.engine.config import option
+from motet.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where to listen and under which name to serve."""
+
+    host: str = option("127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
+    port: int = option(8000, "Port to listen on; 0 lets the system choose.")
+    served_model_name: str | None = option(
+        None, "Name of the base model in requests; default: the name of its directory."
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"--port is {self.port}: it must be 0 to 65535")
+        if self.served_model_name == "":
+            raise ConfigError("--served-model-name is empty: give a name or leave it out")
+
+    def model_name(self, model: str) -> str:
+        """The name that requests use for the base model in the directory `model`."""
+        return self.served_model_name or Path(model).resolve().name

@@ -1,0 +1,128 @@
+"""KV write and paged attention on pages of a real arena, against dense attention."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.kernels.arena import Arena, a_layout
+from tests.kernels.batches import LAYER, Row, an_attention_batch, some_rows
+from tests.kernels.target import TOLERANCE, Target, assert_near, bits
+
+SCALE = 0.3
+MIXED = [(7, 7), (1, 1), (1, 13), (3, 9), (1, 8), (5, 21), (1, 4)]
+"""New and total tokens of each row: whole and chunked prefill, decode, full and started pages."""
+
+
+def an_arena(target: Target, page_tokens: int = 4, head_dim: int = 16) -> Arena:
+    return Arena(target, a_layout(target, page_tokens, head_dim), num_pages=100)
+
+
+def attend(arena: Arena, rows: list[Row], query: Tensor) -> Tensor:
+    out = torch.full_like(query, torch.nan)
+    batch = an_attention_batch(arena, rows)
+    arena.target.kernels.paged_attention(out, query, arena.kv, LAYER, batch, SCALE)
+    return out
+
+
+def dense(rows: list[Row], query: Tensor) -> Tensor:
+    """The same in float64, with repeated KV heads, one row after the other."""
+    attended = []
+    queries = torch.split(query.double(), [row.num_queries for row in rows])
+    for row, q in zip(rows, queries, strict=True):
+        group = q.shape[1] // row.key.shape[1]
+        key, value = (kv.double().repeat_interleave(group, 1) for kv in (row.key, row.value))
+        scores = SCALE * torch.einsum("qhd,khd->hqk", q, key)
+        unseen = torch.ones_like(scores, dtype=torch.bool).triu(
+            row.context_len - row.num_queries + 1
+        )
+        weights = scores.masked_fill(unseen, -torch.inf).softmax(-1)
+        attended.append(torch.einsum("hqk,khd->qhd", weights, value))
+    return torch.cat(attended)
+
+
+def check_against_dense(arena: Arena, rows: list[Row], num_heads: int) -> None:
+    num_tokens = sum(row.num_queries for row in rows)
+    query = arena.target.randn(num_tokens, num_heads, arena.layout.head_dim)
+
+    out = attend(arena, rows, query)
+
+    assert_near(out, dense(rows, query), TOLERANCE[arena.target.dtype])
+
+
+@pytest.mark.parametrize("num_heads", [2, 6, 8])
+def test_prefill_and_decode_rows_in_one_batch_equal_dense_attention(
+    target: Target, num_heads: int
+) -> None:
+    arena = an_arena(target)
+
+    check_against_dense(arena, some_rows(arena, MIXED), num_heads)
+
+
+@pytest.mark.parametrize(("page_tokens", "head_dim"), [(16, 8), (3, 24), (1, 80)])
+def test_any_page_and_head_size_equals_dense_attention(
+    target: Target, page_tokens: int, head_dim: int
+) -> None:
+    arena = an_arena(target, page_tokens, head_dim)
+
+    check_against_dense(arena, some_rows(arena, MIXED), num_heads=4)
+
+
+def test_a_long_prefill_behind_a_prefix_equals_dense_attention(target: Target) -> None:
+    arena = an_arena(target, page_tokens=16)
+
+    check_against_dense(arena, some_rows(arena, [(150, 171), (1, 100)]), num_heads=4)
+
+
+def test_one_token_of_context_is_its_own_value(target: Target) -> None:
+    arena = an_arena(target)
+    rows = some_rows(arena, [(1, 1)])
+
+    out = attend(arena, rows, target.randn(1, 2, 16))
+
+    assert torch.equal(out, rows[0].value)
+
+
+def test_stale_kv_of_a_released_sequence_is_not_seen(target: Target) -> None:
+    arena = Arena(target, a_layout(target, 4, 16), num_pages=3)
+    for lease in [row.lease for row in some_rows(arena, [(12, 12)])]:
+        arena.pool.release(lease)
+
+    check_against_dense(arena, some_rows(arena, [(1, 6), (2, 2)]), num_heads=4)
+
+
+def test_queries_may_be_part_of_a_fused_projection(target: Target) -> None:
+    arena = an_arena(target)
+    rows = some_rows(arena, [(3, 5), (1, 6)])
+    query = target.randn(4, 6, 16)[:, :4]
+
+    assert_near(attend(arena, rows, query), dense(rows, query), TOLERANCE[target.dtype])
+
+
+def test_a_batch_without_rows_is_nothing(target: Target) -> None:
+    arena = an_arena(target)
+
+    assert attend(arena, [], target.randn(0, 4, 16)).shape == (0, 4, 16)
+
+
+def test_kv_is_written_to_its_slots_only(target: Target) -> None:
+    arena = an_arena(target, page_tokens=4, head_dim=24)
+    expected = arena.kv.clone()
+    fused = target.randn(3, 6, 24)
+    key, value = fused[:, 2:4], fused[:, 4:6]
+    slots = [9, 4 * 99 + 3, 0]
+    for token, slot in enumerate(slots):
+        expected[slot // 4, LAYER, 0, slot % 4] = key[token]
+        expected[slot // 4, LAYER, 1, slot % 4] = value[token]
+
+    target.kernels.write_kv(arena.kv, LAYER, key, value, target.ints(slots, torch.int64))
+
+    assert torch.equal(bits(arena.kv), bits(expected))
+
+
+def test_writing_the_kv_of_no_token_changes_nothing(target: Target) -> None:
+    arena = an_arena(target)
+    before, nothing = bits(arena.kv), target.randn(0, 2, 16)
+
+    target.kernels.write_kv(arena.kv, LAYER, nothing, nothing, target.ints([], torch.int64))
+
+    assert torch.equal(bits(arena.kv), before)

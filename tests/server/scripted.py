@@ -1,0 +1,177 @@
+"""A real Engine whose core plays scripts, and servers around it."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from motet.engine import Adapter, Engine, EngineInfo, EngineStats, FinishReason, TokenOutput
+from motet.engine.core import EngineCore
+from motet.engine.events import Aborted, Arrived, Event
+from motet.engine.output import StepReport
+from motet.engine.request import Request
+from motet.server.app import create_app
+from motet.server.settings import ServerConfig
+from tests.model_factory import VOCAB_SIZE
+
+EOS = 2
+LETTER_A = 67
+Script = Callable[[Request], Iterator[TokenOutput]]
+
+
+class ScriptedCore:
+    """Plays `script` for each request, one output per turn. Stands for an EngineCore."""
+
+    def __init__(self, script: Script, info: EngineInfo) -> None:
+        self.info = info
+        self.requests: list[Request] = []
+        self.aborted: set[str] = set()
+        self.script = script
+        self._playing: dict[str, Iterator[TokenOutput]] = {}
+        self.scheduler = self  # the engine asks it whether there is work
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._playing)
+
+    def turn(self, events: Iterable[Event], now: float) -> StepReport:
+        for event in events:
+            if isinstance(event, Arrived):
+                self.requests.append(event.request)
+                self._playing[event.request.request_id] = self.script(event.request)
+            elif isinstance(event, Aborted):
+                self.aborted.add(event.request_id)
+                self._playing.pop(event.request_id, None)
+        outputs = tuple(next(script) for script in self._playing.values())
+        for output in outputs:
+            if output.finish_reason is not None:
+                del self._playing[output.request_id]
+        return StepReport(outputs, EngineStats(num_running=len(self._playing), pages_kv=7))
+
+
+Core = ScriptedCore | EngineCore
+
+
+def an_info(model: Path, **changes: Any) -> EngineInfo:
+    values: dict[str, Any] = {
+        "model": str(model),
+        "architecture": "LlamaForCausalLM",
+        "dtype": "float32",
+        "device": "cpu",
+        "vocab_size": VOCAB_SIZE,
+        "max_model_len": 128,
+        "eos_token_ids": (EOS,),
+        "max_lora_rank": 64,
+        "max_batch_rows": 8,
+        "max_batch_adapters": 4,
+        "num_pages": 100,
+        "page_bytes": 4096,
+        "page_tokens": 16,
+        "rank16_adapter_pages": 2,
+        "adapters": (Adapter("tuned", "0123456789abcdef", 1, 8, 2),),
+    }
+    return EngineInfo(**values | changes)
+
+
+def says(*token_ids: int, end: FinishReason = FinishReason.STOP) -> Script:
+    """These tokens; then end of sequence, or no more room."""
+
+    def script(request: Request) -> Iterator[TokenOutput]:
+        ids = [*token_ids, EOS] if end is FinishReason.STOP else list(token_ids)
+        for index, token_id in enumerate(ids):
+            reason = end if index == len(ids) - 1 else None
+            yield an_output(request, index, token_id, reason)
+
+    return script
+
+
+def babbles(request: Request) -> Iterator[TokenOutput]:
+    """Tokens until `max_tokens`, without haste."""
+    for index in count():
+        time.sleep(0.001)
+        is_last = index + 1 == request.sampling.max_tokens
+        yield an_output(request, index, LETTER_A, FinishReason.LENGTH if is_last else None)
+
+
+def hesitates(request: Request) -> Iterator[TokenOutput]:
+    """As `babbles`, after a while."""
+    time.sleep(0.3)
+    yield from babbles(request)
+
+
+def fails(reason: FinishReason, message: str, after: int = 0) -> Script:
+    """Some tokens, then an end that is no answer."""
+
+    def script(request: Request) -> Iterator[TokenOutput]:
+        for index in range(after):
+            yield an_output(request, index, LETTER_A)
+        yield TokenOutput(request.request_id, after, None, finish_reason=reason, error=message)
+
+    return script
+
+
+def dies(request: Request) -> Iterator[TokenOutput]:
+    """One token; then the engine breaks."""
+    yield an_output(request, 0, LETTER_A)
+    raise RuntimeError("secret of the engine")
+
+
+def an_output(
+    request: Request, index: int, token_id: int, reason: FinishReason | None = None
+) -> TokenOutput:
+    """The likeliest tokens are the chosen one and those before it."""
+    num_top = request.sampling.num_logprobs
+    top = tuple((token_id - rank, -0.5 - rank) for rank in range(num_top or 0))
+    logprob = None if num_top is None else -0.5
+    return TokenOutput(request.request_id, index, token_id, logprob, top, reason, None, 4)
+
+
+@asynccontextmanager
+async def serving(core: Core, config: ServerConfig | None = None) -> AsyncIterator[FastAPI]:
+    """The application, ready, with its lifespan."""
+    app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
+    async with app.router.lifespan_context(app):
+        await app.state.service.ready()
+        yield app
+
+
+def a_config() -> ServerConfig:
+    return ServerConfig(served_model_name="base")
+
+
+def connect(app: FastAPI) -> httpx.AsyncClient:
+    """A client of `app` without a socket."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://motet")
+
+
+@asynccontextmanager
+async def listening(core: Core) -> AsyncIterator[str]:
+    """The address of a real server."""
+    app = create_app(Engine(lambda: cast(EngineCore, core)), a_config())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        running = asyncio.create_task(server.serve([listener]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        await app.state.service.ready()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await running
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    async with asyncio.timeout(10):
+        while not happened():
+            await asyncio.sleep(0.005)

@@ -1,0 +1,392 @@
+"""POST /v1/completions, from the wish to the last token."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motet.engine import FinishReason, Request, TokenOutput
+from motet.server.requests import DEFAULT_ONLY, LONG_PROMPT_CHARS
+from motet.server.text import Tokenizer
+from tests.server.scripted import (
+    EOS,
+    LETTER_A,
+    Script,
+    ScriptedCore,
+    a_config,
+    an_info,
+    an_output,
+    babbles,
+    connect,
+    dies,
+    fails,
+    says,
+    serving,
+    until,
+)
+
+pytestmark = pytest.mark.anyio
+
+HELLO = {"model": "base", "prompt": "hello"}
+
+
+@pytest.fixture
+def core(model_dir: Path, tokenizer: Tokenizer) -> ScriptedCore:
+    return ScriptedCore(says(*tokenizer.encode("a b 😀 c")[1:]), an_info(model_dir))
+
+
+async def complete(core: ScriptedCore, **fields: Any) -> Any:
+    """The answer's body."""
+    async with serving(core) as app, connect(app) as client:
+        answer = await client.post("/v1/completions", json=HELLO | fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+async def refusal(core: ScriptedCore, status: int = 400, **fields: Any) -> Any:
+    """The error of a request that never reaches the client as an answer."""
+    async with serving(core) as app, connect(app) as client:
+        answer = await client.post("/v1/completions", json=HELLO | fields)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["x-request-id"]
+        return answer.json()["error"]
+
+
+async def stream(core: ScriptedCore, **fields: Any) -> list[Any]:
+    """The data of every event."""
+    async with serving(core) as app, connect(app) as client:
+        answer = await client.post("/v1/completions", json=HELLO | {"stream": True} | fields)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        events = answer.text.split("\n\n")
+        assert events.pop() == ""
+        return [json.loads(e.removeprefix("data: ")) if "[DONE]" not in e else e for e in events]
+
+
+async def test_a_completion_has_openai_s_shape(core: ScriptedCore) -> None:
+    body = await complete(core)
+    assert body["id"].startswith("cmpl-")
+    assert body["object"] == "text_completion"
+    assert body["model"] == body["system_fingerprint"] == "base"
+    [choice] = body["choices"]
+    assert choice["text"] == "a b 😀 c"
+    assert choice["finish_reason"] == "stop"
+    assert choice["logprobs"] is None
+    assert "token_ids" not in choice
+    num_tokens = len(core.requests[0].prompt)
+    usage = body["usage"]
+    assert usage["prompt_tokens"] == num_tokens
+    assert usage["total_tokens"] == num_tokens + usage["completion_tokens"]
+    assert usage["prompt_tokens_details"] == {"cached_tokens": 4}
+
+
+async def test_defaults_are_openai_s(core: ScriptedCore, tokenizer: Tokenizer) -> None:
+    await complete(core)
+    [request] = core.requests
+    assert request.prompt == tuple(tokenizer.encode("hello"))
+    assert request.adapter is None
+    assert request.sampling.max_tokens == 16
+    assert request.sampling.temperature == 1.0
+    assert request.sampling.top_k == 0
+    assert request.sampling.stop_token_ids == (EOS,)
+    assert request.sampling.num_logprobs is None
+
+
+async def test_every_sampling_field_reaches_the_engine(core: ScriptedCore) -> None:
+    await complete(
+        core,
+        model="tuned",
+        max_tokens=50,
+        min_tokens=3,
+        temperature=0,
+        top_p=0.5,
+        top_k=-1,
+        min_p=0.1,
+        seed=-7,
+        ignore_eos=True,
+        logprobs=2,
+        cache_salt="tenant",
+    )
+    [request] = core.requests
+    sampling = request.sampling
+    assert request.adapter and request.adapter.name == "tuned"
+    assert request.cache_salt == "tenant"
+    assert (sampling.max_tokens, sampling.min_tokens, sampling.temperature) == (50, 3, 0)
+    assert (sampling.top_p, sampling.top_k, sampling.min_p, sampling.seed) == (0.5, 0, 0.1, -7)
+    assert (sampling.stop_token_ids, sampling.num_logprobs) == ((), 2)
+
+
+async def test_seeds_are_random_unless_given(core: ScriptedCore) -> None:
+    async with serving(core) as app, connect(app) as client:
+        for _ in range(2):
+            await client.post("/v1/completions", json=HELLO)
+    first, second = core.requests
+    assert first.sampling.seed != second.sampling.seed
+
+
+@pytest.mark.parametrize("prompt", [[5, 6, 7], [[5, 6, 7]]])
+async def test_a_prompt_may_be_token_ids(core: ScriptedCore, prompt: Any) -> None:
+    await complete(core, prompt=prompt)
+    assert core.requests[0].prompt == (5, 6, 7)
+
+
+async def test_a_list_of_one_text_is_that_text(core: ScriptedCore, tokenizer: Tokenizer) -> None:
+    await complete(core, prompt=["hello"])
+    assert core.requests[0].prompt == tuple(tokenizer.encode("hello"))
+
+
+@pytest.mark.parametrize("stop", [[], ["😀"], ["b 😀"], [" c", "b"], ["nowhere"]])
+@pytest.mark.parametrize("logprobs", [None, 1])
+async def test_a_stream_says_what_the_whole_answer_says(
+    core: ScriptedCore, stop: list[str], logprobs: int | None
+) -> None:
+    fields = {"stop": stop, "logprobs": logprobs, "return_token_ids": True}
+    whole = await complete(core, **fields)
+    *chunks, usage, done = await stream(
+        core_again(core), **fields, stream_options={"include_usage": True}
+    )
+
+    choices = [chunk["choices"][0] for chunk in chunks]
+    [choice] = whole["choices"]
+    assert "".join(c["text"] for c in choices) == choice["text"]
+    assert [i for c in choices for i in c["token_ids"]] == choice["token_ids"]
+    assert [c["finish_reason"] for c in choices if c["finish_reason"]] == ["stop"]
+    assert choices[-1]["text"] == ""
+    assert choices[-1]["stop_reason"] == choice["stop_reason"]
+    if logprobs:
+        for key, values in choice["logprobs"].items():
+            streamed = [c["logprobs"][key] for c in choices if c["logprobs"]]
+            assert [value for part in streamed for value in part] == values
+    assert usage["choices"] == []
+    assert usage["usage"] == whole["usage"]
+    assert all(chunk["usage"] is None for chunk in chunks)
+    assert done == "data: [DONE]"
+
+
+def core_again(core: ScriptedCore) -> ScriptedCore:
+    return ScriptedCore(core.script, core.info)
+
+
+async def test_a_stop_string_ends_the_text(core: ScriptedCore) -> None:
+    body = await complete(core, stop=["b 😀", "c"])
+    assert body["choices"][0]["text"] == "a "
+    assert body["choices"][0]["finish_reason"] == "stop"
+    assert body["choices"][0]["stop_reason"] == "b 😀"
+
+
+async def test_a_stop_string_ends_the_request(core: ScriptedCore) -> None:
+    endless = ScriptedCore(babbles, core.info)
+    async with serving(endless) as app, connect(app) as client:
+        wish = HELLO | {"stop": "a", "max_tokens": 100, "min_tokens": 3}
+        body = (await client.post("/v1/completions", json=wish)).json()
+        await until(lambda: endless.aborted == {endless.requests[0].request_id})
+    assert body["choices"][0]["text"] == "aaa"
+    assert body["usage"]["completion_tokens"] == 4
+
+
+async def test_an_answer_at_its_limit_says_length(core: ScriptedCore) -> None:
+    limited = ScriptedCore(says(100, 101, end=FinishReason.LENGTH), core.info)
+    body = await complete(limited, return_token_ids=True)
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["choices"][0]["token_ids"] == [100, 101]
+    assert body["usage"]["completion_tokens"] == 2
+
+
+async def test_end_of_sequence_is_a_token_without_text(core: ScriptedCore) -> None:
+    body = await complete(core, return_token_ids=True)
+    assert body["choices"][0]["token_ids"][-1] == EOS
+    assert body["usage"]["completion_tokens"] == len(body["choices"][0]["token_ids"])
+
+
+async def test_no_text_shows_what_ended_the_sequence(core: ScriptedCore) -> None:
+    def ends_with_a_letter(request: Request) -> Iterator[TokenOutput]:
+        yield an_output(request, 0, LETTER_A)
+        yield an_output(request, 1, LETTER_A, FinishReason.STOP)
+
+    body = await complete(ScriptedCore(ends_with_a_letter, core.info))
+    assert body["choices"][0]["text"] == "a"
+
+
+async def test_logprobs_name_tokens_and_their_places(core: ScriptedCore) -> None:
+    logprobs = (await complete(core, logprobs=2))["choices"][0]["logprobs"]
+    assert set(map(len, logprobs.values())) == {len(logprobs["tokens"])}
+    assert logprobs["tokens"][0] == "a"
+    assert logprobs["text_offset"][:2] == [0, 1]
+    assert logprobs["top_logprobs"][0]["a"] == logprobs["token_logprobs"][0] == -0.5
+    assert all(2 <= len(top) <= 3 for top in logprobs["top_logprobs"])
+
+
+async def test_logprobs_of_zero_name_only_the_chosen(core: ScriptedCore) -> None:
+    logprobs = (await complete(core, logprobs=0))["choices"][0]["logprobs"]
+    assert logprobs["top_logprobs"][0] == {"a": -0.5}
+
+
+async def test_tokens_that_read_the_same_keep_their_own_logprobs(core: ScriptedCore) -> None:
+    halves = ScriptedCore(says(99, end=FinishReason.LENGTH), core.info)  # parts of characters
+    logprobs = (await complete(halves, logprobs=2))["choices"][0]["logprobs"]
+    assert logprobs["top_logprobs"] == [{"\ufffd": -0.5, "token_id:98": -1.5}]
+
+
+async def test_an_adapter_is_named_with_its_digest(core: ScriptedCore) -> None:
+    body = await complete(core, model="tuned")
+    assert body["model"] == "tuned"
+    assert body["system_fingerprint"] == "tuned@01234567"
+
+
+NOT_DEFAULT: dict[str, Any] = {
+    "n": 2,
+    "best_of": 2,
+    "echo": True,
+    "suffix": "x",
+    "presence_penalty": 0.1,
+    "frequency_penalty": 0.1,
+    "repetition_penalty": 1.1,
+    "logit_bias": {"5": 1},
+    "stop_token_ids": [5],
+    "include_stop_str_in_output": True,
+    "prompt_logprobs": 0,
+    "truncate_prompt_tokens": 5,
+    "response_format": {"type": "json_object"},
+    "structured_outputs": {"regex": "a"},
+    "lora_path": "tuned",
+    "adapter_id": "tuned",
+    "lora": [{"id": 0, "scale": 1}],
+}
+
+
+@pytest.mark.parametrize("field", DEFAULT_ONLY)
+async def test_what_is_not_supported_is_refused_by_name(core: ScriptedCore, field: str) -> None:
+    error = await refusal(core, **{field: NOT_DEFAULT[field]})
+    assert error["message"] == f"'{field}' is not supported in this version: leave it out"
+    assert (error["code"], error["param"]) == ("unsupported_parameter", field)
+    assert not core.requests
+
+
+async def test_neutral_values_of_unsupported_fields_are_fine(core: ScriptedCore) -> None:
+    await complete(core, n=1, best_of=1, echo=False, presence_penalty=0, logit_bias={}, suffix=None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "says_"),
+    [
+        ({"prompt": ""}, "prompt", "'prompt' is empty"),
+        ({"prompt": []}, "prompt", "'prompt' is empty"),
+        ({"prompt": [[]]}, "prompt", "'prompt' is empty"),
+        ({"prompt": ["a", "b"]}, "prompt", "has 2 entries: this version supports one prompt"),
+        ({"prompt": [[1], [2]]}, "prompt", "one prompt"),
+        ({"prompt": [1, "a"]}, "prompt", "one prompt"),
+        ({"prompt": [1, 320]}, "prompt", "token 1 of 'prompt' is 320"),
+        ({"prompt": [-1]}, "prompt", "token 0 of 'prompt' is -1: the model's vocabulary is 0 to"),
+        ({"prompt": [10**30]}, "prompt", "token 0 of 'prompt' is 1000"),
+        ({"min_tokens": 9, "max_tokens": 8}, "min_tokens", "at most 'max_tokens', which is 8"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "needs 'stream': true"),
+    ],
+)
+async def test_what_cannot_be_is_refused(
+    core: ScriptedCore, fields: dict[str, Any], param: str, says_: str
+) -> None:
+    error = await refusal(core, **fields)
+    assert says_ in error["message"]
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+
+
+async def test_what_exceeds_the_context_is_refused_with_the_excess(core: ScriptedCore) -> None:
+    error = await refusal(core, prompt=[5] * 100, max_tokens=30)
+    assert error["code"] == "context_length_exceeded"
+    assert "2 more than the context of 128" in error["message"]
+
+
+async def test_a_prompt_that_fills_the_context_is_refused(core: ScriptedCore) -> None:
+    error = await refusal(core, prompt=[5] * 128)
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+
+
+async def test_a_long_text_is_a_prompt_like_any_other(
+    core: ScriptedCore, tokenizer: Tokenizer
+) -> None:
+    text = "a b" * LONG_PROMPT_CHARS
+    roomy = ScriptedCore(core.script, an_info(Path(core.info.model), max_model_len=100_000))
+    await complete(roomy, prompt=text)
+    assert roomy.requests[0].prompt == tuple(tokenizer.encode(text))
+
+
+async def test_the_default_limit_is_what_the_context_has_left(core: ScriptedCore) -> None:
+    await complete(core, prompt=[5] * 120)
+    assert core.requests[0].sampling.max_tokens == 8
+
+
+async def test_an_unknown_model_is_not_found(core: ScriptedCore) -> None:
+    error = await refusal(core, 404, model="tunes")
+    assert (error["code"], error["type"]) == ("model_not_found", "not_found_error")
+    assert error["param"] == "model"
+
+
+async def test_a_text_prompt_needs_a_tokenizer(tmp_path: Path) -> None:
+    core = ScriptedCore(says(5, 6), an_info(tmp_path))
+    assert "send the prompt as a list of token ids" in (await refusal(core))["message"]
+    body = await complete(core_again(core), prompt=[1, 2], return_token_ids=True)
+    assert body["choices"][0]["text"] == ""
+    assert body["choices"][0]["token_ids"] == [5, 6, EOS]
+    error = await refusal(core_again(core), prompt=[1], stop="x")
+    assert (error["code"], error["param"]) == ("no_tokenizer", "stop")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_the_engine_refuses_is_a_400(core: ScriptedCore, streams: bool) -> None:
+    full = ScriptedCore(fails(FinishReason.REFUSED, "needs 9 pages, there are 8"), core.info)
+    error = await refusal(full, 400, stream=streams)
+    assert error["message"] == "needs 9 pages, there are 8"
+    assert error["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    "script", [dies, fails(FinishReason.ERROR, "the logits were not finite", after=2)]
+)
+async def test_a_failing_engine_is_a_503(core: ScriptedCore, script: Script) -> None:
+    error = await refusal(ScriptedCore(script, core.info), 503)
+    assert error["type"] == "server_error"
+    assert "secret" not in error["message"]
+
+
+async def test_a_stream_that_fails_ends_with_its_error(core: ScriptedCore) -> None:
+    broken = ScriptedCore(fails(FinishReason.ERROR, "logits were not finite", after=2), core.info)
+    *chunks, last = await stream(broken, logprobs=0)
+    assert sum(len(chunk["choices"][0]["logprobs"]["tokens"]) for chunk in chunks) == 2
+    assert last["error"]["message"] == "logits were not finite"
+    assert last["error"]["type"] == "server_error"
+
+
+async def test_after_the_engine_died_nothing_is_served(core: ScriptedCore) -> None:
+    async with serving(ScriptedCore(dies, core.info)) as app, connect(app) as client:
+        await client.post("/v1/completions", json=HELLO)
+        assert (await client.get("/ready")).status_code == 503
+        assert (await client.get("/health")).status_code == 200
+        again = await client.post("/v1/completions", json=HELLO)
+        assert again.status_code == 503
+        assert again.headers["retry-after"]
+
+
+async def test_unknown_fields_are_ignored_and_logged_once(
+    core: ScriptedCore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(core) as app, connect(app) as client:
+        with caplog.at_level(logging.WARNING, "motet"):
+            for _ in range(2):
+                answer = await client.post("/v1/completions", json=HELLO | {"tempurature": 0})
+                assert answer.status_code == 200
+    assert [r.getMessage() for r in caplog.records] == [
+        "ignored unknown request field 'tempurature'"
+    ]
+
+
+async def test_many_requests_run_at_once_and_keep_apart(core: ScriptedCore) -> None:
+    async with serving(ScriptedCore(babbles, core.info), a_config()) as app, connect(app) as client:
+        answers = await asyncio.gather(
+            *(client.post("/v1/completions", json=HELLO | {"max_tokens": n}) for n in range(1, 33))
+        )
+    counted = [answer.json()["usage"]["completion_tokens"] for answer in answers]
+    assert counted == list(range(1, 33))

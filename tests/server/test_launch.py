@@ -1,0 +1,148 @@
+"""The server from a bound port to a clean stop, around an engine that plays a script."""
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import cast
+
+import httpx
+import pytest
+
+from motet.engine import Engine
+from motet.engine.core import EngineCore
+from motet.errors import ConfigError, ModelError
+from motet.server import launch
+from motet.server.console import StartConsole, banner
+from motet.server.service import Served
+from motet.server.settings import ServerConfig
+from motet.server.text import Tokenizer
+from tests.server.scripted import Script, ScriptedCore, an_info, babbles
+
+CONFIG = ServerConfig(port=0, served_model_name="base")
+
+
+class Launch:
+    """A server that loads until it is released."""
+
+    def __init__(
+        self, model: Path, script: Script = babbles, failure: Exception | None = None
+    ) -> None:
+        self._core = ScriptedCore(script, an_info(model, max_model_len=1_000_000))
+        self._failure = failure
+        self._released = threading.Event()
+        self.console = StartConsole()
+        self._listener = launch.listen(CONFIG)
+        self.url = launch.url_of(self._listener)
+
+    def start(self) -> asyncio.Task[None]:
+        running = launch.serve(Engine(self._load), CONFIG, self._listener, self.console)
+        return asyncio.create_task(running)
+
+    def release(self) -> None:
+        self._released.set()
+
+    def _load(self) -> EngineCore:
+        while not self._released.wait(0.01):
+            self.console.progress("weights", 1, 2)
+        if self._failure:
+            raise self._failure
+        return cast(EngineCore, self._core)
+
+
+async def status(url: str) -> int:
+    async with httpx.AsyncClient(timeout=30) as client:
+        return (await client.get(url)).status_code
+
+
+async def until_ready(url: str) -> None:
+    while await status(f"{url}/ready") != 200:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.anyio
+async def test_it_answers_while_it_loads_then_announces_and_stops_at_a_signal(
+    model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = Launch(model_dir)
+    running = started.start()
+    assert await status(f"{started.url}/health") == 200
+    assert await status(f"{started.url}/ready") == 503
+    assert capsys.readouterr().out == ""
+    started.release()
+    await until_ready(started.url)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await running
+    assert started.url in capsys.readouterr().out
+
+
+@pytest.mark.anyio
+async def test_a_signal_while_loading_ends_loading(model_dir: Path) -> None:
+    started = Launch(model_dir)
+    running = started.start()
+    assert await status(f"{started.url}/health") == 200
+    os.kill(os.getpid(), signal.SIGINT)
+    await running
+
+
+@pytest.mark.anyio
+async def test_an_endless_answer_is_ended_with_an_error(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "GRACE_S", 0.2)
+    started = Launch(model_dir)
+    running = started.start()
+    started.release()
+    await until_ready(started.url)
+    wish = {"model": "base", "prompt": [1], "max_tokens": 100_000, "stream": True}
+    async with httpx.AsyncClient() as client:
+        async with client.stream("POST", f"{started.url}/v1/completions", json=wish) as answer:
+            os.kill(os.getpid(), signal.SIGTERM)
+            lines = [line async for line in answer.aiter_lines() if line]
+    await running
+    assert "the server is stopping" in lines[-1]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.anyio
+async def test_what_loading_raises_ends_the_server(model_dir: Path) -> None:
+    started = Launch(model_dir, failure=ModelError("the weights are corrupt"))
+    running = started.start()
+    started.release()
+    with pytest.raises(ModelError, match="corrupt"):
+        await running
+
+
+def test_a_taken_port_is_named_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} on 127.0.0.1 .* --port"):
+            launch.listen(ServerConfig(port=port))
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:"),
+        ("0.0.0.0", "http://127.0.0.1:"),
+        ("::1", "http://[::1]:"),
+    ],
+)
+def test_the_url_is_one_that_works_on_this_machine(host: str, url: str) -> None:
+    with launch.listen(ServerConfig(host=host, port=0)) as listener:
+        assert launch.url_of(listener).startswith(url)
+
+
+def test_the_banner_counts_what_fits_into_the_pool(model_dir: Path, tokenizer: Tokenizer) -> None:
+    info = an_info(model_dir, num_pages=100, page_bytes=65536, page_tokens=16)
+    text = banner(Served("base", info, {}, tokenizer, 0), "http://127.0.0.1:8000")
+    assert "100 pages of 65,536 bytes (6.2 MiB)" in text
+    assert "1,600 tokens, or 50 adapters of rank 16" in text
+    assert """-d '{"model": "tuned", "prompt": "Hello", "max_tokens": 16}'""" in text
+
+
+def test_without_a_tokenizer_the_banner_sends_token_ids(model_dir: Path) -> None:
+    served = Served("base", an_info(model_dir, adapters=()), {}, Tokenizer(None), 0)
+    assert '{"model": "base", "prompt": [1, 2, 3]' in banner(served, "http://127.0.0.1:8000")
