@@ -29,6 +29,14 @@ class EngineStatus(enum.StrEnum):
     STOPPED = "stopped"
 
 
+UNAVAILABLE = {
+    EngineStatus.LOADING: "the engine is loading: try again when /ready says so",
+    EngineStatus.FAILED: "the engine has failed: its log says why; start it again",
+    EngineStatus.STOPPED: "the engine is stopping: ask another server",
+}
+"""Why nothing is served, and what to do."""
+
+
 class Engine:
     """Owns the engine thread. All methods are called on the asyncio loop that called `start`."""
 
@@ -57,13 +65,15 @@ class Engine:
     def info(self) -> EngineInfo:
         """What is served. Raises Unavailable unless the engine is ready."""
         if self.status is not EngineStatus.READY:
-            raise Unavailable(f"the engine is {self.status}: ask /ready and try again")
+            raise Unavailable(UNAVAILABLE[self.status])
         return self._ready.result()
 
-    async def generate(self, request: Request) -> AsyncGenerator[TokenOutput, None]:
-        """The tokens of one request; closing the iterator early aborts it.
+    async def generate(self, request: Request) -> AsyncGenerator[list[TokenOutput], None]:
+        """The tokens of one request: each time all that are there, at least one.
 
-        Raises Unavailable when the engine is not ready. If it dies, the last output says so.
+        A reader that is slow, or a loop that is busy, thus gets fewer and larger pieces. Closing
+        the iterator early aborts the request. Raises Unavailable when the engine is not ready. If
+        it dies, the last output says so.
         """
         _ = self.info
         outputs: asyncio.Queue[TokenOutput] = asyncio.Queue()
@@ -72,21 +82,25 @@ class Engine:
         is_finished = False
         try:
             while not is_finished:
-                output = await outputs.get()
-                is_finished = output.finish_reason is not None
-                yield output
+                batch = [await outputs.get()]
+                while not outputs.empty():
+                    batch.append(outputs.get_nowait())
+                is_finished = batch[-1].finish_reason is not None
+                yield batch
         finally:
             self._streams.pop(request.request_id, None)
             if not is_finished:
                 self._inbox.put(Aborted(request.request_id))
 
     async def stop(self) -> None:
-        """End every stream, then the thread."""
+        """End every stream, then the thread; one that still loads ends with the process."""
+        is_loading = self.status is EngineStatus.LOADING
         if self.status is not EngineStatus.FAILED:
             self.status = EngineStatus.STOPPED
         self._end_streams(FinishReason.ABORT, "the server is stopping")
         self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join)
+        if not is_loading:
+            await asyncio.to_thread(self._thread.join)
 
     # In the engine thread.
 
@@ -124,8 +138,9 @@ class Engine:
     # Back on the asyncio loop.
 
     def _on_ready(self, info: EngineInfo) -> None:
-        self.status = EngineStatus.READY
-        self._ready.set_result(info)
+        if self.status is EngineStatus.LOADING:  # else it was stopped meanwhile
+            self.status = EngineStatus.READY
+            self._ready.set_result(info)
 
     def _on_report(self, report: StepReport) -> None:
         self.stats = report.stats

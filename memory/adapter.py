@@ -17,3 +17,5 @@ class Adapter:
     generation: int
     max_rank: int
     num_pages: int
+    path: str = ""
+    """Directory it was read from: for people."""

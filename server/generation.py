@@ -1,6 +1,5 @@
 """Tokens of the engine to pieces of a completion."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ class Delta:
 
 
 async def generate(
-    outputs: AsyncGenerator[TokenOutput, None], text: TextStream, meter: Meter
+    outputs: AsyncGenerator[list[TokenOutput], None], text: TextStream, meter: Meter
 ) -> AsyncGenerator[Delta, None]:
     """The completion, piece by piece. Closing it early aborts the request.
 
@@ -41,8 +40,8 @@ async def generate(
     """
     reason = FinishReason.ABORT  # unless it comes to another end
     try:
-        async with aclosing(coalesce(outputs)) as batches:
-            async for batch in batches:
+        async with aclosing(outputs):
+            async for batch in outputs:
                 delta = _read(batch, text, meter)
                 if delta.finish_reason is not None:
                     reason = delta.finish_reason
@@ -55,33 +54,6 @@ async def generate(
                     raise _failure(batch[-1])
     finally:
         meter.finish(reason)
-
-
-async def coalesce(
-    outputs: AsyncGenerator[TokenOutput, None],
-) -> AsyncGenerator[list[TokenOutput], None]:
-    """All outputs that are there, as soon as there is one. Closing it closes `outputs`.
-
-    A client that reads slowly, or a loop that is busy, thus gets fewer and larger pieces.
-    """
-    batch: list[TokenOutput] = []
-    following = asyncio.ensure_future(anext(outputs))
-    try:
-        while True:
-            batch.append(await following)
-            if batch[-1].finish_reason is not None:
-                yield batch
-                return
-            following = asyncio.ensure_future(anext(outputs))
-            await asyncio.sleep(0)  # lets it run: it is done now unless it has to wait
-            if not following.done():
-                yield batch
-                batch = []
-    finally:
-        if following.done():
-            await outputs.aclose()
-        else:
-            following.cancel()  # ends `outputs` where it waits
 
 
 def merge(deltas: Sequence[Delta]) -> Delta:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from motet.engine import Adapter, Engine, EngineInfo
-from motet.errors import ConfigError, ModelNotFound, Unavailable
+from motet.errors import ModelNotFound, Unavailable
 from motet.server.metrics import Metrics
 from motet.server.settings import ServerConfig
 from motet.server.text import Tokenizer
@@ -86,12 +86,7 @@ class Service:
 
     async def _load(self) -> Served:
         info = await self.engine.ready()
-        name = self.config.model_name(info.model)
         adapters = {adapter.name: adapter for adapter in info.adapters}
-        if name in adapters:
-            raise ConfigError(
-                f"'{name}' is the name of the base model and of an adapter: "
-                "choose another with --served-model-name"
-            )
+        name = self.config.model_name(info.model, adapters)
         tokenizer = await asyncio.to_thread(Tokenizer.load, info.model)
         return Served(name, info, adapters, tokenizer, int(time.time()))

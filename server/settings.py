@@ -1,5 +1,6 @@
 """Every option of the HTTP server, once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,15 @@ class ServerConfig:
         if self.served_model_name == "":
             raise ConfigError("--served-model-name is empty: give a name or leave it out")
 
-    def model_name(self, model: str) -> str:
-        """The name that requests use for the base model in the directory `model`."""
-        return self.served_model_name or Path(model).resolve().name
+    def model_name(self, model: str, adapter_names: Iterable[str]) -> str:
+        """The name that requests use for the base model in the directory `model`.
+
+        Raises ConfigError when an adapter has it too.
+        """
+        name = self.served_model_name or Path(model).resolve().name
+        if name in adapter_names:
+            raise ConfigError(
+                f"'{name}' is the name of the base model and of an adapter: "
+                "choose another with --served-model-name"
+            )
+        return name

@@ -82,10 +82,11 @@ def identify(directory: str) -> str:
     """
     sha = hashlib.sha256((Path(directory) / "config.json").read_bytes())
     for path in sorted(Path(directory).glob("*.safetensors")):
+        size = path.stat().st_size
         with path.open("rb") as file:
             length = file.read(8)
-            header = file.read(int.from_bytes(length, "little"))
-        sha.update(f"\n{path.name} {path.stat().st_size} ".encode() + length + header)
+            header = file.read(min(int.from_bytes(length, "little"), size))  # may be corrupt
+        sha.update(f"\n{path.name} {size} ".encode() + length + header)
     return sha.hexdigest()
 
 
@@ -102,7 +103,8 @@ def _stage_adapters(
     for done, (name, directory) in enumerate(config.adapters, start=1):
         weights = read_adapter(directory, geometry, config.batch.max_lora_rank)
         digest = store.stage(weights)
-        adapters.append(Adapter(name, digest, 1, weights.max_rank, store[digest].num_pages))
+        num_pages = store[digest].num_pages
+        adapters.append(Adapter(name, digest, 1, weights.max_rank, num_pages, directory))
         progress("adapters", done, len(config.adapters))
     return store, tuple(adapters)
 

@@ -37,7 +37,7 @@ def _adapter_card(served: Served, adapter: Adapter) -> ModelCard:
     return ModelCard(
         id=adapter.name,
         created=served.since_s,
-        root=adapter.name,
+        root=adapter.path,
         parent=served.name,
         max_model_len=served.info.max_model_len,
         vocab_size=served.info.vocab_size,

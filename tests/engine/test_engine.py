@@ -64,7 +64,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 async def tokens_of(engine: Engine, request: Request) -> list[TokenOutput]:
-    return [output async for output in engine.generate(request)]
+    return [output async for batch in engine.generate(request) for output in batch]
 
 
 async def until_idle(engine: Engine, core: EngineCore) -> None:
@@ -84,6 +84,19 @@ def test_concurrent_streams_get_their_own_tokens() -> None:
             assert [output.token_id for output in outputs] == list(islice(expected, 20))
             assert [output.index for output in outputs] == list(range(20))
             assert outputs[-1].finish_reason is FinishReason.LENGTH
+
+    run(test())
+
+
+def test_a_slow_reader_gets_all_tokens_in_fewer_pieces() -> None:
+    async def test() -> None:
+        core = a_core()
+        async with running(core) as engine:
+            stream = engine.generate(a_request(4, 50))
+            first = await anext(stream)
+            await until_idle(engine, core)
+            (rest,) = [batch async for batch in stream]
+        assert [output.index for output in (*first, *rest)] == list(range(50))
 
     run(test())
 
@@ -153,7 +166,7 @@ def test_stopping_ends_every_stream() -> None:
         stream = engine.generate(a_request(4, 200))
         await anext(stream)
         await engine.stop()
-        outputs = [output async for output in stream]
+        outputs = [output async for batch in stream for output in batch]
         assert outputs[-1].finish_reason is FinishReason.ABORT
 
     run(test())

@@ -188,7 +188,7 @@ async def test_an_adapter_may_not_have_the_name_of_the_base_model(model_dir: Pat
 
 
 def test_the_base_model_is_named_after_its_directory(tmp_path: Path) -> None:
-    assert ServerConfig().model_name(str(tmp_path)) == tmp_path.name
+    assert ServerConfig().model_name(str(tmp_path), ()) == tmp_path.name
 
 
 @pytest.mark.parametrize("wrong", [{"port": 65536}, {"port": -1}, {"served_model_name": ""}])

@@ -97,10 +97,12 @@ async def test_an_endless_answer_is_ended_with_an_error(
     started.release()
     await until_ready(started.url)
     wish = {"model": "base", "prompt": [1], "max_tokens": 100_000, "stream": True}
-    async with httpx.AsyncClient() as client:
-        async with client.stream("POST", f"{started.url}/v1/completions", json=wish) as answer:
-            os.kill(os.getpid(), signal.SIGTERM)
-            lines = [line async for line in answer.aiter_lines() if line]
+    async with (
+        httpx.AsyncClient() as client,
+        client.stream("POST", f"{started.url}/v1/completions", json=wish) as answer,
+    ):
+        os.kill(os.getpid(), signal.SIGTERM)
+        lines = [line async for line in answer.aiter_lines() if line]
     await running
     assert "the server is stopping" in lines[-1]
     assert capsys.readouterr().err == ""

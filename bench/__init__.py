@@ -1,0 +1,1 @@
+"""Measures motet, from outside and from inside."""

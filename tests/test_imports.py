@@ -1,0 +1,103 @@
+"""The import rules, as a table. See docs/architecture.md, section 2."""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DEVICE = {"torch", "triton", "flashinfer", "transformers", "safetensors"}
+CLOCKS = {"asyncio", "threading", "time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    may_import: set[str]
+    """Parts of ours, besides itself and `motet.errors`."""
+    never: frozenset[str] | set[str] = frozenset()
+    """Libraries."""
+
+
+PARTS = {  # a file belongs to the longest path that contains it
+    "kernels": Part(set()),
+    "memory": Part(set(), never=DEVICE | CLOCKS),
+    "memory/device": Part({"memory", "kernels"}),
+    "engine": Part({"engine/engine.py", "memory"}, never=DEVICE | CLOCKS),
+    "engine/engine.py": Part({"engine", "memory"}, never=DEVICE),
+    "engine/device": Part({"engine", "engine/models", "memory", "memory/device", "kernels"}),
+    "engine/models": Part({"engine", "engine/device", "memory", "memory/device", "kernels"}),
+    "client": Part(set(), never=DEVICE),
+    "client/protocol.py": Part(set(), never=DEVICE | {"httpx"}),
+    "server": Part(
+        {"engine", "engine/engine.py", "client/protocol.py"},
+        never={"torch", "triton", "flashinfer", "safetensors"},
+    ),
+}
+PARTS["client"].may_import.add("client/protocol.py")
+PARTS["bench"] = Part(set(PARTS))
+PARTS["motet/cli.py"] = Part(set(PARTS) | {"motet/options.py"})
+PARTS["motet/options.py"] = Part(set(), never=DEVICE)
+
+
+def part_of(path: str) -> str | None:
+    """The part that the file `path` belongs to, if it is one of ours."""
+    inside = [part for part in PARTS if path == part or path.startswith(f"{part}/")]
+    return max(inside, key=len, default=None)
+
+
+def file_of(module: str) -> str:
+    """`motet.memory.page` -> `memory/page.py`, and the same for a name in it."""
+    parts = module.split(".")[1:]
+    files = ("/".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((f"{file}.py" for file in files if (ROOT / f"{file}.py").exists()), "/".join(parts))
+
+
+def imports(source: str) -> set[str]:
+    nodes = list(ast.walk(ast.parse(source)))
+    names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    froms = [n for n in nodes if isinstance(n, ast.ImportFrom)]
+    return names | {f"{n.level * '.'}{n.module}.{a.name}" for n in froms for a in n.names}
+
+
+def is_allowed(name: str, part: str) -> bool:
+    library = name.partition(".")[0]
+    if library != "motet":
+        return library not in {"", *PARTS[part].never}  # "" is a relative import
+    target = part_of(file_of(name))
+    return target in {None, part} | PARTS[part].may_import
+
+
+def breaches(path: str, source: str) -> list[str]:
+    part = part_of(path)
+    assert part, f"{path} belongs to no part: add it to the table"
+    return [f"{path} imports {name}" for name in imports(source) if not is_allowed(name, part)]
+
+
+def test_every_file_imports_only_what_its_part_may() -> None:
+    folders = {part.partition("/")[0] for part in PARTS}
+    files = [file for folder in folders - {"motet"} for file in (ROOT / folder).rglob("*.py")]
+    files += [ROOT / part for part in PARTS if part.startswith("motet/")]
+    broken = [
+        breach
+        for file in files
+        for breach in breaches(file.relative_to(ROOT).as_posix(), file.read_text())
+    ]
+    assert not broken, "\n".join(sorted(broken))
+
+
+def test_the_table_sees_each_kind_of_breach() -> None:
+    assert breaches("memory/page.py", "import torch")
+    assert breaches("memory/page.py", "def f():\n    from time import monotonic")
+    assert breaches("engine/scheduler.py", "import asyncio")
+    assert breaches("engine/scheduler.py", "from motet.engine.device.inputs import StepInputs")
+    assert breaches("server/app.py", "from motet.memory.page import PagePool")
+    assert breaches("server/app.py", "from motet.client.client import Client")
+    assert breaches("server/app.py", "from motet.bench import load")
+    assert breaches("kernels/cpu.py", "from motet.memory.page import PageId")
+    assert breaches("engine/plan.py", "from . import request")
+
+
+def test_the_table_allows_what_it_should() -> None:
+    assert not breaches("engine/engine.py", "import asyncio\nfrom motet.errors import Unavailable")
+    assert not breaches("server/app.py", "from motet.engine.engine import Engine")
+    assert not breaches("server/app.py", "from motet.client.protocol import ErrorBody")
+    assert not breaches("memory/device/arena.py", "import torch\nfrom motet.memory import page")
