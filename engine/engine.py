@@ -158,5 +158,6 @@ class Engine:
         self._end_streams(FinishReason.ERROR, "the engine failed; the operator's log says why")
 
     def _end_streams(self, reason: FinishReason, error: str) -> None:
-        for request_id, stream in self._streams.items():
+        streams, self._streams = self._streams, {}  # nothing may follow the end of a stream
+        for request_id, stream in streams.items():
             stream.put_nowait(TokenOutput(request_id, -1, None, finish_reason=reason, error=error))

@@ -76,7 +76,7 @@ def an_info(model: Path, **changes: Any) -> EngineInfo:
         "page_bytes": 4096,
         "page_tokens": 16,
         "rank16_adapter_pages": 2,
-        "adapters": (Adapter("tuned", "0123456789abcdef", 1, 8, 2),),
+        "adapters": (Adapter("tuned", "0123456789abcdef", 1, 8, 2, "adapters/tuned"),),
     }
     return EngineInfo(**values | changes)
 

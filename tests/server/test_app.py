@@ -126,7 +126,7 @@ async def test_a_bug_of_ours_tells_nothing(model_dir: Path) -> None:
 async def test_models_lists_the_base_model_first(client: httpx.AsyncClient) -> None:
     base, tuned = (await client.get("/v1/models")).json()["data"]
     assert (base["id"], base["parent"], base["max_model_len"]) == ("base", None, 128)
-    assert (tuned["id"], tuned["parent"], tuned["root"]) == ("tuned", "base", "tuned")
+    assert (tuned["id"], tuned["parent"], tuned["root"]) == ("tuned", "base", "adapters/tuned")
     assert tuned["adapter"]["digest"] == "0123456789abcdef"
     assert (await client.get("/v1/models/tuned")).json() == tuned
     assert check_error(await client.get("/v1/models/a/b"), 404)["code"] == "model_not_found"
