@@ -20,3 +20,11 @@ def test_no_token_changes_in_a_storm(seed: int) -> None:
 def test_every_planted_fault_changes_a_token(fault: Fault) -> None:
     oracle, _ = run_storm(7, num_tokens=20_000, sabotage=fault, is_checked=False)
     assert oracle.num_wrong > 0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_no_token_changes_in_a_long_storm(seed: int) -> None:
+    oracle, storm = run_storm(seed, num_tokens=50_000)
+    assert oracle.num_wrong == 0
+    assert min(storm.forced.values()) >= 400

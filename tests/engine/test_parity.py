@@ -2,17 +2,12 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import count, islice
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
@@ -24,16 +19,11 @@ from motet.engine.output import TokenOutput
 from motet.engine.plan import StepPlan, StepResult
 from motet.engine.request import Request, SamplingParams
 from motet.memory.adapter import Adapter
-from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.engine.storm import Storm
-from tests.model_factory import MAKERS, VOCAB_SIZE
-
-pytestmark = pytest.mark.filterwarnings("ignore:The following alpha_pattern:RuntimeWarning")
+from tests.model_factory import VOCAB_SIZE
+from tests.reference import MAX_EXCLUDED_SHARE, Reference, check_greedy, make_reference
 
 NUM_TOKENS = 64
-MARGIN = 1e-3
-"""Where the reference's two best tokens are closer than this, rounding may choose."""
-MAX_EXCLUDED_SHARE = 0.05
 
 MEMORY_EVENTS = (
     "chunked prefill", "prefix hit", "preemption", "KV eviction", "adapter eviction",
@@ -44,46 +34,11 @@ WHOLE_PREFILL = BatchConfig(max_batch_tokens=1024, max_batch_rows=16, max_batch_
 CHUNKED_PREFILL = BatchConfig(max_batch_tokens=19, max_batch_rows=7, max_batch_adapters=4)
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A model directory, its adapters, and what transformers and PEFT make of them."""
-
-    model: Path
-    adapters: dict[str, Path]
-    peft: PeftModel
-
-    @torch.inference_mode()
-    def logits(self, tokens: list[int], adapter: str | None) -> Tensor:
-        """fp32 `[len(tokens), vocab]`."""
-        ids = torch.tensor([tokens])
-        if adapter is not None:
-            self.peft.set_adapter(_peft_name(adapter))
-        with nullcontext() if adapter else self.peft.disable_adapter():
-            logits: Tensor = self.peft(ids).logits[0]
-        return logits
-
-
 @pytest.fixture(scope="module", params=MODELS)
 def reference(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Reference:
-    directory = tmp_path_factory.mktemp("parity")
-    model = MAKERS[request.param](directory / "model", num_hidden_layers=3)
-    base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    adapters = {
-        name: save_adapter(base, directory / name, kind, seed)
-        for seed, (name, kind) in enumerate(ADAPTER_KINDS.items())
-    }
-    (first, path), *others = adapters.items()
-    peft = PeftModel.from_pretrained(base, str(path), adapter_name=_peft_name(first))
-    for name, path in others:
-        peft.load_adapter(str(path), adapter_name=_peft_name(name))
-    return Reference(model, adapters, peft)
-
-
-def _peft_name(name: str) -> str:
-    """PEFT makes modules of adapter names, so 'bfloat16' would clash with a method."""
-    return f"adapter-{name}"
+    return make_reference(tmp_path_factory.mktemp("parity"), request.param)
 
 
 @dataclass(slots=True)
@@ -191,13 +146,9 @@ def test_logits_and_greedy_tokens_equal_the_reference(
 
 def _compare(request: Request, tokens: list[int], recorder: Recorder, reference: Reference) -> int:
     """Check one sequence; returns how many of its positions a thin margin excludes."""
-    adapter = request.adapter.name if request.adapter else None
     assert len(tokens) == NUM_TOKENS
-    expected = reference.logits([*request.prompt, *tokens], adapter)[len(request.prompt) - 1 : -1]
-    best_two = expected.topk(2).values
-    is_thin = (best_two[:, 0] - best_two[:, 1] < MARGIN).tolist()
-    num_compared = is_thin.index(True) if True in is_thin else NUM_TOKENS
-    assert tokens[:num_compared] == expected.argmax(-1).tolist()[:num_compared]
+    adapter = request.adapter.name if request.adapter else None
+    expected = reference.logits(request.prompt, tokens, adapter)
     got = torch.stack([recorder.logits[request.request_id, i] for i in range(NUM_TOKENS)])
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
-    return NUM_TOKENS - num_compared
+    return check_greedy(tokens, expected)

@@ -1,0 +1,52 @@
+"""The real `motet serve`, in a process of its own."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+MOTET = Path(sys.executable).with_name("motet")
+START_TIMEOUT_S = 120
+BANNER_LINES = 7
+
+
+class Server:
+    """`motet serve` until a signal stops it."""
+
+    def __init__(self, *arguments: object) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process = subprocess.Popen(
+            [str(MOTET), "serve", *map(str, arguments), "--port", str(self.port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_for(self, path: str) -> None:
+        """Until GET `path` is answered with 200."""
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline_s and self._process.poll() is None:
+            try:
+                if httpx.get(self.url + path).is_success:
+                    return
+            except httpx.TransportError:  # not listening yet
+                pass
+            time.sleep(0.1)
+        self._process.kill()
+        pytest.fail(f"no answer to GET {path}: {self._process.communicate()}")
+
+    def read_banner(self) -> str:
+        assert self._process.stdout
+        return "".join(self._process.stdout.readline() for _ in range(BANNER_LINES))
+
+    def stop(self, signal_number: int) -> tuple[int, str]:
+        """Exit code and stderr."""
+        self._process.send_signal(signal_number)
+        _, err = self._process.communicate(timeout=60)
+        return self._process.returncode, err

@@ -1,0 +1,74 @@
+"""What transformers and unmerged PEFT say: the judge of every token."""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from tests.adapter_factory import ADAPTER_KINDS, save_adapter
+from tests.model_factory import MAKERS
+
+MARGIN = 1e-3
+"""Where the reference's two best tokens are closer than this, rounding may choose."""
+
+MAX_EXCLUDED_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A model directory, its adapters, and the model that judges them."""
+
+    model: Path
+    adapters: dict[str, Path]
+    peft: PeftModel
+
+    @torch.inference_mode()
+    def logits(self, prompt: Sequence[int], tokens: Sequence[int], adapter: str | None) -> Tensor:
+        """Of each of `tokens`, given all before it: fp32 `[len(tokens), vocab]`."""
+        ids = torch.tensor([[*prompt, *tokens]])
+        if adapter is not None:
+            self.peft.set_adapter(_peft_name(adapter))
+        with nullcontext() if adapter else self.peft.disable_adapter():
+            logits: Tensor = self.peft(ids).logits[0, len(prompt) - 1 : -1]
+        return logits
+
+
+def make_reference(directory: Path, architecture: str) -> Reference:
+    """A tiny model of three layers with an adapter of every kind."""
+    model = MAKERS[architecture](directory / "model", num_hidden_layers=3)
+    base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    adapters = {
+        name: save_adapter(base, directory / name, kind, seed)
+        for seed, (name, kind) in enumerate(ADAPTER_KINDS.items())
+    }
+    (first, path), *others = adapters.items()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the libraries about each other
+        peft = PeftModel.from_pretrained(base, str(path), adapter_name=_peft_name(first))
+        for name, path in others:
+            peft.load_adapter(str(path), adapter_name=_peft_name(name))
+    return Reference(model, adapters, peft)
+
+
+def check_greedy(tokens: Sequence[int], logits: Tensor) -> int:
+    """Assert that `tokens` are the best ones up to the first thin margin.
+
+    Returns how many positions that excludes.
+    """
+    best_two = logits.topk(2).values
+    is_thin = (best_two[:, 0] - best_two[:, 1] < MARGIN).tolist()
+    num_compared = is_thin.index(True) if True in is_thin else len(tokens)
+    assert list(tokens[:num_compared]) == logits.argmax(-1).tolist()[:num_compared]
+    return len(tokens) - num_compared
+
+
+def _peft_name(name: str) -> str:
+    """PEFT makes modules of adapter names, so 'bfloat16' would clash with a method."""
+    return f"adapter-{name}"
