@@ -324,18 +324,21 @@ class Scheduler:
         return self._policy.victim(candidates) if candidates else None
 
     def _admit(self, draft: _Draft) -> None:
-        if not self._waiting:
+        if not self._waiting or self._is_full(draft):
             return
         oldest = next(iter(self._sequences.values()))
         demands = [self._demand(sequence) for sequence in self._admitted]
         for sequence in self._policy.admission_order(self._waiting):
-            if draft.budget == 0 or len(self._admitted) == self._batch.max_batch_rows:
+            if self._is_full(draft):
                 break
             if sequence.num_preemptions >= MAX_PREEMPTIONS and sequence is not oldest:
                 continue
             if not self._try_admit(sequence, demands, draft):
                 break
         self._waiting = [s for s in self._waiting if s.state is SequenceState.WAITING]
+
+    def _is_full(self, draft: _Draft) -> bool:
+        return draft.budget == 0 or len(self._admitted) == self._batch.max_batch_rows
 
     def _try_admit(self, sequence: Sequence, demands: list[Demand], draft: _Draft) -> bool:
         memory, request = self.memory, sequence.request

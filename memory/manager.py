@@ -91,7 +91,7 @@ class MemoryManager:
     def grow(self, table: BlockTable, num_tokens: int) -> bool:
         """Make room for positions 0..num_tokens. False, and nothing changed, without pages."""
         missing = self.pages_for(num_tokens) - len(table.pages)
-        if not self._make_room(missing):
+        if missing > 0 and not self._make_room(missing):
             return False
         for _ in range(missing):
             lease = self.pool.reserve(1, PageOwner.KV)
