@@ -18,6 +18,10 @@ RUN pip install --constraint /constraints.txt --index-url "$TORCH_INDEX_URL" tor
 COPY --from=build /wheel /wheel
 RUN pip install --constraint /constraints.txt /wheel/*.whl
 
+# Triton compiles its launchers when kernels first run.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+
 RUN useradd --create-home motet
 USER motet
 WORKDIR /home/motet

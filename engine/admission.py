@@ -24,13 +24,14 @@ class Demand:
 def peak_pages(demands: Iterable[Demand], page_tokens: int) -> int:
     """Most pages that sequences with these demands will own together at any time.
 
-    Growth is counted in tokens and rounded up once: an expectation, exact for one sequence.
+    An expectation: growth is counted in tokens, and every sequence but one is taken to leave half
+    of its last page empty. Exact for one sequence.
     """
     peak = pages = slack = 0
     longest_first = sorted(demands, key=lambda demand: -demand.remaining)
     for alive, demand in enumerate(longest_first, start=1):
         pages += demand.pages
         slack += demand.slack
-        growth = alive * demand.remaining - slack
+        growth = alive * demand.remaining - slack + (alive - 1) * (page_tokens - 1) // 2
         peak = max(peak, pages + max(0, -(-growth // page_tokens)))
     return peak

@@ -17,7 +17,7 @@ from motet.engine.core import EngineCore
 from motet.engine.events import Aborted, Arrived, Event
 from motet.engine.output import EngineInfo, EngineStats, FinishReason, StepReport, TokenOutput
 from motet.engine.request import Request
-from motet.errors import Unavailable
+from motet.errors import BrokenInvariant, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ class Engine:
         it dies, the last output says so.
         """
         _ = self.info
+        if request.request_id in self._streams:
+            raise BrokenInvariant(f"request id '{request.request_id}' is in use")
         outputs: asyncio.Queue[TokenOutput] = asyncio.Queue()
         self._streams[request.request_id] = outputs
         self._inbox.put(Arrived(request, time.monotonic()))
@@ -97,6 +99,9 @@ class Engine:
         is_loading = self.status is EngineStatus.LOADING
         if self.status is not EngineStatus.FAILED:
             self.status = EngineStatus.STOPPED
+        if not self._ready.done():
+            self._ready.set_exception(Unavailable(UNAVAILABLE[self.status]))
+            self._ready.exception()  # nobody has to ask
         self._end_streams(FinishReason.ABORT, "the server is stopping")
         self._inbox.put(None)
         if not is_loading:
@@ -150,6 +155,8 @@ class Engine:
                 stream.put_nowait(output)
 
     def _on_failed(self, error: BaseException) -> None:
+        if self.status is EngineStatus.STOPPED:
+            return  # nobody is left to tell
         self.status = EngineStatus.FAILED
         if not self._ready.done():
             self._ready.set_exception(error)

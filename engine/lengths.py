@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import deque
+from math import ceil
 
 QUANTILE = 0.9
 WINDOW = 512
@@ -9,7 +10,7 @@ WINDOW = 512
 ENOUGH = 32
 """Outputs of its own from which an adapter is judged by itself."""
 PRIOR_TOKENS = 256
-"""Assumed before anything has finished."""
+"""Assumed at least, until enough outputs have finished."""
 
 
 class LengthEstimator:
@@ -28,7 +29,10 @@ class LengthEstimator:
         own = self._by_adapter.get(adapter_digest)
         if own is not None and len(own) >= ENOUGH:
             return own.quantile()
-        return self._all.quantile() if len(self._all) else PRIOR_TOKENS
+        if len(self._all) >= ENOUGH:
+            return self._all.quantile()
+        # Whoever finishes first is short: it cannot speak for the others yet.
+        return max(PRIOR_TOKENS, self._all.quantile())
 
 
 class _Window:
@@ -48,4 +52,5 @@ class _Window:
         insort(self._by_size, value)
 
     def quantile(self) -> int:
-        return self._by_size[int(QUANTILE * (len(self._by_size) - 1))]
+        """The smallest value that a share of QUANTILE does not exceed; 0 when empty."""
+        return self._by_size[ceil(QUANTILE * len(self._by_size)) - 1] if self._by_size else 0

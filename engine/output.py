@@ -12,6 +12,8 @@ class FinishReason(enum.StrEnum):
     ABORT = "abort"
     REFUSED = "refused"
     """Can never be served; `TokenOutput.error` says by how much."""
+    OVERFLOW = "overflow"
+    """The model's output was not finite; `TokenOutput.error` says whose."""
     ERROR = "error"
     """Went wrong on our side; `TokenOutput.error` says what."""
 
@@ -46,6 +48,9 @@ class EngineStats:
     pages_adapter: int = 0
     pages_transfer: int = 0
     pages_quarantined: int = 0
+    idle_pages_kv: int = 0
+    """Of `pages_kv`, those kept for reuse that no request uses now."""
+    idle_pages_adapter: int = 0
     kv_page_evictions: int = 0
     adapter_page_evictions: int = 0
     adapter_loads: int = 0

@@ -22,7 +22,7 @@ from motet.engine.policy import SchedulingPolicy
 from motet.engine.request import Request
 from motet.engine.sequence import SEQUENCE, Sequence, SequenceState
 from motet.engine.slots import SlotTable
-from motet.errors import BrokenInvariant
+from motet.memory.agreement import must_agree
 from motet.memory.manager import AdapterState, MemoryManager
 from motet.memory.page import PageOwner
 from motet.memory.prefix import PrefixNode
@@ -70,7 +70,8 @@ class Scheduler:
         policy: SchedulingPolicy,
     ) -> None:
         self.memory = memory
-        self._batch = batch
+        self._max_batch_tokens = batch.max_batch_tokens
+        self._max_rows = min(batch.max_batch_rows, batch.max_batch_tokens)  # a row takes a token
         self._max_model_len = max_model_len
         self._policy = policy
         self._slots = SlotTable(batch.max_batch_adapters)
@@ -83,7 +84,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._sequences)
+        return bool(self._sequences) or self.memory.pool.count(PageOwner.TRANSFER) > 0
 
     @property
     def running(self) -> tuple[Sequence, ...]:
@@ -93,8 +94,8 @@ class Scheduler:
     def handle(self, event: Event) -> Outputs:
         """Take note of what happened. Never fails on input: a bad request is refused."""
         match event:
-            case Arrived(request, now):
-                return self._arrive(request, now)
+            case Arrived(request, _):
+                return self._arrive(request)
             case Aborted(request_id):
                 return self._abort(request_id)
             case AdapterRegistered(adapter):
@@ -106,7 +107,7 @@ class Scheduler:
     def plan(self, now: float) -> StepPlan:
         """The next step: rows that already run first, decodes before prefills, then new ones."""
         assert self._in_flight is None, "the previous step has not finished"
-        draft = _Draft(self._batch.max_batch_tokens)
+        draft = _Draft(self._max_batch_tokens)
         self._continue_running(draft)
         if not draft.num_preempted:  # who was just preempted must not come straight back
             self._admit(draft)
@@ -132,15 +133,17 @@ class Scheduler:
         insort(self._waiting, sequence, key=lambda waiting: waiting.arrival)
 
     def stats(self) -> EngineStats:
-        memory = self.memory
+        memory, num_running = self.memory, len(self.running)
         return EngineStats(
-            num_running=len(self._admitted),
-            num_waiting=len(self._waiting),
+            num_running=num_running,
+            num_waiting=len(self._sequences) - num_running,
             pages_free=memory.pool.num_free,
             pages_kv=memory.pool.count(PageOwner.KV),
             pages_adapter=memory.pool.count(PageOwner.ADAPTER),
             pages_transfer=memory.pool.count(PageOwner.TRANSFER),
-            pages_quarantined=memory.pool.count(PageOwner.QUARANTINE),
+            pages_quarantined=memory.pool.count(PageOwner.QUARANTINED),
+            idle_pages_kv=memory.idle_pages(PageOwner.KV),
+            idle_pages_adapter=memory.idle_pages(PageOwner.ADAPTER),
             kv_page_evictions=memory.counters.kv_page_evictions,
             adapter_page_evictions=memory.counters.adapter_page_evictions,
             adapter_loads=memory.counters.adapter_loads,
@@ -154,8 +157,8 @@ class Scheduler:
         self.memory.check()
         waiting = {s for s in self._sequences.values() if s.state is SequenceState.WAITING}
         admitted = {s for s in self._sequences.values() if s not in waiting}
-        _expect("waiting sequences", set(self._waiting), waiting)
-        _expect("admitted sequences", set(self._admitted), admitted)
+        must_agree("waiting sequences", set(self._waiting), waiting)
+        must_agree("admitted sequences", set(self._admitted), admitted)
         leaving = {s for s in self._in_flight or () if s.state is SequenceState.FINISHED}
         holders = [s for s in (*admitted, *leaving) if s.request.adapter]
         users: dict[str, int] = {}
@@ -163,28 +166,28 @@ class Scheduler:
             digest = _digest(sequence)
             assert digest is not None
             users[digest] = users.get(digest, 0) + 1
-        _expect("users of slots", self._slots.users(), users)
-        _expect("references on adapters", self.memory.adapter_references(), users)
+        must_agree("users of slots", self._slots.users(), users)
+        must_agree("references on adapters", self.memory.adapter_references(), users)
         for sequence in (*admitted, *leaving, *waiting):
-            _expect(f"{sequence} has pages", sequence.table is not None, sequence not in waiting)
+            must_agree(f"{sequence} has pages", sequence.table is not None, sequence not in waiting)
 
     # What happened.
 
-    def _arrive(self, request: Request, now: float) -> Outputs:
+    def _arrive(self, request: Request) -> Outputs:
         refusal = self._refusal(request)
         if refusal is not None:
             return (_end(request.request_id, FinishReason.REFUSED, refusal),)
         self._num_arrived += 1
-        sequence = Sequence(request, self._num_arrived, now)
+        sequence = Sequence(request, self._num_arrived)
         self._sequences[request.request_id] = sequence
         self._waiting.append(sequence)
         return ()
 
     def _refusal(self, request: Request) -> str | None:
         """Why the request can never be served, or None."""
-        adapter = request.adapter
-        if adapter is not None and self.memory.adapter(adapter.digest) is None:
-            return f"adapter '{adapter.name}' is not loaded: register it first"
+        adapter = self.memory.adapter(request.adapter.digest) if request.adapter else None
+        if request.adapter is not None and adapter is None:
+            return f"adapter '{request.adapter.name}' is not loaded: register it first"
         if request.request_id in self._sequences:
             return f"request id '{request.request_id}' is in use: choose another one"
         num_tokens = len(request.prompt) + request.sampling.max_tokens
@@ -196,7 +199,7 @@ class Scheduler:
                 f"are {num_tokens} tokens, {num_tokens - self._max_model_len} more than the "
                 f"context of {self._max_model_len}: shorten the prompt or lower max_tokens"
             )
-        num_pages = self.memory.pages_for(num_tokens) + (adapter.num_pages if adapter else 0)
+        num_pages = self.memory.pages_for(num_tokens) + (adapter.size if adapter else 0)
         if num_pages > self.memory.pool.num_pages:
             return (
                 f"{num_tokens} tokens and the adapter need {num_pages} pages, the pool has "
@@ -234,12 +237,14 @@ class Scheduler:
                 move(sequence, SequenceState.RUNNING, SEQUENCE)
 
     def _advance(self, sequence: Sequence, row: Row, token: SampledToken | None) -> Outputs:
-        if token is not None and token.token_id is None:  # nothing of it may be reused
-            error = "the model's output for this request is not finite: the adapter may overflow"
-            return (self._finish(sequence, FinishReason.ERROR, error),)
-        assert sequence.table is not None
+        table = sequence.table
+        assert table is not None
+        if token is not None and token.token_id is None:
+            output = self._finish(sequence, FinishReason.OVERFLOW, _overflow(sequence.request))
+            self.memory.forget(table)  # earlier chunks may be no better than this one
+            return (output,)
         sequence.num_computed = row.end
-        self.memory.seal(sequence.table, sequence.tokens, sequence.num_computed)
+        self.memory.seal(table, sequence.tokens, sequence.num_computed)
         if token is None or token.token_id is None:
             return ()
         sequence.tokens.append(token.token_id)
@@ -318,9 +323,14 @@ class Scheduler:
         return True
 
     def _victim(self) -> Sequence | None:
-        """Never the oldest admitted: it makes progress whatever happens."""
+        """Never the oldest admitted: it makes progress whatever happens.
+
+        Who still loads is taken last, since pages that a copy is filling cannot be freed.
+        """
         oldest = min(self._admitted, key=lambda sequence: sequence.arrival)
-        candidates = [sequence for sequence in self._admitted if sequence is not oldest]
+        others = [sequence for sequence in self._admitted if sequence is not oldest]
+        running = [sequence for sequence in others if sequence.state is SequenceState.RUNNING]
+        candidates = running or others
         return self._policy.victim(candidates) if candidates else None
 
     def _admit(self, draft: _Draft) -> None:
@@ -328,19 +338,26 @@ class Scheduler:
             return
         oldest = next(iter(self._sequences.values()))
         demands = [self._demand(sequence) for sequence in self._admitted]
+        is_short_of_slots = False
         for sequence in self._policy.admission_order(self._waiting):
+            digest = _digest(sequence)
             if self._is_full(draft):
                 break
             if sequence.num_preemptions >= MAX_PREEMPTIONS and sequence is not oldest:
+                continue
+            # Base rows may pass one that waits for a slot: they do not make it wait longer.
+            if digest is not None and (is_short_of_slots or not self._slots.has_room(digest)):
+                is_short_of_slots = True
                 continue
             if not self._try_admit(sequence, demands, draft):
                 break
         self._waiting = [s for s in self._waiting if s.state is SequenceState.WAITING]
 
     def _is_full(self, draft: _Draft) -> bool:
-        return draft.budget == 0 or len(self._admitted) == self._batch.max_batch_rows
+        return draft.budget == 0 or len(self._admitted) == self._max_rows
 
     def _try_admit(self, sequence: Sequence, demands: list[Demand], draft: _Draft) -> bool:
+        """Admit if it fits; `demands` are those of all admitted."""
         memory, request = self.memory, sequence.request
         namespace = memory.namespace(request.adapter, request.cache_salt)
         # The last token is always computed anew: its logits choose the next one.
@@ -349,38 +366,30 @@ class Scheduler:
         demand = self._demand(sequence, num_borrowed=len(prefix))
         if not self._fits([*demands, demand], prefix, adapter):
             return False
-        table = memory.open_table(namespace, prefix)
-        if adapter is not None and not self._bind(sequence, adapter, draft):
-            memory.close(table)
-            return False
-        sequence.table = table
+        demands.append(demand)
+        sequence.table = memory.open_table(namespace, prefix)
         sequence.num_computed = len(prefix) * memory.page_tokens
         if sequence.num_cached is None:
             sequence.num_cached = sequence.num_computed
             self._num_hit_tokens += sequence.num_computed
         self._admitted[sequence] = None
-        demands.append(demand)
-        is_loading = adapter is not None and adapter.state is Residency.LOADING
+        is_loading = adapter is not None and self._bind(sequence, adapter, draft)
         to = SequenceState.LOADING if is_loading else SequenceState.RUNNING
         move(sequence, to, SEQUENCE)
         num_tokens = min(sequence.num_pending, draft.budget)
-        if not is_loading and memory.grow(table, sequence.num_computed + num_tokens):
+        if not is_loading and memory.grow(sequence.table, sequence.num_computed + num_tokens):
             draft.add(sequence, num_tokens)
         return True
 
     def _bind(self, sequence: Sequence, adapter: AdapterState, draft: _Draft) -> bool:
-        """Take a slot and a reference on the adapter, starting its load if need be."""
-        slot = self._slots.acquire(adapter.digest)
-        if slot is None:
-            return False
+        """Take a slot and a reference on the adapter; True when it has to be loaded first."""
+        sequence.slot = self._slots.acquire(adapter.digest)
         is_absent = adapter.state is Residency.HOST
-        if not self.memory.acquire_adapter(adapter):
-            self._slots.release(adapter.digest)
-            return False
-        sequence.slot = slot
+        has_pages = self.memory.acquire_adapter(adapter)
+        assert has_pages, "admission counted the pages of the adapter"
         if is_absent:
             draft.loads.append(adapter)
-        return True
+        return adapter.state is Residency.LOADING
 
     def _demand(self, sequence: Sequence, num_borrowed: int | None = None) -> Demand:
         """`num_borrowed` stands in for the table of a sequence that has none yet."""
@@ -402,8 +411,7 @@ class Scheduler:
     ) -> bool:
         """Will all of `demands` fit at their peak, beside everything else that is in use?"""
         memory = self.memory
-        num_own = sum(s.table.num_own for s in self._admitted if s.table)
-        num_others = memory.num_busy_pages - num_own
+        num_others = memory.num_busy_pages - memory.num_own_pages
         num_others += sum(node.num_pages for node in prefix if node.is_idle)
         if adapter is not None and (adapter.is_idle or adapter.state is Residency.HOST):
             num_others += adapter.size
@@ -449,12 +457,12 @@ def _digest(sequence: Sequence) -> str | None:
     return adapter.digest if adapter else None
 
 
+def _overflow(request: Request) -> str:
+    whose = f"adapter '{request.adapter.name}'" if request.adapter else "the model"
+    return f"the output of {whose} is not finite for this prompt: its weights are too large"
+
+
 def _end(
     request_id: str, reason: FinishReason, error: str | None = None, index: int = 0
 ) -> TokenOutput:
     return TokenOutput(request_id, index, None, finish_reason=reason, error=error)
-
-
-def _expect(what: str, one: object, other: object) -> None:
-    if one != other:
-        raise BrokenInvariant(f"{what}: {one} here, {other} there")

@@ -49,7 +49,6 @@ class Sequence:
     request: Request
     arrival: int
     """Rank in order of arrival: smaller is older. Kept through preemptions."""
-    arrived_s: float
     tokens: list[int] = field(init=False)
     num_computed: int = 0
     table: BlockTable | None = None

@@ -16,12 +16,14 @@ class SlotTable:
         self._free = list(range(num_slots - 1, -1, -1))
         self._bound: dict[str, _Bound] = {}
 
-    def acquire(self, digest: str) -> int | None:
-        """One more user of the adapter; None when every slot stands for another one."""
+    def has_room(self, digest: str) -> bool:
+        """False when every slot stands for another adapter."""
+        return digest in self._bound or bool(self._free)
+
+    def acquire(self, digest: str) -> int:
+        """One more user of the adapter; there must be room."""
         bound = self._bound.get(digest)
         if bound is None:
-            if not self._free:
-                return None
             bound = self._bound[digest] = _Bound(self._free.pop(), 0)
         bound.num_users += 1
         return bound.slot

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from motet.errors import BrokenInvariant
 from motet.memory.adapter import Adapter
+from motet.memory.agreement import must_agree
 from motet.memory.block_table import BlockTable
 from motet.memory.eviction import EvictionPolicy
 from motet.memory.page import PageOwner, PagePool
@@ -50,6 +51,7 @@ class MemoryManager:
         self._base_model = base_model
         self._eviction = eviction
         self._idle_pages = {PageOwner.KV: 0, PageOwner.ADAPTER: 0}
+        self._num_own_pages = 0
         self._index = PrefixIndex(page_tokens)
         self._adapters: dict[str, AdapterState] = {}
         self._tables: dict[BlockTable, None] = {}
@@ -64,10 +66,19 @@ class MemoryManager:
         """Pages that an eviction would free."""
         return sum(self._idle_pages.values())
 
+    def idle_pages(self, owner: PageOwner) -> int:
+        """Those of them that hold KV, or adapters."""
+        return self._idle_pages[owner]
+
     @property
     def num_busy_pages(self) -> int:
         """Pages that no eviction can free now; shared ones count once."""
         return self.pool.num_pages - self.pool.num_free - self.num_idle_pages
+
+    @property
+    def num_own_pages(self) -> int:
+        """Pages that the open tables had computed themselves, each counted once."""
+        return self._num_own_pages
 
     # KV of sequences.
 
@@ -98,6 +109,7 @@ class MemoryManager:
             assert lease is not None
             table.private.append(lease)
             table.pages += lease.pages
+            self._num_own_pages += 1
         return True
 
     def seal(self, table: BlockTable, tokens: Sequence[int], num_computed: int) -> None:
@@ -112,15 +124,25 @@ class MemoryManager:
     def quarantine(self, table: BlockTable) -> None:
         """Its owner is gone but a running step still writes to it: hold until `close`."""
         for lease in table.private:
-            self.pool.relabel(lease, PageOwner.QUARANTINE)
+            self.pool.relabel(lease, PageOwner.QUARANTINED)
 
     def close(self, table: BlockTable) -> None:
         """Give up every page. Sealed pages stay for others, the last one first in line to go."""
         del self._tables[table]
+        self._num_own_pages -= table.num_own
         for lease in reversed(table.private):
             self.pool.release(lease)
         for node in reversed(table.nodes):
             self._release(node)
+
+    def forget(self, table: BlockTable) -> None:
+        """Leave nothing of a closed table for others.
+
+        Pages that another sequence uses as well stay; their content is that one's affair.
+        """
+        unused = next((node for node in table.nodes if node.is_idle), None)
+        if unused is not None:  # every page after it is unused too, and goes with it
+            self.evict(unused)
 
     # Adapters.
 
@@ -172,19 +194,15 @@ class MemoryManager:
 
     def evict(self, state: StateObject) -> None:
         """Free the pages of an idle object. With a KV page goes every page that builds on it."""
-        assert state.is_idle and state.lease is not None
         if isinstance(state, PrefixNode):
-            for child in list(state.children.values()):
-                self.evict(child)
-            self._index.remove(state)
-            self.counters.kv_page_evictions += 1
+            for node in reversed(list(self._index.subtree(state))):  # children first
+                self._index.remove(node)
+                self.counters.kv_page_evictions += 1
+                self._free(node)
         else:
             move(state, Residency.HOST, RESIDENCY)
             self.counters.adapter_page_evictions += state.num_pages
-        self._eviction.discard(state)
-        self._count_idle(state, -1)
-        self.pool.release(state.lease)
-        state.lease = None
+            self._free(state)
 
     def check(self) -> None:
         """Walk everything; raise BrokenInvariant on the first count or state that is wrong."""
@@ -193,15 +211,16 @@ class MemoryManager:
         leases = [lease for table in self._tables for lease in table.private]
         leases += [state.lease for state in (*nodes, *adapters) if state.lease]
         num_leased = self.pool.num_pages - self.pool.num_free
-        expect("leased pages", num_leased, sum(len(lease.pages) for lease in leases))
-        expect("leases held once", len(leases), len(set(leases)))
-        expect("references", {n: n.references for n in nodes}, self._references_held(nodes))
+        must_agree("leased pages", num_leased, sum(len(lease.pages) for lease in leases))
+        must_agree("leases held once", len(leases), len(set(leases)))
+        must_agree("references", {n: n.references for n in nodes}, self._references_held(nodes))
         idle = {state for state in (*nodes, *adapters) if state.is_idle}
-        expect("idle objects", set(self._eviction), idle)
-        expect("idle pages", self.num_idle_pages, sum(state.num_pages for state in idle))
+        must_agree("idle objects", set(self._eviction), idle)
+        must_agree("own pages", self._num_own_pages, sum(t.num_own for t in self._tables))
+        must_agree("idle pages", self.num_idle_pages, sum(state.num_pages for state in idle))
         for state in (*nodes, *adapters):
             has_pages = state.state in ON_DEVICE or state.state is Residency.LOADING
-            expect(f"{state} has pages", state.lease is not None, has_pages)
+            must_agree(f"{state} has pages", state.lease is not None, has_pages)
         for node in nodes:
             if node.parent is not None and node.references > node.parent.references:
                 raise BrokenInvariant(f"{node} is in use without its parent")
@@ -228,6 +247,7 @@ class MemoryManager:
         else:
             self.pool.release(lease)
             table.num_borrowed += 1
+            self._num_own_pages -= 1
         assert node.lease is not None
         table.pages[len(table.nodes)] = node.lease.pages[0]
         table.nodes.append(node)
@@ -260,14 +280,16 @@ class MemoryManager:
         assert state.lease is not None
         self._idle_pages[state.lease.owner] += sign * state.num_pages
 
+    def _free(self, state: StateObject) -> None:
+        assert state.references == 0 and state.lease is not None
+        self._eviction.discard(state)
+        self._count_idle(state, -1)
+        self.pool.release(state.lease)
+        state.lease = None
+
     def _references_held(self, nodes: Iterable[PrefixNode]) -> dict[PrefixNode, int]:
         held = dict.fromkeys(nodes, 0)
         for table in self._tables:
             for node in table.nodes:
                 held[node] = held.get(node, 0) + 1
         return held
-
-
-def expect(what: str, counted: object, walked: object) -> None:
-    if counted != walked:
-        raise BrokenInvariant(f"{what}: counted {counted}, found {walked}")

@@ -17,7 +17,7 @@ class PageOwner(enum.StrEnum):
     ADAPTER = "adapter"
     TRANSFER = "transfer"
     """A load into the page is under way."""
-    QUARANTINE = "quarantine"
+    QUARANTINED = "quarantined"
     """Given up by its owner while a step that touches it still runs."""
 
 
@@ -36,7 +36,7 @@ class Lease:
 class PagePool:
     """`num_pages` equal pages; every one is free or in exactly one lease.
 
-    Invariant: free + kv + adapter + transfer + quarantine = num_pages, counted in two ways.
+    Invariant: free + kv + adapter + transfer + quarantined = num_pages, counted in two ways.
     """
 
     def __init__(self, num_pages: int) -> None:

@@ -88,13 +88,17 @@ class PrefixIndex:
             del self._roots[node.namespace]
         move(node, Residency.ABSENT, RESIDENCY)
 
-    def __iter__(self) -> Iterator[PrefixNode]:
-        """Every node, parents first."""
-        stack = [node for root in self._roots.values() for node in root.values()]
+    def subtree(self, *roots: PrefixNode) -> Iterator[PrefixNode]:
+        """The nodes and all that build on them, parents first."""
+        stack = list(roots)
         while stack:
             node = stack.pop()
             yield node
             stack.extend(node.children.values())
+
+    def __iter__(self) -> Iterator[PrefixNode]:
+        """Every node, parents first."""
+        return self.subtree(*(node for root in self._roots.values() for node in root.values()))
 
     def _siblings(
         self, namespace: Namespace, parent: PrefixNode | None

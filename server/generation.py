@@ -10,6 +10,13 @@ from motet.server.metrics import Meter
 from motet.server.text import TextStream
 
 
+REQUEST_ERRORS = {
+    FinishReason.REFUSED: "context_length_exceeded",
+    FinishReason.OVERFLOW: "non_finite_output",  # trying again would not help
+}
+"""Ends that lie in the request -> code of the error."""
+
+
 @dataclass(frozen=True, slots=True)
 class GeneratedToken:
     token_id: int
@@ -92,6 +99,6 @@ def _read(batch: list[TokenOutput], text: TextStream, meter: Meter) -> Delta:
 
 def _failure(output: TokenOutput) -> MotetError:
     message = output.error or f"the request ended early: {output.finish_reason}"
-    if output.finish_reason is FinishReason.REFUSED:
-        return RequestError(message, code="context_length_exceeded")
+    if output.finish_reason in REQUEST_ERRORS:
+        return RequestError(message, code=REQUEST_ERRORS[output.finish_reason])
     return Unavailable(message)

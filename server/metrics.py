@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,8 +11,38 @@ from prometheus_client.registry import Collector
 
 from motet.engine import Engine, EngineStats, EngineStatus, FinishReason
 
-PAGE_OWNERS = ("free", "kv", "adapter", "transfer", "quarantined")
-EVICTION_OWNERS = ("kv", "adapter")
+
+@dataclass(frozen=True, slots=True)
+class ByOwner:
+    """A metric with one series for each owner of pages."""
+
+    name: str
+    help: str
+    of_owner: dict[str, str]
+    """Owner -> field of EngineStats."""
+
+
+PAGES = ByOwner(
+    "motet_pages",
+    "Pages of the pool, by owner.",
+    {
+        "free": "pages_free",
+        "kv": "pages_kv",
+        "adapter": "pages_adapter",
+        "transfer": "pages_transfer",
+        "quarantined": "pages_quarantined",
+    },
+)
+IDLE_PAGES = ByOwner(
+    "motet_idle_pages",
+    "Of these, pages kept for reuse that no request uses now.",
+    {"kv": "idle_pages_kv", "adapter": "idle_pages_adapter"},
+)
+EVICTIONS = ByOwner(
+    "motet_page_evictions",
+    "Pages taken from idle owners.",
+    {"kv": "kv_page_evictions", "adapter": "adapter_page_evictions"},
+)
 
 GAUGES = (
     ("motet_requests_running", "Requests in the running batch.", "num_running"),
@@ -110,8 +141,9 @@ class _EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         stats = self._engine.stats
-        yield _pages(stats)
-        yield _evictions(stats)
+        yield _by_owner(GaugeMetricFamily, PAGES, stats)
+        yield _by_owner(GaugeMetricFamily, IDLE_PAGES, stats)
+        yield _by_owner(CounterMetricFamily, EVICTIONS, stats)
         if self._engine.status is EngineStatus.READY:
             size = self._engine.info.page_bytes
             yield GaugeMetricFamily("motet_page_bytes", "Size of a page.", value=size)
@@ -121,17 +153,12 @@ class _EngineCollector(Collector):
             yield CounterMetricFamily(name, help, value=getattr(stats, field))
 
 
-def _pages(stats: EngineStats) -> Metric:
-    family = GaugeMetricFamily("motet_pages", "Pages of the pool, by owner.", labels=["owner"])
-    for owner in PAGE_OWNERS:
-        family.add_metric([owner], getattr(stats, f"pages_{owner}"))
-    return family
-
-
-def _evictions(stats: EngineStats) -> Metric:
-    family = CounterMetricFamily(
-        "motet_page_evictions", "Pages taken from idle owners.", labels=["owner"]
-    )
-    for owner in EVICTION_OWNERS:
-        family.add_metric([owner], getattr(stats, f"{owner}_page_evictions"))
+def _by_owner(
+    family_type: type[GaugeMetricFamily] | type[CounterMetricFamily],
+    fields: ByOwner,
+    stats: EngineStats,
+) -> Metric:
+    family = family_type(fields.name, fields.help, labels=["owner"])
+    for owner, field in fields.of_owner.items():
+        family.add_metric([owner], getattr(stats, field))
     return family

@@ -109,7 +109,39 @@ def test_every_token_over_http_equals_transformers_and_peft(
     assert num_excluded / (NUM_REQUESTS * NUM_TOKENS) < MAX_EXCLUDED_SHARE
     assert metric(server.url, 'motet_page_evictions_total{owner="adapter"}') > 0
     assert metric(server.url, "motet_adapter_loads_total") > len(reference.adapters)
-    assert metric(server.url, "motet_prefix_hit_tokens_total") > 0
+
+
+BAD_WISHES = (
+    b"{",
+    b'{"model": "model", "prompt": [5], "temperature": NaN}',
+    b'{"model": "model", "prompt": [5], "max_tokens": -1}',
+    b'{"model": "model", "prompt": [999999]}',
+    b'{"model": "model", "prompt": "text without a tokenizer"}',
+    b'{"model": "no-such-adapter", "prompt": [5]}',
+    b'{"model": "rank-64", "prompt": [5], "max_tokens": 100000}',
+    b'{"model": "model", "prompt": [' + b"5, " * 500 + b"5]}",
+)
+
+
+def test_bad_requests_leave_running_ones_untouched(reference: Reference, server: Server) -> None:
+    canaries = some_wishes(reference)[:CONCURRENCY]
+
+    async def offend() -> None:
+        async with httpx.AsyncClient() as client:
+            for body in BAD_WISHES * 10:
+                headers = {"Content-Type": "application/json"}
+                url = f"{server.url}/v1/completions"
+                answer = await client.post(url, content=body, headers=headers)
+                assert answer.status_code in (400, 404), (body, answer.text)
+                assert answer.json()["error"]["message"]
+
+    async def both() -> list[list[int]]:
+        answers, _ = await asyncio.gather(ask(server.url, canaries), offend())
+        return answers
+
+    for wish, tokens in zip(canaries, asyncio.run(both()), strict=True):
+        adapter = wish.model if wish.model in reference.adapters else None
+        check_greedy(tokens, reference.logits(wish.prompt, tokens, adapter))
 
 
 def test_clients_that_leave_at_a_random_token_leave_no_page_in_use(server: Server) -> None:
@@ -134,4 +166,6 @@ def test_clients_that_leave_at_a_random_token_leave_no_page_in_use(server: Serve
 
     asyncio.run(storm())
     assert metric(server.url, "motet_requests_waiting") == 0
-    assert metric(server.url, 'motet_pages{owner="quarantined"}') == 0
+    for owner in ("kv", "adapter"):
+        num_held = metric(server.url, f'motet_pages{{owner="{owner}"}}')
+        assert metric(server.url, f'motet_idle_pages{{owner="{owner}"}}') == num_held

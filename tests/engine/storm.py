@@ -20,6 +20,18 @@ from motet.engine.sequence import Sequence
 from motet.memory.manager import AdapterState
 from motet.memory.prefix import PrefixNode
 
+FORCED_EVENTS = (
+    "chunked prefill",
+    "prefix hit",
+    "preemption",
+    "KV eviction",
+    "adapter eviction",
+    "adapter load",
+    "abort between steps",
+    "abort during a step",
+)
+"""What a storm counts."""
+
 
 class StormPolicy(FirstComeFirstServed):
     """Admits and preempts in random order."""

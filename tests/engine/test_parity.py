@@ -19,16 +19,13 @@ from motet.engine.output import TokenOutput
 from motet.engine.plan import StepPlan, StepResult
 from motet.engine.request import Request, SamplingParams
 from motet.memory.adapter import Adapter
-from tests.engine.storm import Storm
+from tests.engine.storm import FORCED_EVENTS, Storm
 from tests.model_factory import VOCAB_SIZE
 from tests.reference import MAX_EXCLUDED_SHARE, Reference, check_greedy, make_reference
 
 NUM_TOKENS = 64
 
-MEMORY_EVENTS = (
-    "chunked prefill", "prefix hit", "preemption", "KV eviction", "adapter eviction",
-    "adapter load",
-)  # fmt: skip
+MEMORY_EVENTS = [event for event in FORCED_EVENTS if not event.startswith("abort")]
 
 WHOLE_PREFILL = BatchConfig(max_batch_tokens=1024, max_batch_rows=16, max_batch_adapters=16)
 CHUNKED_PREFILL = BatchConfig(max_batch_tokens=19, max_batch_rows=7, max_batch_adapters=4)

@@ -7,6 +7,7 @@ import pytest
 from motet.engine.events import Aborted, AdapterRegistered, Arrived, StepFinished
 from motet.engine.output import FinishReason, TokenOutput
 from motet.engine.plan import SampledToken, StepPlan, StepResult
+from motet.engine.policy import SCHEDULING
 from motet.engine.scheduler import MAX_PREEMPTIONS, Scheduler
 from motet.engine.sequence import SEQUENCE, SequenceState
 from motet.errors import InvalidTransition
@@ -133,6 +134,34 @@ def test_names_of_equal_content_share_pages_and_slot() -> None:
     assert len({row.slot for row in plan.batch.rows}) == len(plan.batch.adapters) == 1
 
 
+def test_a_request_without_a_slot_holds_up_no_base_rows() -> None:
+    adapters = [an_adapter(name, num_pages=1) for name in "ab"]
+    scheduler = a_scheduler(
+        max_batch_adapters=1,
+        adapters=adapters,
+        requests=[
+            a_request(4, 9, adapters[0], "first"),
+            a_request(4, 9, adapters[1], "without a slot"),
+            a_request(4, 9, adapters[0], "behind it"),
+            a_request(4, 9, request_id="base"),
+        ],
+    )
+    step(scheduler)
+    assert ids(step(scheduler)[0]) == ["base", "first"]
+
+
+def test_waiting_for_a_slot_is_no_use_of_a_prefix() -> None:
+    adapters = [an_adapter(name, num_pages=1) for name in "ab"]
+    scheduler = a_scheduler(max_batch_adapters=1, adapters=adapters)
+    for adapter, max_tokens in ((adapters[1], 1), (adapters[0], 20), (adapters[1], 1)):
+        scheduler.handle(Arrived(a_request(range(9), max_tokens, adapter), 0.0))
+        step(scheduler)
+        step(scheduler)
+    order = list(scheduler.memory.idle())
+    step(scheduler)
+    assert list(scheduler.memory.idle()) == order
+
+
 def test_distinct_adapters_are_capped_and_base_rows_are_free() -> None:
     adapters = [an_adapter(f"a{i}", num_pages=1) for i in range(3)]
     requests = [a_request(4, max_tokens=9, adapter=adapter) for adapter in adapters[:2]]
@@ -170,9 +199,42 @@ def test_admission_counts_the_adapter_with_the_kv() -> None:
     assert scheduler.stats().preemptions == 0
 
 
-def overcommitted() -> Scheduler:
+def test_admission_counts_what_is_idle_now_and_used_then() -> None:
+    adapter, prompt = an_adapter(num_pages=6), range(9)
+    # 3 pages of KV, 2 of them of the prefix, and 6 of the adapter: 9 of 10, beside 4 of a base row.
+    scheduler = a_scheduler(num_pages=10, adapters=[adapter])
+    scheduler.handle(Arrived(a_request(prompt, 3, adapter), 0.0))
+    while scheduler.has_work:
+        step(scheduler)
+    assert scheduler.memory.num_idle_pages == 8
+    scheduler.handle(Arrived(a_request(4, 12, request_id="base"), 0.0))
+    step(scheduler)
+    scheduler.handle(Arrived(a_request(prompt, 3, adapter, "later"), 0.0))
+    assert ids(step(scheduler)[0]) == ["base"]
+    assert scheduler.stats().preemptions == 0
+
+
+def test_pages_and_adapters_are_evicted_in_one_order_of_last_use() -> None:
+    old, new = an_adapter("old", num_pages=4), an_adapter("new", num_pages=4)
+    scheduler = a_scheduler(num_pages=14, adapters=[old, new])
+    for adapter in (old, None, new):  # each leaves 1 page of KV, and its adapter
+        scheduler.handle(Arrived(a_request(5, 1, adapter), 0.0))
+        while scheduler.has_work:
+            step(scheduler)
+    order = [(type(state).__name__, state.num_pages) for state in scheduler.memory.idle()]
+    kv, adapter_pages = ("PrefixNode", 1), ("AdapterState", 4)
+    assert order == [kv, adapter_pages, kv, kv, adapter_pages]
+    counters = scheduler.memory.counters
+    assert (counters.kv_page_evictions, counters.adapter_page_evictions) == (0, 0)
+    scheduler.handle(Arrived(a_request(18, 1), 0.0))
+    step(scheduler)
+    assert (counters.kv_page_evictions, counters.adapter_page_evictions) == (1, 4)
+    assert scheduler.stats().kv_page_evictions == 1
+
+
+def overcommitted(policy: str = "fcfs") -> Scheduler:
     """Three sequences that expect short outputs, generate long ones and do not fit together."""
-    scheduler = a_scheduler(num_pages=12, max_model_len=48)
+    scheduler = a_scheduler(num_pages=12, max_model_len=48, policy=SCHEDULING[policy]())
     for _ in range(40):
         scheduler.handle(Arrived(a_request(2, max_tokens=1), 0.0))
     while scheduler.has_work:
@@ -191,8 +253,9 @@ def test_preemption_takes_the_cheapest_and_never_the_oldest() -> None:
     assert preempted == ["newest"]
 
 
-def test_a_preempted_sequence_keeps_its_tokens_and_its_place() -> None:
-    scheduler = overcommitted()
+@pytest.mark.parametrize("policy", SCHEDULING)
+def test_every_preempted_sequence_comes_to_its_end(policy: str) -> None:
+    scheduler = overcommitted(policy)
     tokens: dict[str, list[int]] = {}
     number = 0
     while scheduler.has_work:
@@ -205,6 +268,35 @@ def test_a_preempted_sequence_keeps_its_tokens_and_its_place() -> None:
         ("oldest", "middle", "newest"), 32
     )
     assert scheduler.stats().preemptions > 0
+
+
+def test_a_preempted_sequence_goes_before_younger_ones() -> None:
+    scheduler = a_scheduler(
+        max_batch_rows=2, requests=[a_request(4, 9, request_id=name) for name in "abc"]
+    )
+    step(scheduler)
+    scheduler.preempt(next(s for s in scheduler.running if s.request.request_id == "b"))
+    assert ids(step(scheduler)[0]) == ["a", "b"]
+
+
+def test_who_was_preempted_does_not_come_back_in_the_same_step() -> None:
+    scheduler = overcommitted()
+    num_preempted = 0
+    while scheduler.has_work:
+        waiting = {s.request.request_id for s in scheduler._waiting}
+        plan, _ = step(scheduler)
+        if scheduler.stats().preemptions > num_preempted:
+            num_preempted = scheduler.stats().preemptions
+            assert not waiting & set(ids(plan))
+    assert num_preempted
+
+
+def test_a_preempted_row_gives_its_budget_back() -> None:
+    scheduler = overcommitted()
+    while scheduler.stats().preemptions == 0:
+        scheduler._max_batch_tokens = 3  # a row for each of three, until one is preempted
+        plan, _ = step(scheduler)
+    assert len(plan.batch.rows) == 2
 
 
 def test_a_sequence_preempted_often_runs_again_only_as_the_oldest() -> None:
@@ -235,6 +327,19 @@ def test_an_abort_returns_everything_in_every_state() -> None:
     assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
 
 
+def test_a_load_that_outlives_its_users_is_waited_for() -> None:
+    adapter = an_adapter()
+    scheduler = a_scheduler(adapters=[adapter], requests=[a_request(6, 4, adapter, "a")])
+    plan = scheduler.plan(0.0)
+    scheduler.handle(StepFinished(StepResult(plan.step, (), loaded=()), 0.0))
+    scheduler.handle(Aborted("a"))
+    assert scheduler.has_work
+    plan = scheduler.plan(0.0)
+    scheduler.handle(StepFinished(StepResult(plan.step, (), (adapter.digest,)), 0.0))
+    assert not scheduler.has_work
+    assert scheduler.memory.num_idle_pages == adapter.num_pages
+
+
 def test_pages_of_an_aborted_row_are_not_reused_while_the_step_runs() -> None:
     scheduler = a_scheduler(requests=[a_request(6, request_id="a")])
     plan = scheduler.plan(0.0)
@@ -245,12 +350,15 @@ def test_pages_of_an_aborted_row_are_not_reused_while_the_step_runs() -> None:
     assert scheduler.stats().pages_free == scheduler.memory.pool.num_pages
 
 
-def test_a_row_without_finite_logits_fails_alone_and_leaves_no_kv() -> None:
+@pytest.mark.parametrize("chunk", [3, 2 * PAGE_TOKENS])
+def test_a_row_without_finite_logits_fails_alone_and_leaves_no_kv(chunk: int) -> None:
     prompt = range(2 * PAGE_TOKENS)
-    scheduler = a_scheduler(requests=[a_request(prompt, request_id="bad")])
-    _, outputs = step(scheduler, token=None)
-    assert outputs[0].finish_reason is FinishReason.ERROR
-    assert "not finite" in (outputs[0].error or "")
+    scheduler = a_scheduler(max_batch_tokens=chunk, requests=[a_request(prompt)])
+    outputs: list[TokenOutput] = []
+    while not outputs:
+        _, outputs = step(scheduler, token=None)
+    assert outputs[0].finish_reason is FinishReason.OVERFLOW
+    assert "the model is not finite" in (outputs[0].error or "")
     assert scheduler.stats().pages_free == scheduler.memory.pool.num_pages
 
 

@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from motet.engine.events import Aborted, Arrived, StepFinished
+from motet.engine.lengths import ENOUGH
 from motet.engine.output import TokenOutput
 from motet.engine.plan import StepPlan
+from motet.engine.scheduler import MAX_PREEMPTIONS
 from tests.engine.factories import a_request, a_scheduler, an_adapter, an_executor
 
 ADAPTERS = [an_adapter(f"a{i}", num_pages=1 + i) for i in range(4)]
@@ -23,6 +25,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             max_model_len=40,
             adapters=ADAPTERS,
         )
+        for _ in range(ENOUGH):  # expects short outputs, admits too many and has to preempt
+            self.scheduler._lengths.finished(None, 1)
         self.executor = an_executor(self.scheduler, load_steps=1)
         self.in_flight: StepPlan | None = None
         self.num_tokens: dict[str, int] = {}  # of unfinished requests
@@ -40,7 +44,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight is None and self.scheduler.has_work)
     @rule()
     def plan(self) -> None:
+        admitted = [s for s in self.scheduler._admitted]
         self.in_flight = self.scheduler.plan(0.0)
+        if admitted:
+            oldest = min(admitted, key=lambda sequence: sequence.arrival)
+            assert oldest in self.scheduler._admitted  # whoever else was preempted
         batch = self.in_flight.batch
         assert sum(len(row.tokens) for row in batch.rows) <= 10
         assert len(batch.rows) <= 4
@@ -61,15 +69,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         ids = list(self.num_tokens)
         self.hear(self.scheduler.handle(Aborted(ids[choice % len(ids)])))
 
-    @precondition(lambda self: self.in_flight is None and self.scheduler.running)
-    @rule(choice=st.integers(0, 100))
-    def preempt(self, choice: int) -> None:
-        running = self.scheduler.running
-        self.scheduler.preempt(running[choice % len(running)])
-
     @invariant()
     def all_views_agree(self) -> None:
         self.scheduler.check()
+
+    @invariant()
+    def preemptions_are_bounded(self) -> None:
+        for sequence in self.scheduler._sequences.values():
+            assert sequence.num_preemptions <= MAX_PREEMPTIONS
 
     def teardown(self) -> None:
         """Without new events everything ends, in a bounded number of steps."""
@@ -94,5 +101,20 @@ class SchedulerMachine(RuleBasedStateMachine):
                 del self.num_tokens[output.request_id]  # exactly one end
 
 
+class ForcedPreemptionMachine(SchedulerMachine):
+    """With preemptions out of nowhere, which no bound holds for."""
+
+    @precondition(lambda self: self.in_flight is None and self.scheduler.running)
+    @rule(choice=st.integers(0, 100))
+    def preempt(self, choice: int) -> None:
+        running = self.scheduler.running
+        self.scheduler.preempt(running[choice % len(running)])
+
+    def preemptions_are_bounded(self) -> None:
+        pass
+
+
 TestSchedulerMachine = SchedulerMachine.TestCase
 TestSchedulerMachine.settings = settings(deadline=None, stateful_step_count=60)
+TestForcedPreemptionMachine = ForcedPreemptionMachine.TestCase
+TestForcedPreemptionMachine.settings = settings(deadline=None, stateful_step_count=60)
