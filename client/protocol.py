@@ -20,6 +20,12 @@ class StreamOptions(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """One more chunk before the end, with the usage and no choices."""
 
 
+class ResponseFormat(Struct, kw_only=True, frozen=True):
+    """How the text is shaped; other fields belong to types that this version does not know."""
+
+    type: str
+
+
 class CompletionRequest(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Body of POST /v1/completions. A server may refuse some fields; it then names the field."""
 
@@ -69,7 +75,7 @@ class CompletionRequest(Struct, kw_only=True, frozen=True, omit_defaults=True):
     include_stop_str_in_output: bool = False
     prompt_logprobs: int | None = None
     truncate_prompt_tokens: int | None = None
-    response_format: dict[str, Any] | None = None
+    response_format: ResponseFormat = ResponseFormat(type="text")
     structured_outputs: dict[str, Any] | None = None
     lora_path: str | None = None
     adapter_id: str | None = None

@@ -1,56 +1,71 @@
 """Every option of the engine, once: the command line, environment and docs derive from here."""
 
+import reprlib
+from collections import Counter
 from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from typing import Any
 
 from motet.errors import ConfigError
 
+MAX_NAME_LENGTH = 512
+"""Characters that `model` may have in a request."""
 
-def option(default: Any, help: str) -> Any:
-    """A config field with its one-line description."""
-    return field(default=default, metadata={"help": help})
+
+def option(default: Any, help: str, *, most: int | None = None) -> Any:
+    """A config field with its one-line description; with `most`, an integer from 1 to that."""
+    return field(default=default, metadata={"help": help, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig:
+class Bounded:
+    """Options that are checked when they are given."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a number that is out of bounds."""
+        for item in fields(self):
+            value, most = getattr(self, item.name), item.metadata["most"]
+            if most is not None and value is not None and not 1 <= value <= most:
+                flag = item.name.replace("_", "-")
+                raise ConfigError(f"--{flag} is {reprlib.repr(value)}: it must be 1 to {most}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig(Bounded):
     """Which model, in which number format, on which device."""
 
     device: str = option("auto", "auto, cpu or cuda.")
     dtype: str = option("auto", "auto (the checkpoint's), float32, bfloat16 or float16.")
     max_model_len: int | None = option(
-        None, "Longest prompt plus output in tokens; default: what the model was trained for."
+        None,
+        "Longest prompt plus output in tokens; default: what the model was trained for.",
+        most=2**31,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class PoolConfig:
+class PoolConfig(Bounded):
     """The one pool that holds KV cache and adapters."""
 
     pool_bytes: int | None = option(
-        None, "Size of the page pool, such as 512MiB or 8GiB; default: what memory allows."
+        None,
+        "Size of the page pool, such as 512MiB or 8GiB; default: what memory allows.",
+        most=2**60,
     )
     page_tokens: int | None = option(
-        None, "Tokens per page; default: 16, or more where the largest adapter tile needs it."
+        None,
+        "Tokens per page; default: 16, or more where the largest adapter tile needs it.",
+        most=2**16,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class BatchConfig:
-    """Limits of one step."""
+class BatchConfig(Bounded):
+    """Limits of one step. Buffers for it are allocated at the start: hence the bounds."""
 
-    max_batch_tokens: int = option(2048, "Most tokens computed in one step.")
-    max_batch_rows: int = option(256, "Most sequences running at once.")
-    max_batch_adapters: int = option(64, "Most distinct adapters running at once.")
-    max_lora_rank: int = option(256, "Largest rank of an adapter, 1 to 256.")
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            value = cast(int, getattr(self, item.name))
-            if value < 1:
-                flag = item.name.replace("_", "-")
-                raise ConfigError(f"--{flag} is {value}: it must be at least 1")
-        if self.max_lora_rank > 256:
-            raise ConfigError(f"--max-lora-rank is {self.max_lora_rank}: it must be at most 256")
+    max_batch_tokens: int = option(2048, "Most tokens computed in one step.", most=2**18)
+    max_batch_rows: int = option(256, "Most sequences running at once.", most=2**14)
+    max_batch_adapters: int = option(64, "Most distinct adapters running at once.", most=2**12)
+    max_lora_rank: int = option(256, "Largest rank of an adapter, 1 to 256.", most=256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +77,20 @@ class EngineConfig:
     model_config: ModelConfig = field(default_factory=ModelConfig)
     pool: PoolConfig = field(default_factory=PoolConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ConfigError("the model is '': give a Hugging Face model directory")
+        counts = Counter(name for name, _ in self.adapters)
+        for name, count in counts.items():
+            check_name("the name of an adapter", name)
+            if count > 1:
+                raise ConfigError(f"adapter name '{name}' is given twice: choose another name")
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise ConfigError unless requests can name a model so, and people can read it."""
+    if not (0 < len(name) <= MAX_NAME_LENGTH and name.isprintable()):
+        raise ConfigError(
+            f"{what} is {reprlib.repr(name)}: give 1 to {MAX_NAME_LENGTH} printable characters"
+        )

@@ -44,7 +44,6 @@ class _Draft:
     rows: dict[Sequence, int] = field(default_factory=dict)
     """Sequence -> number of its pending tokens to compute."""
     loads: list[AdapterState] = field(default_factory=list)
-    num_preempted: int = 0
 
     def add(self, sequence: Sequence, num_tokens: int) -> None:
         self.rows[sequence] = num_tokens
@@ -109,8 +108,7 @@ class Scheduler:
         assert self._in_flight is None, "the previous step has not finished"
         draft = _Draft(self._max_batch_tokens)
         self._continue_running(draft)
-        if not draft.num_preempted:  # who was just preempted must not come straight back
-            self._admit(draft)
+        self._admit(draft)
         rows = {sequence: _row(sequence, count) for sequence, count in draft.rows.items()}
         self._in_flight = rows
         self._num_steps += 1
@@ -316,7 +314,6 @@ class Scheduler:
             if victim is None:
                 return False
             draft.discard(victim)
-            draft.num_preempted += 1
             self.preempt(victim)
             if victim is sequence:
                 return False

@@ -6,7 +6,8 @@ MotetError
 │   └── AdapterError     an adapter directory
 ├── RequestError         what a client sent cannot be served; HTTP 400
 │   ├── ModelNotFound    HTTP 404
-│   └── PayloadTooLarge  HTTP 413
+│   ├── PayloadTooLarge  HTTP 413
+│   └── HeadersTooLarge  HTTP 431
 ├── ServerError          what a client of motet gets instead of an answer
 ├── Unavailable          the engine is loading, has failed or is stopping; HTTP 503
 └── BrokenInvariant      motet itself is wrong
@@ -48,6 +49,10 @@ class ModelNotFound(RequestError):
 
 class PayloadTooLarge(RequestError):
     """The body is larger than the server accepts."""
+
+
+class HeadersTooLarge(RequestError):
+    """The request line and headers are larger than the server accepts."""
 
 
 class ServerError(MotetError):

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import re
+import reprlib
 from collections.abc import Callable
 from dataclasses import Field, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
@@ -42,7 +43,9 @@ UNITS = {
     **{f"{prefix}b": 1000**power for power, prefix in enumerate("kmgt", start=1)},
     **{f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgt", start=1)},
 }
-SIZE = re.compile(r"(?P<number>\d+(\.\d+)?(e\+?\d{1,2})?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
+SIZE = re.compile(
+    r"(?P<number>\d{1,30}(\.\d{1,30})?(e\+?\d{1,2})?)\s*(?P<unit>[a-z]*)", re.IGNORECASE
+)
 
 
 def parse_size(flag: str, text: str) -> int:
@@ -50,7 +53,9 @@ def parse_size(flag: str, text: str) -> int:
     match = SIZE.fullmatch(text.strip())
     unit = UNITS.get(match["unit"].lower()) if match else None
     if match is None or unit is None:
-        raise ConfigError(f"{flag} is '{text}': give a size such as 512MiB, 8GiB or 1e9 (bytes)")
+        raise ConfigError(
+            f"{flag} is {reprlib.repr(text)}: give a size such as 512MiB, 8GiB or 1e9 (bytes)"
+        )
     return int(float(match["number"]) * unit)
 
 

@@ -72,6 +72,7 @@ def create_app(engine: Engine, config: ServerConfig) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # to where the Host header says
     )
     app.state.service = service
     app.add_middleware(RequestIds)
@@ -83,12 +84,15 @@ def create_app(engine: Engine, config: ServerConfig) -> FastAPI:
 
 
 def _add(app: FastAPI, route: Route, service: Service) -> None:
+    handle = partial(route.handle, service)
     app.add_api_route(
         route.path,
-        partial(route.handle, service),
+        handle,
         methods=[route.method],
         name=route.handle.__name__,
         description=route.handle.__doc__,
         response_class=Response,
         openapi_extra=openapi.describe(route.path, route.body, route.answer),
     )
+    if route.method == "GET":  # uvicorn leaves out the body
+        app.add_route(route.path, handle, methods=["HEAD"], include_in_schema=False)

@@ -12,7 +12,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from motet.client.protocol import ErrorDetail, ErrorResponse
-from motet.errors import ModelNotFound, MotetError, PayloadTooLarge, RequestError, Unavailable
+from motet.errors import (
+    HeadersTooLarge,
+    ModelNotFound,
+    MotetError,
+    PayloadTooLarge,
+    RequestError,
+    Unavailable,
+)
 from motet.server.request_ids import HEADER, request_id
 from motet.server.responses import json_response
 
@@ -29,7 +36,8 @@ class Row:
 ANSWERS: dict[type[MotetError], Row] = {
     RequestError: Row(400, "invalid_request_error"),
     ModelNotFound: Row(404, "not_found_error"),
-    PayloadTooLarge: Row(413, "invalid_request_error", (("Connection", "close"),)),
+    PayloadTooLarge: Row(413, "invalid_request_error"),
+    HeadersTooLarge: Row(431, "invalid_request_error"),
     Unavailable: Row(503, "server_error", (("Retry-After", "1"),)),
 }
 """Errors whose message is for the client. A class without a row is answered as its base is."""
@@ -66,6 +74,12 @@ def body_of(error: Exception) -> ErrorResponse:
     return _body(str(error), row, code="unavailable")
 
 
+def response_to(error: Exception) -> Response:
+    """The answer to a request that ended in `error`."""
+    row = row_of(error)
+    return json_response(body_of(error), row.status, dict(row.headers))
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of `app` in the nested shape."""
     app.add_exception_handler(MotetError, _on_error)
@@ -75,10 +89,9 @@ def install(app: FastAPI) -> None:
 
 
 async def _on_error(http: Request, error: Exception) -> Response:
-    row = row_of(error)
     if is_internal(error):
         raise error  # a bug: logged and answered like any other exception
-    return json_response(body_of(error), row.status, dict(row.headers))
+    return response_to(error)
 
 
 async def _on_http_exception(http: Request, error: Exception) -> Response:
@@ -95,7 +108,7 @@ async def _on_disconnect(http: Request, error: Exception) -> Response:
 
 async def _on_internal_error(http: Request, error: Exception) -> Response:
     """Starlette answers with this outside of all middleware, then raises for the log."""
-    response = json_response(body_of(error), INTERNAL.status)
+    response = response_to(error)
     response.headers[HEADER] = request_id(http.scope)
     return response
 

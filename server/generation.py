@@ -9,7 +9,6 @@ from motet.errors import MotetError, RequestError, Unavailable
 from motet.server.metrics import Meter
 from motet.server.text import TextStream
 
-
 REQUEST_ERRORS = {
     FinishReason.REFUSED: "context_length_exceeded",
     FinishReason.OVERFLOW: "non_finite_output",  # trying again would not help

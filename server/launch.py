@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import reprlib
 import signal
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import uvicorn
 from motet.engine import Engine
 from motet.errors import ConfigError
 from motet.server.app import create_app
+from motet.server.connection import Connection
 from motet.server.console import StartConsole
 from motet.server.service import Service
 from motet.server.settings import ServerConfig
@@ -32,9 +34,9 @@ def listen(config: ServerConfig) -> socket.socket:
     try:
         [(family, *_), *_] = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
         return socket.create_server(address, family=family, backlog=BACKLOG)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # the latter where no host is named so
         raise ConfigError(
-            f"--host is '{config.host}', which is no address here ({error.strerror}): "
+            f"--host is {reprlib.repr(config.host)}, which is no address here: "
             "give one of this machine, or 0.0.0.0 for all"
         ) from error
     except OSError as error:
@@ -58,7 +60,7 @@ async def serve(
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",  # below, so that the end of loading is seen here
             log_level="warning",

@@ -21,7 +21,7 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(HEADER, "")
-        chosen = given if _ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+        chosen = given if _ACCEPTABLE.fullmatch(given) else new_id()
         scope.setdefault("state", {})["request_id"] = chosen
 
         async def send_with_id(message: Message) -> None:
@@ -30,6 +30,11 @@ class RequestIds:
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+def new_id() -> str:
+    """For a request without an id of its own."""
+    return uuid.uuid4().hex
 
 
 def request_id(scope: Scope) -> str:

@@ -1,15 +1,15 @@
 """What a client wishes, checked and with every default resolved, as the engine's Request."""
 
-import asyncio
 import secrets
 import uuid
 from collections.abc import Sequence
+from typing import cast
 
 from motet.client.protocol import CompletionRequest, Prompt
 from motet.engine import Adapter, EngineInfo, Request, SamplingParams
 from motet.errors import RequestError
+from motet.server.aside import Aside
 from motet.server.service import Served
-from motet.server.text import Tokenizer
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
 LONG_PROMPT_CHARS = 4096  # encoding more would hold up every stream for milliseconds
@@ -53,21 +53,21 @@ def check_fields(wish: CompletionRequest) -> None:
         raise RequestError(f"'min_tokens' is {wish.min_tokens}: {limit}", param="min_tokens")
 
 
-async def prompt_ids(prompt: Prompt, tokenizer: Tokenizer) -> tuple[int, ...]:
+async def prompt_ids(prompt: Prompt, served: Served, aside: Aside) -> tuple[int, ...]:
     """The one prompt as token ids. Raises RequestError."""
     ids: list[int] = []
     match prompt:
         case str(text) | [str(text)]:
-            ids = await _encode(text, tokenizer) if text else []
+            ids = await _encode(text, served, aside) if text else []
         case [[*items]] | [*items]:
-            ids = [item for item in items if isinstance(item, int)]
-            if len(ids) != len(items):
+            if not {int}.issuperset(map(type, items)):
                 raise RequestError(
                     f"'prompt' has {len(items)} entries: this version supports one prompt per "
                     "request, a text or a list of token ids",
                     code="unsupported_parameter",
                     param="prompt",
                 )
+            ids = cast(list[int], items)
     if not ids:
         raise RequestError("'prompt' is empty: it needs at least one token", param="prompt")
     return tuple(ids)
@@ -103,10 +103,18 @@ def engine_request(
     return Request(f"cmpl-{uuid.uuid4().hex}", prompt, sampling, adapter, wish.cache_salt)
 
 
-async def _encode(text: str, tokenizer: Tokenizer) -> list[int]:
+async def _encode(text: str, served: Served, aside: Aside) -> list[int]:
+    tokenizer, max_tokens = served.tokenizer, served.info.max_model_len
+    if tokenizer.is_too_long(text, max_tokens):
+        raise RequestError(
+            f"the prompt has {len(text)} characters, which is more than {max_tokens} tokens, "
+            "the whole context, can hold",
+            code="context_length_exceeded",
+            param="prompt",
+        )
     if len(text) < LONG_PROMPT_CHARS:
         return tokenizer.encode(text)
-    return await asyncio.to_thread(tokenizer.encode, text)
+    return await aside.run(tokenizer.encode, text)
 
 
 def _max_tokens(wish: CompletionRequest, num_prompt_tokens: int, info: EngineInfo) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from motet.engine import Adapter, Engine, EngineInfo
 from motet.errors import ModelNotFound, Unavailable
+from motet.server.aside import Aside
 from motet.server.metrics import Metrics
 from motet.server.settings import ServerConfig
 from motet.server.text import Tokenizer
@@ -37,7 +38,7 @@ class Served:
             return self.adapters[model]
         except KeyError:
             raise ModelNotFound(
-                f"the model '{model}' does not exist: GET /v1/models lists all",
+                f"the model {model!r:.80} does not exist: GET /v1/models lists all",
                 code="model_not_found",
                 param="model",
             ) from None
@@ -50,6 +51,7 @@ class Service:
         self.engine = engine
         self.config = config
         self.metrics = Metrics(engine)
+        self.aside = Aside()
         self._loading: asyncio.Task[Served]
         self._noted_fields: set[str] = set()
 
@@ -66,6 +68,7 @@ class Service:
         self._loading.cancel()
         await asyncio.gather(self._loading, return_exceptions=True)
         await self.engine.stop()
+        self.aside.close()
 
     @property
     def served(self) -> Served:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from motet.engine.config import option
+from motet.engine.config import check_name, option
 from motet.errors import ConfigError
 
 
@@ -21,15 +21,16 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port is {self.port}: it must be 0 to 65535")
-        if self.served_model_name == "":
-            raise ConfigError("--served-model-name is empty: give a name or leave it out")
+        if self.served_model_name is not None:
+            check_name("--served-model-name", self.served_model_name)
 
     def model_name(self, model: str, adapter_names: Iterable[str]) -> str:
         """The name that requests use for the base model in the directory `model`.
 
-        Raises ConfigError when an adapter has it too.
+        Raises ConfigError when requests cannot have it, or when an adapter has it too.
         """
         name = self.served_model_name or Path(model).resolve().name
+        check_name("--served-model-name, by default the name of the directory,", name)
         if name in adapter_names:
             raise ConfigError(
                 f"'{name}' is the name of the base model and of an adapter: "

@@ -21,12 +21,14 @@ class Tokenizer:
         self._backend = backend
         self._special_ids: frozenset[int] = frozenset()
         self._anchor: list[int] = []
+        self._longest_token = 0  # characters
         if backend is not None:
             backend.no_truncation()
             backend.no_padding()
             added = backend.get_added_tokens_decoder().items()
             self._special_ids = frozenset(index for index, token in added if token.special)
             self._anchor = backend.encode("a", add_special_tokens=False).ids[-1:]
+            self._longest_token = max(map(len, backend.get_vocab()), default=0)
 
     @classmethod
     def load(cls, directory: str) -> "Tokenizer":
@@ -42,7 +44,10 @@ class Tokenizer:
             )
         except Exception as error:  # transformers and tokenizers raise bare ones
             reason = str(error).partition("\n")[0]
-            raise ModelError(f"the tokenizer in {directory} cannot be loaded: {reason}") from error
+            raise ModelError(
+                f"the tokenizer in {directory} cannot be loaded ({reason}): download its files "
+                f"again, or remove {', '.join(TOKENIZER_FILES)} to serve token ids only"
+            ) from error
         backend = getattr(loaded, "backend_tokenizer", None)
         if not isinstance(backend, Backend):
             raise ModelError(
@@ -54,6 +59,10 @@ class Tokenizer:
     def has_text(self) -> bool:
         return self._backend is not None
 
+    def is_too_long(self, text: str, max_tokens: int) -> bool:
+        """Whether even the longest tokens could not hold `text`; known without a look at it."""
+        return self.has_text and len(text) > max_tokens * self._longest_token
+
     def encode(self, text: str) -> list[int]:
         """Token ids as the model expects them, with its special tokens. Holds no GIL meanwhile."""
         if self._backend is None:
@@ -62,7 +71,8 @@ class Tokenizer:
                 code="no_tokenizer",
                 param="prompt",
             )
-        return self._backend.encode(text).ids
+        [encoding] = self._backend.encode_batch_fast([text])  # `encode` would hold the GIL
+        return encoding.ids
 
     def token_text(self, token_id: int) -> str:
         """One token alone, as it reads inside a text."""

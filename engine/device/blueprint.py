@@ -41,7 +41,7 @@ class Blueprint:
                 f"the pool of {pool_bytes} bytes is too small for one sequence of "
                 f"{self.max_model_len} tokens ({sequence} pages) plus the largest adapter "
                 f"({largest_adapter} pages): start with --pool-bytes {needed * page_bytes} or "
-                "more, or with a lower --max-model-len"
+                "more, or with a lower --max-model-len or --page-tokens"
             )
         return pool_bytes // page_bytes
 
@@ -51,10 +51,6 @@ def check(config: EngineConfig) -> Blueprint:
 
     Raises ConfigError, one line naming the option and the remedy, for what cannot work.
     """
-    _check_positive("--max-model-len", config.model_config.max_model_len)
-    _check_positive("--pool-bytes", config.pool.pool_bytes)
-    _check_positive("--page-tokens", config.pool.page_tokens)
-    _check_names(config)
     spec = read_config(config.model)
     dtype = _dtype(config.model_config.dtype, spec)
     return Blueprint(
@@ -65,20 +61,6 @@ def check(config: EngineConfig) -> Blueprint:
         max_model_len=_max_model_len(config.model_config.max_model_len, spec),
         layout=_layout(spec, dtype, config.pool.page_tokens),
     )
-
-
-def _check_positive(flag: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ConfigError(f"{flag} is {value}: it must be at least 1")
-
-
-def _check_names(config: EngineConfig) -> None:
-    names = [name for name, _ in config.adapters]
-    for name in names:
-        if not name:
-            raise ConfigError("an adapter has an empty name: give it as NAME=PATH")
-        if names.count(name) > 1:
-            raise ConfigError(f"adapter name '{name}' is given twice: choose another name")
 
 
 def _max_model_len(wanted: int | None, spec: ModelSpec) -> int:

@@ -17,7 +17,8 @@ from motet.engine.device.capacity import free_bytes
 from motet.engine.device.local import LocalExecutor
 from motet.engine.device.slots import DeviceSlots
 from motet.engine.events import AdapterRegistered
-from motet.engine.models import Model, load_model
+from motet.engine.models import Model, check_weights, load_model
+from motet.engine.models.loader import weight_files
 from motet.engine.output import EngineInfo
 from motet.engine.plan import BASE_SLOT, Batch, Row, StepPlan
 from motet.engine.policy import SCHEDULING
@@ -53,6 +54,7 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
     `poison_released` fills dead pages with NaN, for tests.
     """
     blueprint = check(config)
+    check_weights(blueprint.spec)
     base_model_id = identify(config.model)
     store, adapters = _stage_adapters(blueprint, base_model_id, progress)
     largest = max((adapter.num_pages for adapter in adapters), default=0)
@@ -76,12 +78,12 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
 def identify(directory: str) -> str:
     """A name for the content of a model directory that is cheap to find: a SHA-256.
 
-    Covers config.json and, of every safetensors file, its name, its header (names, shapes, dtypes
+    Covers config.json and, of every file of weights, its name, its header (names, shapes, dtypes
     and places of all tensors) and its size, but not the values of the weights: it tells apart
     models of different shape, not two trainings of one shape.
     """
     sha = hashlib.sha256((Path(directory) / "config.json").read_bytes())
-    for path in sorted(Path(directory).glob("*.safetensors")):
+    for path in weight_files(Path(directory)):
         size = path.stat().st_size
         with path.open("rb") as file:
             length = file.read(8)

@@ -14,7 +14,7 @@ from motet.engine.models.llama import Llama
 from motet.engine.models.loader import Progress, Weights
 from motet.engine.models.spec import ModelSpec, read_spec
 
-__all__ = ["MODELS", "Model", "ModelSpec", "Progress", "load_model", "read_config"]
+__all__ = ["MODELS", "Model", "ModelSpec", "Progress", "check_weights", "load_model", "read_config"]
 
 
 class Model(Protocol):
@@ -41,6 +41,11 @@ def read_config(directory: str) -> ModelSpec:
     return read_spec(directory, MODELS.keys())
 
 
+def check_weights(spec: ModelSpec) -> None:
+    """Raise ModelError unless the headers of the weights fit the spec. Allocates nothing."""
+    _build(spec, torch.float32, torch.device("meta"), max_model_len=1)
+
+
 def load_model(
     spec: ModelSpec,
     dtype: torch.dtype,
@@ -53,7 +58,16 @@ def load_model(
     Takes the memory of the weights plus one tensor. Raises ModelError for files that do not fit
     the spec. `max_model_len` is at most `spec.max_positions`.
     """
-    weights = Weights(dtype, device)
-    model = MODELS[spec.architecture](spec, weights, max_model_len)
-    weights.load(spec.directory, progress)
+    model, weights = _build(spec, dtype, device, max_model_len)
+    weights.load(progress)
     return model
+
+
+def _build(
+    spec: ModelSpec, dtype: torch.dtype, device: torch.device, max_model_len: int
+) -> tuple[Model, Weights]:
+    """The model with its parameters still undefined."""
+    weights = Weights(spec.directory, dtype, device)
+    model = MODELS[spec.architecture](spec, weights, max_model_len)
+    weights.check_complete()
+    return model, weights

@@ -1,18 +1,15 @@
 """From safetensors files into the parameters of a model, strictly: every tensor has its place."""
 
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from motet.errors import ModelError
+from motet.errors import ConfigError
+from motet.memory.device.files import MODEL, opened_tensors, read_json
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -23,6 +20,9 @@ ELEMENT_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 IGNORED = re.compile(r".*\.rotary_emb\.inv_freq")
 """Left in old checkpoints; computed from config.json instead."""
 
+SHARD = re.compile(r"[\w.-]+\.safetensors", re.ASCII)
+"""A file name, not a path: all files of a model are in its directory."""
+
 Progress = Callable[[int, int], None]
 """Called with the bytes read so far and in total."""
 
@@ -30,12 +30,16 @@ Progress = Callable[[int, int], None]
 class Weights:
     """The parameters of a model, and which checkpoint tensor fills which part of them.
 
-    A layer allocates its parameters here when it is built; `load` then fills them all in place.
+    A layer allocates its parameters here when it is built, if the headers of the files have them
+    in that shape; `load` then fills them all in place. Each method raises ModelError for what
+    does not fit.
     """
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, directory: str, dtype: torch.dtype, device: torch.device) -> None:
         self.dtype = dtype
         self.device = device
+        self._directory = directory
+        self._stored = _list_tensors(Path(directory))
         self._targets: dict[str, Tensor] = {}
         self._twins: dict[str, str] = {}
 
@@ -45,71 +49,82 @@ class Weights:
 
     def stack(self, names: Sequence[str], heights: Sequence[int], *columns: int) -> Tensor:
         """Tensors `[heights[i], *columns]` of the checkpoint, on top of each other."""
+        for name, height in zip(names, heights, strict=True):
+            self._must_be_stored(name, (height, *columns))
         stacked = torch.empty(sum(heights), *columns, dtype=self.dtype, device=self.device)
         self._targets.update(zip(names, torch.split(stacked, list(heights)), strict=True))
         return stacked
 
     def twin(self, name: str, of: str) -> Tensor:
         """The same parameter as `of`; a checkpoint may leave it out or store it a second time."""
-        self._twins[name] = of
-        return self._targets[of]
+        target = self._targets[of]
+        if name in self._stored:
+            self._must_be_stored(name, tuple(target.shape))
+            self._twins[name] = of
+        return target
 
-    def load(self, directory: str, progress: Progress) -> None:
-        """Read the checkpoint in `directory`, one mapped tensor at a time.
+    def check_complete(self) -> None:
+        """All parameters are made: nothing else may be in the checkpoint."""
+        known = self._targets.keys() | self._twins.keys()
+        unknown = {name for name in self._stored.keys() - known if not IGNORED.fullmatch(name)}
+        if unknown:
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            raise self._error(
+                f"there is an unknown tensor '{min(unknown)}'{more}: "
+                "the weights and config.json are of different models"
+            )
 
-        Raises ModelError, before anything is copied, unless names, shapes and formats all fit.
-        """
-        stored = _list_tensors(Path(directory))
-        self._check(directory, stored)
-        wanted = [tensor for tensor in stored.values() if tensor.name in self._targets]
+    def load(self, progress: Progress) -> None:
+        """Fill the parameters, one mapped tensor at a time."""
+        wanted = [tensor for tensor in self._stored.values() if tensor.name in self._targets]
         done_bytes, total_bytes = 0, sum(tensor.num_bytes for tensor in wanted)
         for tensor in wanted:
-            with _opened(tensor.file) as file:
-                self._targets[tensor.name].copy_(file.get_tensor(tensor.name))
+            self._fill(tensor)
             done_bytes += tensor.num_bytes
             progress(done_bytes, total_bytes)
-        for name in self._twins.keys() & stored.keys():
-            self._check_twin(directory, stored[name])
+        for name in self._twins:
+            self._check_twin(self._stored[name])
 
-    def _check(self, directory: str, stored: dict[str, "_Stored"]) -> None:
-        known = self._targets.keys() | self._twins.keys()
-        unknown = {name for name in stored.keys() - known if not IGNORED.fullmatch(name)}
-        for what, names in (
-            ("has no tensor", self._targets.keys() - stored.keys()),
-            ("has an unknown tensor", unknown),
-        ):
-            if names:
-                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-                raise ModelError(
-                    f"model '{directory}' {what} '{min(names)}'{more}: "
-                    "its weights and its config.json are of different models"
-                )
-        for tensor in stored.values():
-            if tensor.name in known:
-                self._check_tensor(directory, tensor)
-
-    def _check_tensor(self, directory: str, tensor: "_Stored") -> None:
-        expected = tuple(self._targets[self._twins.get(tensor.name, tensor.name)].shape)
-        if tensor.shape != expected:
-            raise ModelError(
-                f"model '{directory}': tensor '{tensor.name}' has shape {list(tensor.shape)}, "
-                f"config.json says {list(expected)}: they are of different models"
+    def _must_be_stored(self, name: str, shape: tuple[int, ...]) -> None:
+        tensor = self._stored.get(name)
+        if tensor is None:
+            raise self._error(
+                f"there is no tensor '{name}': the weights and config.json are of different models"
+            )
+        if tensor.shape != shape:
+            raise self._error(
+                f"tensor '{name}' has shape {list(tensor.shape)}, config.json says {list(shape)}: "
+                "they are of different models"
             )
         if tensor.dtype not in ELEMENT_BYTES:
-            raise ModelError(
-                f"model '{directory}': tensor '{tensor.name}' is stored as {tensor.dtype}: "
+            raise self._error(
+                f"tensor '{name}' is stored as {tensor.dtype}: "
                 f"save it as one of {', '.join(ELEMENT_BYTES)}"
             )
 
-    def _check_twin(self, directory: str, tensor: "_Stored") -> None:
+    def _fill(self, tensor: "_Stored") -> None:
+        target = self._targets[tensor.name]
+        with opened_tensors(tensor.file, MODEL) as file:
+            target.copy_(file.get_tensor(tensor.name))
+        # Unlike isfinite(), aminmax() needs no second tensor, and costs less than the copy.
+        if not torch.stack(torch.aminmax(target)).isfinite().all():
+            raise self._error(
+                f"tensor '{tensor.name}' holds NaN or infinity as {self.dtype}: "
+                "copy it again, or choose a wider --dtype"
+            )
+
+    def _check_twin(self, tensor: "_Stored") -> None:
         original = self._twins[tensor.name]
-        with _opened(tensor.file) as file:
+        with opened_tensors(tensor.file, MODEL) as file:
             copy = file.get_tensor(tensor.name).to(self.device, self.dtype)
         if not torch.equal(copy, self._targets[original]):
-            raise ModelError(
-                f"model '{directory}': tensors '{tensor.name}' and '{original}' differ: "
+            raise self._error(
+                f"tensors '{tensor.name}' and '{original}' differ: "
                 "set tie_word_embeddings to false in config.json"
             )
+
+    def _error(self, message: str) -> ConfigError:
+        return MODEL.fault(Path(self._directory), message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +144,21 @@ class _Stored:
 def _list_tensors(directory: Path) -> dict[str, _Stored]:
     """Every tensor of the checkpoint by name, in the order of the files."""
     stored: dict[str, _Stored] = {}
-    for path in _weight_files(directory):
-        with _opened(path) as file:
+    for path in weight_files(directory):
+        with opened_tensors(path, MODEL) as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
                 if name in stored:
-                    raise ModelError(
-                        f"tensor '{name}' is in both '{stored[name].file}' and '{path}': "
-                        "save the model again"
+                    raise MODEL.fault(
+                        directory,
+                        f"tensor '{name}' is in both '{stored[name].file.name}' and "
+                        f"'{path.name}': save the model again",
                     )
                 header = file.get_slice(name)
                 stored[name] = _Stored(path, name, tuple(header.get_shape()), header.get_dtype())
     return stored
 
 
-def _weight_files(directory: Path) -> list[Path]:
+def weight_files(directory: Path) -> list[Path]:
     """The files that hold the weights: one, or those its index names."""
     if (directory / WEIGHTS_FILE).exists():
         return [directory / WEIGHTS_FILE]
@@ -150,30 +166,21 @@ def _weight_files(directory: Path) -> list[Path]:
         return _shards(directory / INDEX_FILE)
     pickles = sorted(path.name for path in directory.glob("*.bin"))
     if pickles:
-        raise ModelError(
-            f"model '{directory}' has its weights in '{pickles[0]}', a pickle, which is never "
-            "loaded: save it as safetensors"
+        raise MODEL.fault(
+            directory,
+            f"the weights are in '{pickles[0]}', a pickle, which is never loaded: "
+            "save them as safetensors",
         )
-    raise ModelError(f"model '{directory}' has no {WEIGHTS_FILE}: download the weights too")
+    raise MODEL.fault(directory, f"{WEIGHTS_FILE} is missing: download the weights too")
 
 
 def _shards(index: Path) -> list[Path]:
-    try:
-        names = set(json.loads(index.read_bytes())["weight_map"].values())
-        return sorted(index.parent / name for name in names)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"'{index}' is not a valid index ({type(error).__name__}: {error}): download it again"
-        ) from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A mapped safetensors file. Its header has been checked against its length."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"'{path}' is not a complete safetensors file ({error}): download it again"
-        ) from error
+    weight_map = read_json(index, MODEL).get("weight_map")
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if not names or not all(isinstance(name, str) and SHARD.fullmatch(name) for name in names):
+        raise MODEL.fault(
+            index.parent,
+            f"{index.name} is not a valid index: its weight_map must name safetensors files "
+            "beside it; copy it again",
+        )
+    return sorted({index.parent / name for name in names})

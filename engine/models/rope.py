@@ -1,5 +1,7 @@
 """Rotary position embeddings, with the frequencies exactly as transformers computes them."""
 
+import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -71,7 +73,14 @@ def read_rope(config: PreTrainedConfig) -> RopeSpec:
             f"rotary embedding covers {2 * len(frequencies)} of {config.head_dim} dimensions of a "
             "head: choose a model without partial_rotary_factor"
         )
-    return RopeSpec(tuple(frequencies.tolist()), attention_factor)
+    spec = RopeSpec(tuple(frequencies.tolist()), attention_factor)
+    for number in (*spec.inverse_frequencies, spec.attention_factor):
+        if not 0 < number < math.inf:
+            raise ModelError(
+                f"rope_parameters {reprlib.repr(config.rope_parameters)} give a frequency or "
+                f"factor of {number}: correct config.json"
+            )
+    return spec
 
 
 def _default_frequencies(config: PreTrainedConfig) -> tuple[Tensor, float]:

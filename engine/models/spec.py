@@ -1,16 +1,20 @@
 """What a model directory says about itself, checked before any weight is read."""
 
-import json
-from collections.abc import Collection
+import math
+import reprlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig, logging
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from motet.engine.models.rope import RopeSpec, read_rope
 from motet.errors import ModelError
+from motet.memory.device.files import MODEL, must_be_directory, read_json
 from motet.memory.layout import AdapterGeometry, LinearShape
 
 CONFIG_FILE = "config.json"
@@ -87,43 +91,32 @@ def read_spec(directory: str, architectures: Collection[str]) -> ModelSpec:
     Raises ModelError, one line naming the value and the remedy, unless the model can be served.
     """
     path = Path(directory)
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise ModelError(f"model '{directory}' {what}: give a Hugging Face model directory")
+    must_be_directory(path, MODEL)
+    content = read_json(path / CONFIG_FILE, MODEL)
+    has_generation = (path / GENERATION_FILE).exists()
+    generation = read_json(path / GENERATION_FILE, MODEL) if has_generation else {}
     try:
-        content = _read_json(path / CONFIG_FILE)
         architecture = _architecture(content, architectures)
-        return _spec(directory, architecture, _parse(path))
+        return _spec(directory, architecture, _parse(path), generation)
     except ModelError as error:
         raise ModelError(f"model '{directory}': {error}") from error.__cause__
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ModelError(f"{path.name} is missing: give a Hugging Face model directory") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path.name} is unreadable ({error}): download it again") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path.name} holds no JSON object: download it again")
-    return content
 
 
 def _architecture(content: dict[str, Any], architectures: Collection[str]) -> str:
     for field, reason in REFUSED_FIELDS.items():
         if content.get(field):
-            raise ModelError(f"{CONFIG_FILE} has {field} {_short(content[field])}: {reason}")
+            raise ModelError(f"{CONFIG_FILE} has {field} {reprlib.repr(content[field])}: {reason}")
     named = content.get("architectures")
     if named not in [[name] for name in architectures]:
         supported = ", ".join(sorted(architectures))
         raise ModelError(
-            f"architectures is {_short(named)}: choose a model with one of {supported}"
+            f"architectures is {reprlib.repr(named)}: choose a model with one of {supported}"
         )
     (architecture,), model_type = named, str(content.get("model_type"))
     if MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type) != architecture:
         raise ModelError(
-            f"model_type '{model_type}' is not that of {architecture}: correct {CONFIG_FILE}"
+            f"model_type {reprlib.repr(model_type)} is not that of {architecture}: "
+            f"correct {CONFIG_FILE}"
         )
     return str(architecture)
 
@@ -131,13 +124,29 @@ def _architecture(content: dict[str, Any], architectures: Collection[str]) -> st
 def _parse(path: Path) -> PreTrainedConfig:
     config: PreTrainedConfig
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+        with _quiet_transformers():
+            config = AutoConfig.from_pretrained(
+                path, trust_remote_code=False, local_files_only=True
+            )
     except Exception as error:  # whatever its validators raise, the file is what is wrong
         raise _invalid(error) from error
     return config
 
 
-def _spec(directory: str, architecture: str, config: PreTrainedConfig) -> ModelSpec:
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """What it would warn of is refused here, by an error of ours."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _spec(
+    directory: str, architecture: str, config: PreTrainedConfig, generation: dict[str, Any]
+) -> ModelSpec:
     try:
         _check(config)
         return ModelSpec(
@@ -156,7 +165,7 @@ def _spec(directory: str, architecture: str, config: PreTrainedConfig) -> ModelS
             is_tied=config.tie_word_embeddings,
             has_attention_bias=config.attention_bias,
             has_mlp_bias=config.mlp_bias,
-            eos_token_ids=_eos_token_ids(Path(directory), config),
+            eos_token_ids=_eos_token_ids(config, generation),
             rope=read_rope(config),
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -174,6 +183,13 @@ def _check(config: PreTrainedConfig) -> None:
             f"num_attention_heads {config.num_attention_heads} is no multiple of "
             f"num_key_value_heads {config.num_key_value_heads}: correct {CONFIG_FILE}"
         )
+    if not 0 <= config.rms_norm_eps < math.inf:
+        raise ModelError(f"rms_norm_eps is {config.rms_norm_eps}: correct {CONFIG_FILE}")
+    if config.pretraining_tp not in (None, 1):
+        raise ModelError(
+            f"pretraining_tp is {config.pretraining_tp}: the order of sums it asks for is not "
+            "served; choose a model with 1"
+        )
     if config.hidden_act not in ACTIVATIONS:
         raise ModelError(
             f"hidden_act '{config.hidden_act}' is not served: choose a model with {ACTIVATIONS[0]}"
@@ -188,16 +204,14 @@ def _dtype(config: PreTrainedConfig) -> str:
     return str(config.dtype or DTYPES[0]).removeprefix("torch.")
 
 
-def _eos_token_ids(path: Path, config: PreTrainedConfig) -> tuple[int, ...]:
-    named = [config.eos_token_id]
-    if (path / GENERATION_FILE).exists():
-        named.append(_read_json(path / GENERATION_FILE).get("eos_token_id"))
+def _eos_token_ids(config: PreTrainedConfig, generation: dict[str, Any]) -> tuple[int, ...]:
     ids: set[int] = set()
-    for value in named:
+    for value in (config.eos_token_id, generation.get("eos_token_id")):
         listed = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(isinstance(token_id, int) for token_id in listed):
+        if not all(isinstance(id, int) and 0 <= id < config.vocab_size for id in listed):
             raise ModelError(
-                f"eos_token_id is {_short(value)}: correct it to an id or a list of ids"
+                f"eos_token_id is {reprlib.repr(value)}: correct it to an id, or a list of ids, of "
+                f"the vocabulary (0 to {config.vocab_size - 1})"
             )
         ids.update(listed)
     return tuple(sorted(ids))
@@ -206,8 +220,3 @@ def _eos_token_ids(path: Path, config: PreTrainedConfig) -> tuple[int, ...]:
 def _invalid(error: Exception) -> ModelError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return ModelError(f"{CONFIG_FILE} is not valid ({reason}): correct it or download it again")
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

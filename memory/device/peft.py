@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from motet.errors import AdapterError
+from motet.memory.device.files import ADAPTER, must_be_directory, opened_tensors
 from motet.memory.device.peft_config import PeftConfig, read_config
 from motet.memory.device.weights import AdapterWeights, LoraPair
 from motet.memory.layout import AdapterGeometry
@@ -23,11 +23,13 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 SIDES = {"A": SIDE_A, "B": SIDE_B}
 
 REFUSED_TENSORS = {
+    "embed_tokens": "embedding adapters are not served",
     "lora_embedding_": "embedding adapters are not served",
     "lora_magnitude_vector": "DoRA is not served",
     "modules_to_save": "replaced layers are not served",
     "trainable_tokens": "replaced token embeddings are not served",
     "bias": "biases are not served",
+    "base_layer.weight": "copies of base weights are not served",
 }
 """Part of a tensor's name -> why the adapter cannot be served."""
 
@@ -43,9 +45,7 @@ def read_adapter(directory: str, geometry: AdapterGeometry, max_rank: int) -> Ad
     naming the file, field or tensor and the remedy, unless the adapter can be served exactly.
     """
     path = Path(directory)
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise AdapterError(f"adapter '{directory}' {what}: give the directory PEFT saved")
+    must_be_directory(path, ADAPTER)
     reader = _Reader(directory, geometry, max_rank, read_config(path))
     return AdapterWeights(directory, geometry, reader.pairs(_read_tensors(path)))
 
@@ -93,7 +93,9 @@ class _Reader:
                 raise self._error(f"tensor '{name}': {reason}; train without it")
         found = _TENSOR.fullmatch(name)
         if found is None:
-            raise self._error(f"tensor '{name}' is no LoRA matrix: remove it")
+            raise self._error(
+                f"tensor '{name}' is no LoRA matrix, others are not served; train without it"
+            )
         path = found["path"].removeprefix("base_model.model.").replace(".base_layer", "")
         module = _MODULE.fullmatch(path)
         served = [shape.path for shape in self.geometry.modules]
@@ -170,19 +172,14 @@ class _Reader:
 
 def _read_tensors(directory: Path) -> Iterator[tuple[str, Tensor]]:
     path = directory / WEIGHTS_FILE
-    if not path.is_file():
-        remedy = "give the directory PEFT saved"
-        if (directory / PICKLE_FILE).exists():
-            remedy = f"{PICKLE_FILE} is a pickle and never loaded: save it as safetensors"
-        raise AdapterError(f"adapter '{directory}': {WEIGHTS_FILE} is missing: {remedy}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a mapping
-                yield name, file.get_tensor(name)
-    except (SafetensorError, OSError) as error:
+    if not path.exists() and (directory / PICKLE_FILE).exists():
         raise AdapterError(
-            f"adapter '{directory}': {WEIGHTS_FILE} cannot be read ({error}): copy it again"
-        ) from None
+            f"adapter '{directory}': {WEIGHTS_FILE} is missing: {PICKLE_FILE} is a pickle and "
+            "never loaded: save it as safetensors"
+        )
+    with opened_tensors(path, ADAPTER) as file:
+        for name in file.keys():  # noqa: SIM118 - not a mapping
+            yield name, file.get_tensor(name)
 
 
 def _dtype(dtype: torch.dtype) -> str:

@@ -1,15 +1,16 @@
 """What an `adapter_config.json` says about an adapter, or why it cannot be served."""
 
-import json
 import logging
 import math
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from motet.errors import AdapterError
+from motet.memory.device.files import ADAPTER, read_json
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,9 @@ IGNORED = {
 CHANGES_BASE = ("corda", "loftq", "lora_ga", "olora", "pissa")
 """Values of `init_lora_weights` (or their first part) that also change the base weights."""
 
+MAX_PATTERNS, MAX_PATTERN_LENGTH = 4096, 512
+"""Of `rank_pattern` and `alpha_pattern`, whose keys are matched with every adapted module."""
+
 
 @dataclass(frozen=True, slots=True)
 class PeftConfig:
@@ -75,7 +79,7 @@ class PeftConfig:
 
 def read_config(directory: Path) -> PeftConfig:
     """Read and check the configuration. Raises AdapterError naming the field and its value."""
-    fields = _read_json(directory / CONFIG_FILE)
+    fields = read_json(directory / CONFIG_FILE, ADAPTER)
     _refuse(fields, directory)
     _warn(fields, directory)
     take = _Fields(fields, directory)
@@ -112,16 +116,26 @@ class _Fields:
         self, name: str, is_valid: Callable[[object], bool], expected: str
     ) -> dict[str, Any]:
         value = self._get(name, {})
-        is_right = isinstance(value, dict) and all(is_valid(item) for item in value.values())
-        for key in self._checked(name, value, is_right, f"an object of {expected}"):
-            try:
-                re.compile(_pattern(key))
-            except re.error as error:
-                raise AdapterError(
-                    f"adapter '{self._directory}': {name} in {CONFIG_FILE} has the key '{key}', "
-                    f"which is no regular expression ({error}): correct it"
-                ) from None
+        is_right = (
+            isinstance(value, dict)
+            and len(value) <= MAX_PATTERNS
+            and all(is_valid(item) for item in value.values())
+        )
+        self._checked(name, value, is_right, f"an object of at most {MAX_PATTERNS} {expected}")
+        for key in value:
+            self._must_be_pattern(name, key)
         return dict(value)
+
+    def _must_be_pattern(self, name: str, key: str) -> None:
+        try:
+            if len(key) > MAX_PATTERN_LENGTH:
+                raise re.error(f"longer than {MAX_PATTERN_LENGTH} characters")
+            re.compile(_pattern(key))
+        except (re.error, OverflowError, RecursionError) as error:
+            raise AdapterError(
+                f"adapter '{self._directory}': {name} in {CONFIG_FILE} has the key "
+                f"{reprlib.repr(key)}, which is no regular expression ({error}): correct it"
+            ) from None
 
     def _get(self, name: str, default: Any) -> Any:
         value = self._fields.get(name)
@@ -130,50 +144,28 @@ class _Fields:
     def _checked(self, name: str, value: Any, is_right: bool, expected: str) -> Any:
         if not is_right:
             raise AdapterError(
-                f"adapter '{self._directory}': {name} in {CONFIG_FILE} is {value!r}: "
+                f"adapter '{self._directory}': {name} in {CONFIG_FILE} is {reprlib.repr(value)}: "
                 f"it must be {expected}"
             )
         return value
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise AdapterError(
-            f"adapter '{path.parent}': {path.name} is missing: give the directory PEFT saved"
-        ) from None
-    except OSError as error:
-        raise AdapterError(f"adapter '{path.parent}': cannot read {path.name}: {error}") from None
-    except (ValueError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
-        raise AdapterError(
-            f"adapter '{path.parent}': {path.name} is not valid JSON ({reason}): save it again"
-        ) from None
-    if not isinstance(fields, dict):
-        raise AdapterError(
-            f"adapter '{path.parent}': {path.name} holds a {type(fields).__name__}, "
-            "not an object: give the directory PEFT saved"
-        )
-    return fields
-
-
 def _refuse(fields: dict[str, Any], directory: Path) -> None:
     if fields.get("peft_type") != "LORA":
         raise AdapterError(
-            f"adapter '{directory}': peft_type is {fields.get('peft_type')!r}: "
+            f"adapter '{directory}': peft_type is {reprlib.repr(fields.get('peft_type'))}: "
             "only LORA adapters are served"
         )
     if fields.get("bias", "none") not in ("none", None):
         raise AdapterError(
-            f"adapter '{directory}': bias is {fields['bias']!r}: it adds biases to the base model; "
-            "only 'none' is served"
+            f"adapter '{directory}': bias is {reprlib.repr(fields['bias'])}: it adds biases to the "
+            "base model; only 'none' is served"
         )
     for name, reason in REFUSED.items():
         if fields.get(name):
             raise AdapterError(
-                f"adapter '{directory}': {name} is set to {_short(fields[name])}: {reason}, which "
-                "is not served; train without it"
+                f"adapter '{directory}': {name} is set to {reprlib.repr(fields[name])}: {reason}, "
+                "which is not served; train without it"
             )
 
 
@@ -214,8 +206,3 @@ def _is_number(value: object) -> bool:
 
 def _is_rank(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

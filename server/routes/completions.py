@@ -26,12 +26,12 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
     """Complete a prompt, as one answer or as a stream of events."""
     arrived_s = time.monotonic()
     served = service.served
-    fields = await read_json(http)
+    fields = await read_json(http, service.aside)
     service.note_ignored(fields.keys() - set(CompletionRequest.__struct_fields__))
     wish = convert(fields, CompletionRequest)
     check_fields(wish)
     adapter = served.adapter(wish.model)
-    prompt = await prompt_ids(wish.prompt, served.tokenizer)
+    prompt = await prompt_ids(wish.prompt, served, service.aside)
     request = engine_request(wish, prompt, adapter, served)
 
     detokenizer = served.tokenizer.detokenizer(prompt)

@@ -144,13 +144,15 @@ def test_dtype_auto_is_that_of_the_checkpoint(tmp_path: Path) -> None:
 BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "device": ({"model_config": ModelConfig(device="tpu")}, "--device is 'tpu'"),
     "dtype": ({"model_config": ModelConfig(dtype="int8")}, "--dtype is 'int8'"),
-    "length": ({"model_config": ModelConfig(max_model_len=0)}, "--max-model-len is 0"),
     "context": ({"model_config": ModelConfig(max_model_len=513)}, "--max-model-len is 513: .* 512"),
-    "pool": ({"pool": PoolConfig(pool_bytes=0)}, "--pool-bytes is 0"),
-    "page": ({"pool": PoolConfig(page_tokens=-1)}, "--page-tokens is -1"),
     "small page": ({"pool": PoolConfig(page_tokens=1)}, "--page-tokens is 1: .* at least"),
     "same name": ({"adapters": (("a", "x"), ("a", "y"))}, "'a' is given twice"),
-    "empty name": ({"adapters": (("", "x"),)}, "empty name"),
+    "empty name": ({"adapters": (("", "x"),)}, "name of an adapter is '': give 1 to 512 print"),
+    "long name": ({"adapters": (("n" * 513, "x"),)}, "name of an adapter is 'nnn.*512 printable"),
+    "two-line name": ({"adapters": (("a\nb", "x"),)}, r"is 'a\\nb': give"),
+    "turning name": ({"adapters": (("a\u202eb", "x"),)}, r"is 'a\\u202eb': give"),
+    "no text as name": ({"adapters": (("\udcff", "x"),)}, r"is '\\udcff': give"),
+    "no model": ({"model": ""}, "the model is '': give a Hugging Face model directory"),
     "model": ({"model": "no/such/model"}, "'no/such/model' does not exist"),
     "adapter": ({"adapters": (("a", "no/such"),)}, "'no/such' does not exist"),
     "huge pool": ({"pool": PoolConfig(pool_bytes=2**60)}, f"--pool-bytes is {2**60}: .* are free"),
@@ -162,6 +164,13 @@ def test_bad_options_are_refused(case: str, directories: Directories) -> None:
     changes, message = BAD_OPTIONS[case]
     with pytest.raises(ConfigError, match=message):
         build(directories.config(**changes), ignore_progress)
+
+
+def test_weights_of_another_model_are_not_taken_for_a_small_pool(tmp_path: Path) -> None:
+    model = make_llama(tmp_path)
+    edit_config(model, num_hidden_layers=10**9)
+    with pytest.raises(ConfigError, match=r"no tensor 'model.layers.2.*different models"):
+        build(EngineConfig(str(model), pool=PoolConfig(pool_bytes=4_000_000)), ignore_progress)
 
 
 def test_cuda_without_a_gpu_is_refused(
@@ -176,6 +185,10 @@ def test_the_identity_of_a_model_covers_its_configuration_and_shapes(tmp_path: P
     one = identify(str(make_llama(tmp_path / "one")))
     assert identify(str(make_llama(tmp_path / "same"))) == one
     assert identify(str(make_llama(tmp_path / "wider", intermediate_size=64))) != one
-    config = tmp_path / "same" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"rms_norm_eps": 1e-3}))
+    edit_config(tmp_path / "same", rms_norm_eps=1e-3)
     assert identify(str(tmp_path / "same")) != one
+
+
+def edit_config(model: Path, **fields: Any) -> None:
+    config = model / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | fields))

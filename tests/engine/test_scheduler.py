@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from motet.engine.events import Aborted, AdapterRegistered, Arrived, StepFinished
+from motet.engine.lengths import ENOUGH, PRIOR_TOKENS
 from motet.engine.output import FinishReason, TokenOutput
 from motet.engine.plan import SampledToken, StepPlan, StepResult
-from motet.engine.policy import SCHEDULING
-from motet.engine.scheduler import MAX_PREEMPTIONS, Scheduler
-from motet.engine.sequence import SEQUENCE, SequenceState
+from motet.engine.policy import SCHEDULING, FirstComeFirstServed
+from motet.engine.scheduler import MAX_PREEMPTIONS, Scheduler, _Draft
+from motet.engine.sequence import SEQUENCE, Sequence, SequenceState
 from motet.errors import InvalidTransition
 from motet.memory.transition import move
 from tests.engine.factories import PAGE_TOKENS, a_request, a_scheduler, an_adapter
@@ -201,17 +202,17 @@ def test_admission_counts_the_adapter_with_the_kv() -> None:
 
 def test_admission_counts_what_is_idle_now_and_used_then() -> None:
     adapter, prompt = an_adapter(num_pages=6), range(9)
-    # 3 pages of KV, 2 of them of the prefix, and 6 of the adapter: 9 of 10, beside 4 of a base row.
+    # 3 pages of KV, 2 of them of the prefix, and 6 of the adapter: 9 of 10, beside 2 of a base row.
     scheduler = a_scheduler(num_pages=10, adapters=[adapter])
     scheduler.handle(Arrived(a_request(prompt, 3, adapter), 0.0))
     while scheduler.has_work:
         step(scheduler)
     assert scheduler.memory.num_idle_pages == 8
-    scheduler.handle(Arrived(a_request(4, 12, request_id="base"), 0.0))
+    scheduler.handle(Arrived(a_request(4, 4, request_id="base"), 0.0))
     step(scheduler)
     scheduler.handle(Arrived(a_request(prompt, 3, adapter, "later"), 0.0))
-    assert ids(step(scheduler)[0]) == ["base"]
-    assert scheduler.stats().preemptions == 0
+    step(scheduler)
+    assert scheduler.stats().num_waiting == 1
 
 
 def test_pages_and_adapters_are_evicted_in_one_order_of_last_use() -> None:
@@ -279,24 +280,34 @@ def test_a_preempted_sequence_goes_before_younger_ones() -> None:
     assert ids(step(scheduler)[0]) == ["a", "b"]
 
 
-def test_who_was_preempted_does_not_come_back_in_the_same_step() -> None:
-    scheduler = overcommitted()
-    num_preempted = 0
-    while scheduler.has_work:
-        waiting = {s.request.request_id for s in scheduler._waiting}
-        plan, _ = step(scheduler)
-        if scheduler.stats().preemptions > num_preempted:
-            num_preempted = scheduler.stats().preemptions
-            assert not waiting & set(ids(plan))
-    assert num_preempted
-
-
-def test_a_preempted_row_gives_its_budget_back() -> None:
+def test_who_was_preempted_waits_until_it_fits_again() -> None:
     scheduler = overcommitted()
     while scheduler.stats().preemptions == 0:
-        scheduler._max_batch_tokens = 3  # a row for each of three, until one is preempted
         plan, _ = step(scheduler)
-    assert len(plan.batch.rows) == 2
+    assert ids(plan) == ["oldest", "middle"]
+    assert [sequence.request.request_id for sequence in scheduler._waiting] == ["newest"]
+
+
+def test_a_row_taken_out_of_a_plan_gives_its_budget_back() -> None:
+    sequence = Sequence(a_request(), arrival=1)
+    draft = _Draft(budget=10)
+    draft.add(sequence, 4)
+    draft.discard(sequence)
+    assert (draft.budget, draft.rows) == (10, {})
+
+
+def test_of_equal_work_the_younger_is_lost() -> None:
+    older, younger = Sequence(a_request(), arrival=1), Sequence(a_request(), arrival=2)
+    assert FirstComeFirstServed().victim([older, younger]) is younger
+
+
+def test_aborted_outputs_teach_nothing_about_lengths() -> None:
+    scheduler = a_scheduler()
+    for number in range(ENOUGH):
+        scheduler.handle(Arrived(a_request(2, 9, request_id=f"{number}"), 0.0))
+        step(scheduler)
+        scheduler.handle(Aborted(f"{number}"))
+    assert scheduler._lengths.expected(None) == PRIOR_TOKENS
 
 
 def test_a_sequence_preempted_often_runs_again_only_as_the_oldest() -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from motet.errors import AdapterError
+from motet.memory.device.files import MAX_JSON_BYTES
 from motet.memory.device.peft import PICKLE_FILE, WEIGHTS_FILE, read_adapter
 from motet.memory.device.peft_config import CONFIG_FILE, REFUSED
 from motet.memory.device.weights import AdapterWeights
@@ -157,13 +159,19 @@ BAD_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "rank fraction": ({"r": 4.0}, "is 4.0"),
     "alpha text": ({"lora_alpha": "8"}, "lora_alpha in adapter_config.json is '8'"),
     "alpha infinite": ({"lora_alpha": math.inf}, "lora_alpha in adapter_config.json is inf"),
-    "alpha huge": ({"lora_alpha": 10**400}, "lora_alpha in adapter_config.json is 1000"),
+    "alpha huge": ({"lora_alpha": 10**400}, r"is 10{10,20}\.\.\.0+: it must be"),
     "alpha nan": ({"lora_alpha": math.nan}, "is nan"),
     "rslora text": ({"use_rslora": "yes"}, "use_rslora in adapter_config.json is 'yes'"),
     "pattern list": ({"rank_pattern": ["q_proj"]}, "rank_pattern"),
     "pattern zero": ({"rank_pattern": {"q_proj": 0}}, "rank_pattern"),
     "alpha pattern text": ({"alpha_pattern": {"q_proj": "8"}}, "alpha_pattern"),
     "pattern key": ({"alpha_pattern": {"(q_proj": 8}}, r"alpha_pattern .* '\(q_proj'"),
+    "pattern key too long": ({"rank_pattern": {"q" * 513: 4}}, "longer than 512 characters"),
+    "too many patterns": (
+        {"rank_pattern": {f"q{i}": 4 for i in range(4097)}},
+        "rank_pattern .*at most 4096 ranks",
+    ),
+    "pattern beyond bounds": ({"rank_pattern": {"q{99999999999}": 4}}, "no regular expression"),
     "other rank": ({"r": 8}, "rank 4, .* says 8"),
     "other rank by pattern": ({"rank_pattern": {"q_proj": 5}}, "rank 4, .* says 5"),
 }
@@ -205,6 +213,14 @@ BAD_TENSORS: dict[str, tuple[Tensors, str]] = {
         {"base_model.model.model.embed_tokens.lora_embedding_A": torch.ones(4, 8)},
         "embed_tokens.lora_embedding_A': embedding adapters",
     ),
+    "embedding base": (
+        {"base_model.model.model.embed_tokens.base_layer.weight": torch.ones(4, 8)},
+        "embed_tokens.base_layer.weight': embedding adapters are not served",
+    ),
+    "base": (
+        {Q_A.replace("lora_A", "base_layer"): torch.ones(4, 8)},
+        "base_layer.weight': copies of base weights are not served",
+    ),
     "magnitude": (
         {"base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector": torch.ones(8)},
         "lora_magnitude_vector': DoRA",
@@ -242,28 +258,49 @@ def test_a_rank_above_the_limit_is_refused(tmp_path: Path) -> None:
     must_be_refused(a_directory(tmp_path), "rank 4, .*--max-lora-rank 3", max_rank=3)
 
 
+def replace(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
 BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no directory": (shutil.rmtree, "does not exist"),
     "no config": (lambda path: (path / CONFIG_FILE).unlink(), f"{CONFIG_FILE} is missing"),
     "config is a directory": (
         lambda path: (path / CONFIG_FILE).rename(path / "away").with_name(CONFIG_FILE).mkdir(),
-        f"cannot read {CONFIG_FILE}",
+        f"{CONFIG_FILE} is no regular file",
     ),
     "no JSON": (lambda path: (path / CONFIG_FILE).write_text("{"), "not valid JSON"),
     "no text": (lambda path: (path / CONFIG_FILE).write_bytes(b"\xff\xfe\xfd"), "not valid JSON"),
     "deep JSON": (lambda path: (path / CONFIG_FILE).write_text("[" * 100_000), "not valid JSON"),
-    "no object": (lambda path: (path / CONFIG_FILE).write_text("[1]"), "holds a list"),
+    "no object": (lambda path: (path / CONFIG_FILE).write_text("[1]"), r"is \[1\], not an object"),
     "no weights": (lambda path: (path / WEIGHTS_FILE).unlink(), f"{WEIGHTS_FILE} is missing"),
     "pickle": (
         lambda path: (path / WEIGHTS_FILE).rename(path / PICKLE_FILE),
         f"{PICKLE_FILE} is a pickle and never loaded",
     ),
-    "empty": (lambda path: (path / WEIGHTS_FILE).write_bytes(b""), "cannot be read"),
+    "endless config": (
+        lambda path: replace(path / CONFIG_FILE, lambda it: it.symlink_to("/dev/zero")),
+        f"{CONFIG_FILE} is no regular file",
+    ),
+    "config is a pipe": (
+        lambda path: replace(path / CONFIG_FILE, os.mkfifo),
+        f"{CONFIG_FILE} is no regular file",
+    ),
+    "weights are a pipe": (
+        lambda path: replace(path / WEIGHTS_FILE, os.mkfifo),
+        f"{WEIGHTS_FILE} is no regular file",
+    ),
+    "no end": (
+        lambda path: (path / CONFIG_FILE).write_bytes(b" " * (MAX_JSON_BYTES + 1)),
+        f"{CONFIG_FILE} is larger than",
+    ),
+    "empty": (lambda path: (path / WEIGHTS_FILE).write_bytes(b""), "not a complete"),
     "truncated": (
         lambda path: (path / WEIGHTS_FILE).write_bytes((path / WEIGHTS_FILE).read_bytes()[:-1]),
-        "cannot be read",
+        "not a complete safetensors file",
     ),
-    "garbage": (lambda path: (path / WEIGHTS_FILE).write_bytes(b"\x80" * 999), "cannot be read"),
+    "garbage": (lambda path: (path / WEIGHTS_FILE).write_bytes(b"\x80" * 999), "not a complete"),
 }
 
 

@@ -1,6 +1,7 @@
 """Weights: where they may lie, and what is refused before anything is copied."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,16 +87,21 @@ def test_tied_head_that_differs_is_refused(tmp_path: Path) -> None:
 
 
 REFUSED_TENSORS: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
-    "missing": (lambda t: t.pop(DOWN), f"has no tensor '{DOWN}': .*different models"),
-    "two missing": (lambda t: (t.pop(DOWN), t.pop(HEAD)), f"'{HEAD}' and 1 more"),
+    "missing": (lambda t: t.pop(DOWN), f"there is no tensor '{DOWN}': .*different models"),
     "unexpected": (
         lambda t: t.update({"model.layers.2.mlp.down_proj.weight": torch.ones(64, 128)}),
-        "has an unknown tensor 'model.layers.2.mlp.down_proj.weight'",
+        "unknown tensor 'model.layers.2.mlp.down_proj.weight'",
     ),
     "unexpected bias": (
         lambda t: t.update({"model.layers.0.self_attn.q_proj.bias": torch.ones(64)}),
-        "has an unknown tensor 'model.layers.0.self_attn.q_proj.bias'",
+        "unknown tensor 'model.layers.0.self_attn.q_proj.bias'",
     ),
+    "two unexpected": (
+        lambda t: t.update({"a": torch.ones(1), "b": torch.ones(1)}),
+        "unknown tensor 'a' and 1 more",
+    ),
+    "NaN": (lambda t: t[DOWN][3, 5].fill_(torch.nan), f"tensor '{DOWN}' holds NaN or infinity"),
+    "infinity": (lambda t: t[HEAD][0, 0].fill_(-torch.inf), f"'{HEAD}' holds NaN or infinity"),
     "wrong shape": (
         lambda t: t.update({DOWN: torch.ones(128, 64)}),
         rf"tensor '{DOWN}' has shape \[128, 64\], config.json says \[64, 128\]",
@@ -137,13 +143,13 @@ def all_in_both(path: Path) -> None:
 
 
 REFUSED_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no weights": (remove_weights, "has no model.safetensors: download"),
-    "missing shard": (lambda p: shard(p).unlink(), "model-00002-of.*is not a complete safetensors"),
+    "no weights": (remove_weights, "model.safetensors is missing: download"),
+    "missing shard": (lambda p: shard(p).unlink(), "model-00002-of.*is missing"),
     "short shard": (lambda p: cut(shard(p), 1000), "model-00002-of.*is not a complete safetensors"),
     "shard without a byte": (lambda p: cut(shard(p), 0), "is not a complete safetensors file"),
     "shard that lost its end": (
         lambda p: cut(shard(p), shard(p).stat().st_size - 1),
-        "is not a complete safetensors file.*download it again",
+        "is not a complete safetensors file.*copy it again",
     ),
     "header longer than the file": (
         lambda p: shard(p).write_bytes(b"\xff\xff\x00\x00\x00\x00\x00\x00{}"),
@@ -157,16 +163,22 @@ REFUSED_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda p: shard(p).write_text("<!doctype html><p>404"),
         "is not a complete safetensors file",
     ),
-    "corrupt index": (lambda p: cut(p / INDEX_FILE, 30), "index.json' is not a valid index"),
+    "corrupt index": (lambda p: cut(p / INDEX_FILE, 30), "index.json is not valid JSON"),
     "index without a map": (
         lambda p: (p / INDEX_FILE).write_text("{}"),
         "is not a valid index.*weight_map",
     ),
-    "index that is a list": (lambda p: (p / INDEX_FILE).write_text("[]"), "is not a valid index"),
+    "index that is a list": (lambda p: (p / INDEX_FILE).write_text("[]"), "not an object"),
     "index of numbers": (lambda p: index_of(p, {HEAD: 1}), "is not a valid index"),
+    "index of nothing": (lambda p: index_of(p, {}), "is not a valid index"),
+    "index of lists": (lambda p: index_of(p, {HEAD: []}), "is not a valid index"),
+    "index of files elsewhere": (
+        lambda p: index_of(p, {HEAD: "../other.safetensors"}),
+        "is not a valid index.*beside it",
+    ),
     "index that forgets shards": (
         lambda p: index_of(p, {HEAD: shard(p).name}),
-        "has no tensor '.*' and .* more",
+        "there is no tensor '.*'",
     ),
     "tensors in two shards": (all_in_both, "tensor '.*' is in both '.*' and '.*'"),
 }
@@ -183,7 +195,28 @@ def test_pickled_weights_are_refused_without_being_read(tmp_path: Path) -> None:
     make_llama(tmp_path)
     (tmp_path / WEIGHTS_FILE).unlink()
     (tmp_path / "pytorch_model.bin").write_bytes(b"not even a pickle")
-    assert_refused(tmp_path, "'pytorch_model.bin', a pickle.*save it as safetensors")
+    assert_refused(tmp_path, "'pytorch_model.bin', a pickle.*save them as safetensors")
+
+
+def test_weight_too_large_for_the_dtype_is_refused(tmp_path: Path) -> None:
+    edit_tensors(make_llama(tmp_path), lambda tensors: tensors[DOWN][0, 0].fill_(1e6))
+    load(tmp_path)
+    with pytest.raises(ModelError, match=rf"'{DOWN}' .* infinity as .*16: .*wider --dtype"):
+        logits_of(tmp_path, torch.float16)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_weights_must_be_a_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    weights = make_llama(tmp_path) / WEIGHTS_FILE
+    weights.unlink()
+    make(weights)
+    assert_refused(tmp_path, f"{WEIGHTS_FILE} is no regular file")
+
+
+def test_headers_are_compared_before_memory_is_taken(tmp_path: Path) -> None:
+    config = make_llama(tmp_path) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"vocab_size": 10**15}))
+    assert_refused(tmp_path, rf"'{EMBEDDING}' has shape \[320, 64\], .* \[{10**15}, 64\]")
 
 
 def assert_refused(path: Path, message: str) -> None:

@@ -1,6 +1,7 @@
 """What a model directory says about itself, and what is refused before weights are read."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,9 @@ LONGROPE = {
 REFUSED_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "other architecture": (
         {"architectures": ["GPT2LMHeadModel"]},
-        r"architectures is \[\"GPT2LMHeadModel\"\].*LlamaForCausalLM",
+        r"architectures is \['GPT2LMHeadModel'\].*LlamaForCausalLM",
     ),
-    "no architecture": ({"architectures": None}, "architectures is null.*LlamaForCausalLM"),
+    "no architecture": ({"architectures": None}, "architectures is None.*LlamaForCausalLM"),
     "architecture that is no name": ({"architectures": [{}]}, r"architectures is \[\{\}\]"),
     "other model under a served name": (
         {"model_type": "gpt2"},
@@ -141,6 +142,21 @@ REFUSED_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
         "num_attention_heads 4 is no multiple of num_key_value_heads 3",
     ),
     "end that is no id": ({"eos_token_id": "</s>"}, "eos_token_id"),
+    "end beyond the vocabulary": (
+        {"eos_token_id": [2, 320]},
+        r"eos_token_id is \[2, 320\]: .*vocabulary \(0 to 319\)",
+    ),
+    "negative end": ({"eos_token_id": -1}, "eos_token_id is -1: .*vocabulary"),
+    "rope that does not turn": (
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 0}},
+        "rope_theta': 0.* frequency or factor of (inf|nan)",
+    ),
+    "rope by nothing": (
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 0}},
+        "factor': 0.* frequency or factor of inf",
+    ),
+    "epsilon below zero": ({"rms_norm_eps": -5.0}, "rms_norm_eps is -5.0"),
+    "sums in another order": ({"pretraining_tp": 2}, "pretraining_tp is 2: .*with 1"),
 }
 
 
@@ -152,15 +168,21 @@ def test_config_is_refused_by_name(tmp_path: Path, case: str) -> None:
 
 
 REFUSED_FILES = {
-    "empty config": ("config.json", b"", "config.json is unreadable.*download it again"),
-    "corrupt config": ("config.json", b'{"a": ', "config.json is unreadable"),
-    "binary config": ("config.json", b"\xff\x00\xfe", "config.json is unreadable"),
-    "config that is a list": ("config.json", b"[]", "config.json holds no JSON object"),
-    "corrupt generation config": ("generation_config.json", b"{", "generation_config.json is unre"),
+    "empty config": ("config.json", b"", "config.json is not valid JSON.*copy it again"),
+    "corrupt config": ("config.json", b'{"a": ', "config.json is not valid JSON"),
+    "binary config": ("config.json", b"\xff\x00\xfe", "config.json is not valid JSON"),
+    "config that is a list": ("config.json", b"[]", r"config.json is \[\], not an object"),
+    "deep config": ("config.json", b"[" * 100_000, "config.json is not valid JSON.*recursion"),
+    "endless config": ("config.json", b" " * 17_000_000, "config.json is larger than"),
+    "corrupt generation config": (
+        "generation_config.json",
+        b"{",
+        "generation_config.json is not v",
+    ),
     "end that is text": (
         "generation_config.json",
         b'{"eos_token_id": ["</s>"]}',
-        r"eos_token_id is \[\"</s>\"\]",
+        r"eos_token_id is \['</s>'\]",
     ),
 }
 
@@ -170,6 +192,25 @@ def test_file_is_refused_by_name(tmp_path: Path, case: str) -> None:
     name, content, message = REFUSED_FILES[case]
     (make_llama(tmp_path) / name).write_bytes(content)
     assert_refused(tmp_path, message)
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+def test_pipe_or_device_is_not_read(tmp_path: Path, name: str) -> None:
+    path = make_llama(tmp_path) / name
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert_refused(tmp_path, f"{name} is no regular file")
+    path.unlink()
+    os.mkfifo(path)
+    assert_refused(tmp_path, f"{name} is no regular file")
+
+
+def test_refusal_is_the_only_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fields, message = REFUSED_CONFIGS["rope type nobody knows"]
+    edit(make_llama(tmp_path) / "config.json", **fields)
+    capfd.readouterr()
+    assert_refused(tmp_path, message)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_missing_directory_is_refused(tmp_path: Path) -> None:

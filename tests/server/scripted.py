@@ -19,6 +19,7 @@ from motet.engine.events import Aborted, Arrived, Event
 from motet.engine.output import StepReport
 from motet.engine.request import Request
 from motet.server.app import create_app
+from motet.server.connection import Connection
 from motet.server.settings import ServerConfig
 from tests.model_factory import VOCAB_SIZE
 
@@ -158,7 +159,7 @@ async def listening(core: Core) -> AsyncIterator[str]:
     """The address of a real server."""
     app = create_app(Engine(lambda: cast(EngineCore, core)), a_config())
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        server = uvicorn.Server(uvicorn.Config(app, http=Connection, log_level="error", ws="none"))
         running = asyncio.create_task(server.serve([listener]))
         while not server.started:
             await asyncio.sleep(0.01)

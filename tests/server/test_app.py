@@ -11,12 +11,13 @@ import pytest
 
 import motet
 from motet import errors
-from motet.client.protocol import ErrorResponse
+from motet.client.protocol import CompletionRequest, ErrorResponse
 from motet.engine import Adapter, Engine
+from motet.engine.config import MAX_NAME_LENGTH
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError, MotetError
 from motet.server.app import ROUTES, Route, create_app
-from motet.server.body import MAX_BODY_BYTES
+from motet.server.body import MAX_BODY_BYTES, convert
 from motet.server.errors import ANSWERS, body_of, row_of
 from motet.server.settings import ServerConfig
 from tests.server.scripted import ScriptedCore, a_config, an_info, connect, says, serving
@@ -65,6 +66,17 @@ async def test_an_unknown_path_is_a_nested_404(client: httpx.AsyncClient) -> Non
     assert check_error(await client.get("/v1/nothing"), 404)["code"] == "unknown_url"
 
 
+@pytest.mark.parametrize("path", ["/health/", "/v1/completions/", "/v1/models/"])
+async def test_a_trailing_slash_is_another_path(client: httpx.AsyncClient, path: str) -> None:
+    check_error(await client.get(path), 404)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+async def test_what_can_be_read_has_a_head(client: httpx.AsyncClient, route: Route) -> None:
+    answer = await client.head(route.path.replace("{model:path}", "base"))
+    assert answer.status_code == (200 if route.method == "GET" else 405)
+
+
 async def test_a_request_id_that_could_break_a_log_is_replaced(client: httpx.AsyncClient) -> None:
     answer = await client.get("/health", headers={"X-Request-Id": "a b"})
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
@@ -85,8 +97,13 @@ async def test_wrong_types_are_refused(client: httpx.AsyncClient, body: bytes) -
 async def test_a_model_name_of_control_characters_is_just_unknown(
     client: httpx.AsyncClient,
 ) -> None:
-    answer = await client.post("/v1/completions", json={"model": "ba\0se", "prompt": "a"})
-    check_error(answer, 404)
+    answer = await client.post("/v1/completions", json={"model": "ba\0\nse", "prompt": "a"})
+    assert r"'ba\x00\nse' does not exist" in check_error(answer, 404)["message"]
+
+
+async def test_a_long_model_name_is_not_repeated_in_full(client: httpx.AsyncClient) -> None:
+    answer = await client.get(f"/v1/models/{'m' * 5000}")
+    assert len(check_error(answer, 404)["message"]) < 200
 
 
 async def test_a_body_that_is_not_declared_json_is_refused(client: httpx.AsyncClient) -> None:
@@ -101,7 +118,6 @@ async def test_a_declared_large_body_is_refused_unread(client: httpx.AsyncClient
         headers={"Content-Type": "application/json", "Content-Length": str(MAX_BODY_BYTES + 1)},
     )
     assert check_error(answer, 413)["code"] == "body_too_large"
-    assert answer.headers["connection"] == "close"
 
 
 async def test_a_large_body_without_length_is_refused(client: httpx.AsyncClient) -> None:
@@ -191,7 +207,28 @@ def test_the_base_model_is_named_after_its_directory(tmp_path: Path) -> None:
     assert ServerConfig().model_name(str(tmp_path), ()) == tmp_path.name
 
 
-@pytest.mark.parametrize("wrong", [{"port": 65536}, {"port": -1}, {"served_model_name": ""}])
+def test_a_directory_that_requests_cannot_name_needs_another_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--served-model-name.* is 'a\\nb'"):
+        ServerConfig().model_name(str(tmp_path / "a\nb"), ())
+
+
+def test_every_name_that_is_served_can_be_requested() -> None:
+    name = "n" * MAX_NAME_LENGTH
+    assert ServerConfig(served_model_name=name)
+    assert convert({"model": name, "prompt": "p"}, CompletionRequest).model == name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"port": 65536},
+        {"port": -1},
+        {"served_model_name": ""},
+        {"served_model_name": "a\nb"},
+        {"served_model_name": "\udcff"},
+        {"served_model_name": "n" * (MAX_NAME_LENGTH + 1)},
+    ],
+)
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="--"):
         ServerConfig(**wrong)

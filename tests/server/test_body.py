@@ -1,5 +1,6 @@
 """Only strict JSON of bounded size becomes a wire type, and errors name the field."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.client.protocol import CompletionRequest
-from motet.errors import RequestError
-from motet.server.body import convert, parse_object
+from motet.errors import PayloadTooLarge, RequestError
+from motet.server.body import SMALL_BODY_BYTES, convert, parse_large_object, parse_object
 
 HOSTILE = {
     "NaN": b'{"n": NaN}',
@@ -51,6 +52,61 @@ def test_any_bytes_parse_or_are_refused(body: bytes) -> None:
 
 def test_a_whole_surrogate_pair_is_a_character() -> None:
     assert parse_object(rb'{"prompt": "\ud83d\ude00"}') == {"prompt": "😀"}
+
+
+LARGE = {
+    "text": "a\n[€]" * SMALL_BODY_BYTES,
+    "list of a text": ["[" * SMALL_BODY_BYTES],
+    "ids": [*range(SMALL_BODY_BYTES)],
+    "list of ids": [[*range(SMALL_BODY_BYTES)]],
+}
+
+
+@pytest.mark.parametrize("prompt", LARGE.values(), ids=LARGE.keys())
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_large_prompt_is_read_as_a_small_one(prompt: Any, indent: int | None) -> None:
+    fields = {"model": "m", "prompt": prompt, "stop": ["x"], "seed": None}
+    body = json.dumps(fields, indent=indent).encode()
+    wish = convert(parse_large_object(body), CompletionRequest)
+    assert wish == convert(parse_object(body), CompletionRequest)
+
+
+LARGE_TEXT = b'"%b"' % (b"a" * SMALL_BODY_BYTES)
+LARGE_HOSTILE = {
+    "NaN": b'{"prompt": %b, "n": NaN}' % LARGE_TEXT,
+    "same key twice": b'{"prompt": %b, "prompt": "b"}' % LARGE_TEXT,
+    "same key twice, the large one last": b'{"prompt": "b", "prompt": %b}' % LARGE_TEXT,
+    "same key twice, deeper": b'{"prompt": %b, "x": {"a": 1, "a": 2}}' % LARGE_TEXT,
+    "lone surrogate": rb'{"prompt": "\ud800%b"}' % LARGE_TEXT[1:-1],
+    "lone surrogate elsewhere": rb'{"x": "\udfff", "prompt": %b}' % LARGE_TEXT,
+    "not UTF-8": b'{"prompt": "\xff%b"}' % LARGE_TEXT[1:-1],
+    "many levels": b"[" * SMALL_BODY_BYTES,
+    "trailing text": b'{"prompt": %b} {}' % LARGE_TEXT,
+    "list": b"[%b]" % LARGE_TEXT,
+    "unending": b'{"prompt": %b' % LARGE_TEXT,
+    "many lists": b'{"prompt": [%b[]]}' % (b"[]," * SMALL_BODY_BYTES),
+    "a list among ids": b'{"prompt": [%b[]]}' % (b"1," * SMALL_BODY_BYTES),
+    "a fraction among ids": b'{"prompt": [%b1.5]}' % (b"1," * SMALL_BODY_BYTES),
+    "thousands of digits": b'{"prompt": [%b]}' % (b"9" * SMALL_BODY_BYTES),
+}
+
+
+@pytest.mark.parametrize("body", LARGE_HOSTILE.values(), ids=LARGE_HOSTILE.keys())
+def test_a_large_body_is_as_strict(body: bytes) -> None:
+    with pytest.raises(RequestError, match=r"body|'prompt"):
+        parse_large_object(body)
+
+
+def test_a_large_prompt_of_many_is_named() -> None:
+    with pytest.raises(RequestError, match=r"^'prompt': expected array of length 1$") as caught:
+        parse_large_object(LARGE_HOSTILE["many lists"])
+    assert caught.value.param == "prompt"
+
+
+def test_nothing_but_the_prompt_may_be_large() -> None:
+    body = b'{"prompt": "a", "x": [%b[]]}' % (b"[]," * SMALL_BODY_BYTES)
+    with pytest.raises(PayloadTooLarge, match="without its 'prompt' is larger than 256 KiB"):
+        parse_large_object(body)
 
 
 def test_null_means_left_out() -> None:

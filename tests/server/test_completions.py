@@ -267,6 +267,7 @@ async def test_what_is_not_supported_is_refused_by_name(core: ScriptedCore, fiel
 
 async def test_neutral_values_of_unsupported_fields_are_fine(core: ScriptedCore) -> None:
     await complete(core, n=1, best_of=1, echo=False, presence_penalty=0, logit_bias={}, suffix=None)
+    await complete(core_again(core), response_format={"type": "text"})
 
 
 @pytest.mark.parametrize(
@@ -303,6 +304,21 @@ async def test_what_exceeds_the_context_is_refused_with_the_excess(core: Scripte
 async def test_a_prompt_that_fills_the_context_is_refused(core: ScriptedCore) -> None:
     error = await refusal(core, prompt=[5] * 128)
     assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+
+
+async def test_a_text_that_cannot_fit_is_refused_unread(
+    core: ScriptedCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Tokenizer, "encode")
+    error = await refusal(core, prompt="a" * 100_000)
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+    assert "100000 characters, which is more than 128 tokens" in error["message"]
+
+
+async def test_a_large_body_is_a_request_like_any_other(core: ScriptedCore) -> None:
+    roomy = ScriptedCore(core.script, an_info(Path(core.info.model), max_model_len=200_000))
+    await complete(roomy, prompt=[5] * 100_000)
+    assert roomy.requests[0].prompt == (5,) * 100_000
 
 
 async def test_a_long_text_is_a_prompt_like_any_other(

@@ -124,6 +124,13 @@ def test_a_taken_port_is_named_with_what_to_do() -> None:
             launch.listen(ServerConfig(port=port))
 
 
+@pytest.mark.parametrize("host", ["no such host", "a" * 300, "é" * 70, ".", "\udcff"])
+def test_what_is_no_host_is_named_in_a_few_characters(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"--host is .*: give one of this machine") as caught:
+        launch.listen(ServerConfig(host=host, port=0))
+    assert len(str(caught.value).encode()) < 200
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [

@@ -1,6 +1,7 @@
 """Text leaves whole, in order, and never beyond a stop string."""
 
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,9 +132,33 @@ def test_without_tokenizer_files_there_is_no_text(tmp_path: Path) -> None:
         tokenizer.encode("hello")
 
 
-def test_a_broken_tokenizer_is_refused(tmp_path: Path) -> None:
+def test_encoding_lets_other_threads_run(tokenizer: Tokenizer) -> None:
+    num_turns = 0
+    is_done = threading.Event()
+
+    def count() -> None:
+        nonlocal num_turns
+        while not is_done.wait(0.001):
+            num_turns += 1
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    tokenizer.encode("a b" * 200_000)
+    is_done.set()
+    counting.join()
+    assert num_turns > 5
+
+
+def test_a_text_that_cannot_fit_is_known_without_a_look_at_it(tokenizer: Tokenizer) -> None:
+    longest = max(backend_of(tokenizer).get_vocab(), key=len)
+    assert not tokenizer.is_too_long(longest * 10, max_tokens=10)
+    assert tokenizer.is_too_long(longest * 10 + "a", max_tokens=10)
+    assert not Tokenizer(None).is_too_long("a", max_tokens=0)
+
+
+def test_a_broken_tokenizer_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{broken")
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match=r"cannot be loaded .*: download .* or remove tokenizer"):
         Tokenizer.load(str(tmp_path))
 
 

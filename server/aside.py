@@ -1,0 +1,27 @@
+"""Work that would hold up every stream, done beside the loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+NUM_THREADS = 2
+"""Few, so that long prompts cannot take all cores from the engine."""
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class Aside:
+    """A few threads; work waits for a free one."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(NUM_THREADS, "motet-aside")
+
+    async def run(self, work: Callable[[A], T], argument: A) -> T:
+        """`work(argument)`, with what it raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, argument)
+
+    def close(self) -> None:
+        """Drop what waits; what runs is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,31 @@
+"""Numbers out of bounds are refused as soon as they are given."""
+
+from dataclasses import Field, fields
+from typing import Any
+
+import pytest
+
+from motet.engine.config import BatchConfig, Bounded, ModelConfig, PoolConfig
+from motet.errors import ConfigError
+
+BOUNDED = [
+    (config, field)
+    for config in (ModelConfig, PoolConfig, BatchConfig)
+    for field in fields(config)
+    if field.metadata["most"] is not None
+]
+
+
+@pytest.mark.parametrize(("config", "field"), BOUNDED, ids=lambda value: getattr(value, "name", ""))
+def test_a_number_has_a_flag_and_bounds(config: type[Bounded], field: Field[Any]) -> None:
+    most = field.metadata["most"]
+    flag = "--" + field.name.replace("_", "-")
+    for bound in (1, most):
+        assert config(**{field.name: bound})
+    for beyond in (-1, 0, most + 1, 10**22):
+        with pytest.raises(ConfigError, match=f"{flag} is .*: it must be 1 to {most}$"):
+            config(**{field.name: beyond})
+
+
+def test_every_number_of_a_batch_is_bounded() -> None:
+    assert {field for config, field in BOUNDED if config is BatchConfig} == set(fields(BatchConfig))
