@@ -1,24 +1,16 @@
 """What runs in the next step: events in, one plan out. No clock, no device, no waiting."""
 
 from bisect import insort
-from dataclasses import dataclass, field
 
 from motet.engine.admission import Demand, peak_pages
 from motet.engine.config import BatchConfig
+from motet.engine.draft import Draft
 from motet.engine.events import Aborted, AdapterRegistered, Arrived, Event, StepFinished
 from motet.engine.lengths import LengthEstimator
 from motet.engine.output import EngineStats, FinishReason, TokenOutput
-from motet.engine.plan import (
-    BASE_SLOT,
-    AdapterBinding,
-    AdapterLoad,
-    Batch,
-    Row,
-    SampledToken,
-    StepPlan,
-    StepResult,
-)
+from motet.engine.plan import BASE_SLOT, Row, SampledToken, StepPlan, StepResult
 from motet.engine.policy import SchedulingPolicy
+from motet.engine.refusal import refusal
 from motet.engine.request import Request
 from motet.engine.sequence import SEQUENCE, Sequence, SequenceState
 from motet.engine.slots import SlotTable
@@ -33,24 +25,6 @@ MAX_PREEMPTIONS = 3
 """A request preempted so often runs again only once it is the oldest, which is never preempted."""
 
 Outputs = tuple[TokenOutput, ...]
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A plan in the making. Rows may be taken out again by a preemption."""
-
-    budget: int
-    """Tokens that may still be added."""
-    rows: dict[Sequence, int] = field(default_factory=dict)
-    """Sequence -> number of its pending tokens to compute."""
-    loads: list[AdapterState] = field(default_factory=list)
-
-    def add(self, sequence: Sequence, num_tokens: int) -> None:
-        self.rows[sequence] = num_tokens
-        self.budget -= num_tokens
-
-    def discard(self, sequence: Sequence) -> None:
-        self.budget += self.rows.pop(sequence, 0)
 
 
 class Scheduler:
@@ -106,18 +80,12 @@ class Scheduler:
     def plan(self, now: float) -> StepPlan:
         """The next step: rows that already run first, decodes before prefills, then new ones."""
         assert self._in_flight is None, "the previous step has not finished"
-        draft = _Draft(self._max_batch_tokens)
+        draft = Draft(self._max_batch_tokens)
         self._continue_running(draft)
         self._admit(draft)
-        rows = {sequence: _row(sequence, count) for sequence, count in draft.rows.items()}
-        self._in_flight = rows
         self._num_steps += 1
-        return StepPlan(
-            step=self._num_steps,
-            batch=Batch(tuple(rows.values()), self._bindings(rows)),
-            transfers=tuple(_load(adapter) for adapter in draft.loads),
-            released=self.memory.pool.take_released(),
-        )
+        self._in_flight = draft.rows()
+        return draft.plan(self._num_steps, self._in_flight, self.memory)
 
     def preempt(self, sequence: Sequence) -> None:
         """Take everything from an admitted sequence; it waits again in its old place."""
@@ -161,7 +129,7 @@ class Scheduler:
         holders = [s for s in (*admitted, *leaving) if s.request.adapter]
         users: dict[str, int] = {}
         for sequence in holders:
-            digest = _digest(sequence)
+            digest = sequence.adapter_digest
             assert digest is not None
             users[digest] = users.get(digest, 0) + 1
         must_agree("users of slots", self._slots.users(), users)
@@ -172,38 +140,16 @@ class Scheduler:
     # What happened.
 
     def _arrive(self, request: Request) -> Outputs:
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return (_end(request.request_id, FinishReason.REFUSED, refusal),)
+        error = refusal(request, self._max_model_len, self.memory)
+        if error is None and request.request_id in self._sequences:
+            error = f"request id '{request.request_id}' is in use: choose another one"
+        if error is not None:
+            return (_end(request.request_id, FinishReason.REFUSED, error),)
         self._num_arrived += 1
         sequence = Sequence(request, self._num_arrived)
         self._sequences[request.request_id] = sequence
         self._waiting.append(sequence)
         return ()
-
-    def _refusal(self, request: Request) -> str | None:
-        """Why the request can never be served, or None."""
-        adapter = self.memory.adapter(request.adapter.digest) if request.adapter else None
-        if request.adapter is not None and adapter is None:
-            return f"adapter '{request.adapter.name}' is not loaded: register it first"
-        if request.request_id in self._sequences:
-            return f"request id '{request.request_id}' is in use: choose another one"
-        num_tokens = len(request.prompt) + request.sampling.max_tokens
-        if not request.prompt or request.sampling.max_tokens < 1:
-            return "a request needs at least one prompt token and max_tokens of at least 1"
-        if num_tokens > self._max_model_len:
-            return (
-                f"prompt of {len(request.prompt)} and max_tokens of {request.sampling.max_tokens} "
-                f"are {num_tokens} tokens, {num_tokens - self._max_model_len} more than the "
-                f"context of {self._max_model_len}: shorten the prompt or lower max_tokens"
-            )
-        num_pages = self.memory.pages_for(num_tokens) + (adapter.size if adapter else 0)
-        if num_pages > self.memory.pool.num_pages:
-            return (
-                f"{num_tokens} tokens and the adapter need {num_pages} pages, the pool has "
-                f"{self.memory.pool.num_pages}: lower max_tokens or start with more --pool-bytes"
-            )
-        return None
 
     def _abort(self, request_id: str) -> Outputs:
         sequence = self._sequences.get(request_id)
@@ -231,7 +177,7 @@ class Scheduler:
     def _finish_load(self, digest: str) -> None:
         self.memory.finish_load(digest)
         for sequence in self._admitted:
-            if sequence.state is SequenceState.LOADING and _digest(sequence) == digest:
+            if sequence.state is SequenceState.LOADING and sequence.adapter_digest == digest:
                 move(sequence, SequenceState.RUNNING, SEQUENCE)
 
     def _advance(self, sequence: Sequence, row: Row, token: SampledToken | None) -> Outputs:
@@ -278,7 +224,7 @@ class Scheduler:
         elif sequence.table is not None:
             self._let_go(sequence)
         if reason in (FinishReason.STOP, FinishReason.LENGTH):
-            self._lengths.finished(_digest(sequence), sequence.num_generated)
+            self._lengths.finished(sequence.adapter_digest, sequence.num_generated)
         return _end(sequence.request.request_id, reason, error, sequence.num_generated)
 
     def _let_go(self, sequence: Sequence) -> None:
@@ -288,14 +234,14 @@ class Scheduler:
         self.memory.close(sequence.table)
         sequence.table = None
         sequence.slot = BASE_SLOT
-        digest = _digest(sequence)
+        digest = sequence.adapter_digest
         if digest is not None:
             self._slots.release(digest)
             self.memory.release_adapter(self._adapter(digest))
 
     # What to do next.
 
-    def _continue_running(self, draft: _Draft) -> None:
+    def _continue_running(self, draft: Draft) -> None:
         order = sorted(self.running, key=lambda s: (s.num_pending > 1, s.arrival))
         for sequence in order:
             num_tokens = min(sequence.num_pending, draft.budget)
@@ -306,7 +252,7 @@ class Scheduler:
             ):
                 draft.add(sequence, num_tokens)
 
-    def _make_room(self, sequence: Sequence, num_tokens: int, draft: _Draft) -> bool:
+    def _make_room(self, sequence: Sequence, num_tokens: int, draft: Draft) -> bool:
         """Pages for the first `num_tokens` positions, preempting others where it must."""
         assert sequence.table is not None
         while not self.memory.grow(sequence.table, num_tokens):
@@ -330,14 +276,14 @@ class Scheduler:
         candidates = running or others
         return self._policy.victim(candidates) if candidates else None
 
-    def _admit(self, draft: _Draft) -> None:
+    def _admit(self, draft: Draft) -> None:
         if not self._waiting or self._is_full(draft):
             return
         oldest = next(iter(self._sequences.values()))
         demands = [self._demand(sequence) for sequence in self._admitted]
         is_short_of_slots = False
         for sequence in self._policy.admission_order(self._waiting):
-            digest = _digest(sequence)
+            digest = sequence.adapter_digest
             if self._is_full(draft):
                 break
             if sequence.num_preemptions >= MAX_PREEMPTIONS and sequence is not oldest:
@@ -350,10 +296,10 @@ class Scheduler:
                 break
         self._waiting = [s for s in self._waiting if s.state is SequenceState.WAITING]
 
-    def _is_full(self, draft: _Draft) -> bool:
+    def _is_full(self, draft: Draft) -> bool:
         return draft.budget == 0 or len(self._admitted) == self._max_rows
 
-    def _try_admit(self, sequence: Sequence, demands: list[Demand], draft: _Draft) -> bool:
+    def _try_admit(self, sequence: Sequence, demands: list[Demand], draft: Draft) -> bool:
         """Admit if it fits; `demands` are those of all admitted."""
         memory, request = self.memory, sequence.request
         namespace = memory.namespace(request.adapter, request.cache_salt)
@@ -378,7 +324,7 @@ class Scheduler:
             draft.add(sequence, num_tokens)
         return True
 
-    def _bind(self, sequence: Sequence, adapter: AdapterState, draft: _Draft) -> bool:
+    def _bind(self, sequence: Sequence, adapter: AdapterState, draft: Draft) -> bool:
         """Take a slot and a reference on the adapter; True when it has to be loaded first."""
         sequence.slot = self._slots.acquire(adapter.digest)
         is_absent = adapter.state is Residency.HOST
@@ -395,7 +341,7 @@ class Scheduler:
             num_borrowed = sequence.table.num_borrowed
         page_tokens, num_tokens = self.memory.page_tokens, len(sequence.tokens)
         num_pages = self.memory.pages_for(num_tokens)
-        expected = self._lengths.expected(_digest(sequence)) - sequence.num_generated
+        expected = self._lengths.expected(sequence.adapter_digest) - sequence.num_generated
         limit = sequence.request.sampling.max_tokens - sequence.num_generated
         return Demand(
             pages=num_pages - num_borrowed,
@@ -414,44 +360,10 @@ class Scheduler:
             num_others += adapter.size
         return num_others + peak_pages(demands, memory.page_tokens) <= memory.pool.num_pages
 
-    def _bindings(self, rows: dict[Sequence, Row]) -> tuple[AdapterBinding, ...]:
-        bindings: dict[int, AdapterBinding] = {}
-        for sequence in rows:
-            digest = _digest(sequence)
-            if digest is not None and sequence.slot not in bindings:
-                lease = self._adapter(digest).lease
-                assert lease is not None
-                bindings[sequence.slot] = AdapterBinding(sequence.slot, digest, lease.pages)
-        return tuple(bindings.values())
-
     def _adapter(self, digest: str) -> AdapterState:
         adapter = self.memory.adapter(digest)
         assert adapter is not None
         return adapter
-
-
-def _row(sequence: Sequence, num_tokens: int) -> Row:
-    assert sequence.table is not None
-    start, end = sequence.num_computed, sequence.num_computed + num_tokens
-    return Row(
-        request_id=sequence.request.request_id,
-        tokens=tuple(sequence.tokens[start:end]),
-        start=start,
-        pages=tuple(sequence.table.pages),
-        slot=sequence.slot,
-        sampling=sequence.request.sampling if end == len(sequence.tokens) else None,
-        num_generated=sequence.num_generated,
-    )
-
-
-def _load(adapter: AdapterState) -> AdapterLoad:
-    assert adapter.lease is not None
-    return AdapterLoad(adapter.digest, adapter.lease.pages)
-
-
-def _digest(sequence: Sequence) -> str | None:
-    adapter = sequence.request.adapter
-    return adapter.digest if adapter else None
 
 
 def _overflow(request: Request) -> str:

@@ -63,6 +63,11 @@ class Sequence:
         self.tokens = list(self.request.prompt)
 
     @property
+    def adapter_digest(self) -> str | None:
+        """None on the base model."""
+        return self.request.adapter.digest if self.request.adapter else None
+
+    @property
     def num_generated(self) -> int:
         return len(self.tokens) - len(self.request.prompt)
 

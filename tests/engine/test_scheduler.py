@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from motet.engine.draft import Draft
 from motet.engine.events import Aborted, AdapterRegistered, Arrived, StepFinished
 from motet.engine.lengths import ENOUGH, PRIOR_TOKENS
 from motet.engine.output import FinishReason, TokenOutput
 from motet.engine.plan import SampledToken, StepPlan, StepResult
 from motet.engine.policy import SCHEDULING, FirstComeFirstServed
-from motet.engine.scheduler import MAX_PREEMPTIONS, Scheduler, _Draft
+from motet.engine.scheduler import MAX_PREEMPTIONS, Scheduler
 from motet.engine.sequence import SEQUENCE, Sequence, SequenceState
 from motet.errors import InvalidTransition
 from motet.memory.transition import move
@@ -290,10 +291,10 @@ def test_who_was_preempted_waits_until_it_fits_again() -> None:
 
 def test_a_row_taken_out_of_a_plan_gives_its_budget_back() -> None:
     sequence = Sequence(a_request(), arrival=1)
-    draft = _Draft(budget=10)
+    draft = Draft(budget=10)
     draft.add(sequence, 4)
     draft.discard(sequence)
-    assert (draft.budget, draft.rows) == (10, {})
+    assert (draft.budget, draft.rows()) == (10, {})
 
 
 def test_of_equal_work_the_younger_is_lost() -> None:

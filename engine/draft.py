@@ -1,0 +1,66 @@
+"""A plan in the making: what goes in may be taken out again until it is final."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from motet.engine.plan import AdapterBinding, AdapterLoad, Batch, Row, StepPlan
+from motet.engine.sequence import Sequence
+from motet.memory.manager import AdapterState, MemoryManager
+from motet.memory.page import PageId
+
+
+@dataclass(slots=True)
+class Draft:
+    """Which sequences get how much of one step."""
+
+    budget: int
+    """Tokens that may still be added."""
+    shares: dict[Sequence, int] = field(default_factory=dict)
+    """Sequence -> number of its pending tokens to compute."""
+    loads: list[AdapterState] = field(default_factory=list)
+
+    def add(self, sequence: Sequence, num_tokens: int) -> None:
+        self.shares[sequence] = num_tokens
+        self.budget -= num_tokens
+
+    def discard(self, sequence: Sequence) -> None:
+        self.budget += self.shares.pop(sequence, 0)
+
+    def rows(self) -> dict[Sequence, Row]:
+        """The final rows, in the order they were added."""
+        return {sequence: _row(sequence, count) for sequence, count in self.shares.items()}
+
+    def plan(self, step: int, rows: dict[Sequence, Row], memory: MemoryManager) -> StepPlan:
+        """The final plan of these rows."""
+        return StepPlan(
+            step=step,
+            batch=Batch(tuple(rows.values()), tuple(_bindings(rows, memory))),
+            transfers=tuple(AdapterLoad(load.digest, _pages(load)) for load in self.loads),
+            released=memory.pool.take_released(),
+        )
+
+
+def _row(sequence: Sequence, num_tokens: int) -> Row:
+    assert sequence.table is not None
+    start, end = sequence.num_computed, sequence.num_computed + num_tokens
+    return Row(
+        request_id=sequence.request.request_id,
+        tokens=tuple(sequence.tokens[start:end]),
+        start=start,
+        pages=tuple(sequence.table.pages),
+        slot=sequence.slot,
+        sampling=sequence.request.sampling if end == len(sequence.tokens) else None,
+        num_generated=sequence.num_generated,
+    )
+
+
+def _bindings(sequences: Iterable[Sequence], memory: MemoryManager) -> Iterable[AdapterBinding]:
+    """One for each slot that one of the sequences runs on."""
+    digests = {s.slot: s.adapter_digest for s in sequences if s.adapter_digest is not None}
+    for slot, digest in digests.items():
+        yield AdapterBinding(slot, digest, _pages(memory.adapter(digest)))
+
+
+def _pages(adapter: AdapterState | None) -> tuple[PageId, ...]:
+    assert adapter is not None and adapter.lease is not None
+    return adapter.lease.pages
