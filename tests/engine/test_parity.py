@@ -19,6 +19,7 @@ from motet.engine.output import TokenOutput
 from motet.engine.plan import StepPlan, StepResult
 from motet.engine.request import Request, SamplingParams
 from motet.memory.adapter import Adapter
+from tests.adapter_factory import ADAPTER_KINDS
 from tests.engine.storm import FORCED_EVENTS, Storm
 from tests.model_factory import VOCAB_SIZE
 from tests.reference import MAX_EXCLUDED_SHARE, Reference, check_greedy, make_reference
@@ -27,7 +28,7 @@ NUM_TOKENS = 64
 
 MEMORY_EVENTS = [event for event in FORCED_EVENTS if not event.startswith("abort")]
 
-WHOLE_PREFILL = BatchConfig(max_batch_tokens=1024, max_batch_rows=16, max_batch_adapters=16)
+WHOLE_PREFILL = BatchConfig(max_batch_tokens=2048, max_batch_rows=32, max_batch_adapters=16)
 CHUNKED_PREFILL = BatchConfig(max_batch_tokens=19, max_batch_rows=7, max_batch_adapters=4)
 
 
@@ -44,8 +45,11 @@ class Recorder:
 
     executor: LocalExecutor
     logits: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    most_adapters: int = 0
+    """In one batch."""
 
     def execute(self, plan: StepPlan) -> StepResult:
+        self.most_adapters = max(self.most_adapters, len(plan.batch.adapters))
         model = _RecordingModel(self.executor._model)
         self.executor._model = model
         result = self.executor.execute(plan)
@@ -94,7 +98,7 @@ def some_requests(adapters: list[Adapter | None], rng: random.Random) -> Iterato
 
 @pytest.mark.parametrize(
     ("batch", "num_pages", "num_requests", "is_stormy"),
-    [(WHOLE_PREFILL, 600, 24, False), (CHUNKED_PREFILL, 110, 36, True)],
+    [(WHOLE_PREFILL, 600, 26, False), (CHUNKED_PREFILL, 110, 36, True)],
     ids=["calm", "storm"],
 )
 def test_logits_and_greedy_tokens_equal_the_reference(
@@ -125,6 +129,7 @@ def test_logits_and_greedy_tokens_equal_the_reference(
         rng,
         iter(requests.values()),
         hear,
+        max_unfinished=num_requests,
         abort_probability=0.0,
         preempt_probability=chance / 4,
         evict_probability=chance,
@@ -139,6 +144,8 @@ def test_logits_and_greedy_tokens_equal_the_reference(
     assert num_excluded / (num_requests * NUM_TOKENS) < MAX_EXCLUDED_SHARE
     if is_stormy:
         assert all(storm.forced[event] >= 5 for event in MEMORY_EVENTS), storm.forced
+    else:
+        assert recorder.most_adapters == len(ADAPTER_KINDS) >= 8
 
 
 def _compare(request: Request, tokens: list[int], recorder: Recorder, reference: Reference) -> int:
