@@ -9,6 +9,7 @@ from motet.engine.lengths import ENOUGH
 from motet.engine.output import TokenOutput
 from motet.engine.plan import StepPlan
 from motet.engine.scheduler import MAX_PREEMPTIONS
+from motet.memory.adapter import Adapter
 from tests.engine.factories import a_request, a_scheduler, an_adapter, an_executor
 
 ADAPTERS = [an_adapter(f"a{i}", num_pages=1 + i) for i in range(4)]
@@ -36,8 +37,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_tokens=st.integers(1, 30),
         adapter=st.sampled_from([None, *ADAPTERS]),
     )
-    def arrive(self, prompt: list[int], max_tokens: int, adapter: object) -> None:
-        request = a_request(prompt, max_tokens, adapter)  # type: ignore[arg-type]
+    def arrive(self, prompt: list[int], max_tokens: int, adapter: Adapter | None) -> None:
+        request = a_request(prompt, max_tokens, adapter)
         self.num_tokens[request.request_id] = 0
         self.hear(self.scheduler.handle(Arrived(request, 0.0)))
 

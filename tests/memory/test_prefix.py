@@ -10,6 +10,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from motet.memory.block_table import BlockTable
 from motet.memory.eviction import EVICTION
 from motet.memory.manager import MemoryManager
 from motet.memory.page import Lease, PageId, PageOwner
@@ -72,16 +73,16 @@ def test_a_namespace_without_pages_leaves_nothing_behind() -> None:
 class TableMachine(RuleBasedStateMachine):
     """Tables that open, grow, seal and close in any order share pages without losing any."""
 
-    tables = Bundle("tables")
+    tables: Bundle[BlockTable] = Bundle("tables")
     eviction = "lru"
 
     def __init__(self) -> None:
         super().__init__()
         self.memory = MemoryManager(12, 2, "model", EVICTION[self.eviction]())
-        self.tokens: dict[object, list[int]] = {}
+        self.tokens: dict[BlockTable, list[int]] = {}
 
     @rule(target=tables, tokens=st.lists(st.integers(0, 1), max_size=12))
-    def open(self, tokens: list[int]) -> object:
+    def open(self, tokens: list[int]) -> BlockTable:
         prefix = self.memory.match(BASE, tokens, len(tokens))
         table = self.memory.open_table(BASE, prefix)
         for start, node in zip(range(0, len(tokens), 2), prefix, strict=False):
@@ -90,15 +91,15 @@ class TableMachine(RuleBasedStateMachine):
         return table
 
     @rule(table=tables, num_tokens=st.integers(1, 12))
-    def compute(self, table: object, num_tokens: int) -> None:
+    def compute(self, table: BlockTable, num_tokens: int) -> None:
         tokens = self.tokens.get(table, [])[:num_tokens]
-        if tokens and self.memory.grow(table, len(tokens)):  # type: ignore[arg-type]
-            self.memory.seal(table, tokens, len(tokens))  # type: ignore[arg-type]
+        if tokens and self.memory.grow(table, len(tokens)):
+            self.memory.seal(table, tokens, len(tokens))
 
     @rule(table=tables)
-    def close(self, table: object) -> None:
+    def close(self, table: BlockTable) -> None:
         if self.tokens.pop(table, None) is not None:
-            self.memory.close(table)  # type: ignore[arg-type]
+            self.memory.close(table)
 
     @rule(choice=st.integers(0, 100))
     def evict(self, choice: int) -> None:
