@@ -68,31 +68,45 @@ class Engine:
             raise Unavailable(UNAVAILABLE[self.status])
         return self._ready.result()
 
-    async def generate(self, request: Request) -> AsyncGenerator[list[TokenOutput], None]:
-        """The tokens of one request: each time all that are there, at least one.
+    @property
+    def num_waiting(self) -> int:
+        """Unfinished requests that are not in the running batch."""
+        return max(0, len(self._streams) - self.stats.num_running)
+
+    async def generate(self, *requests: Request) -> AsyncGenerator[list[TokenOutput], None]:
+        """The tokens of some requests as they come: each time all that are there, at least one.
 
         A reader that is slow, or a loop that is busy, thus gets fewer and larger pieces. Closing
-        the iterator early aborts the request. Raises Unavailable when the engine is not ready. If
-        it dies, the last output says so.
+        the iterator early aborts what is unfinished. Raises Unavailable when the engine is not
+        ready. If it dies, the last output of each request says so.
         """
         _ = self.info
-        if request.request_id in self._streams:
-            raise BrokenInvariant(f"request id '{request.request_id}' is in use")
+        unfinished = {request.request_id for request in requests}
+        if len(unfinished) < len(requests) or not unfinished.isdisjoint(self._streams):
+            raise BrokenInvariant(f"request ids {sorted(unfinished)} are not unique")
         outputs: asyncio.Queue[TokenOutput] = asyncio.Queue()
-        self._streams[request.request_id] = outputs
-        self._inbox.put(Arrived(request, time.monotonic()))
-        is_finished = False
+        self._streams |= dict.fromkeys(unfinished, outputs)
+        now = time.monotonic()
+        for request in requests:
+            self._inbox.put(Arrived(request, now))
         try:
-            while not is_finished:
+            while unfinished:
                 batch = [await outputs.get()]
                 while not outputs.empty():
                     batch.append(outputs.get_nowait())
-                is_finished = batch[-1].finish_reason is not None
+                for output in batch:
+                    if output.finish_reason is not None:
+                        self._streams.pop(output.request_id, None)
+                        unfinished.remove(output.request_id)
                 yield batch
         finally:
-            self._streams.pop(request.request_id, None)
-            if not is_finished:
-                self._inbox.put(Aborted(request.request_id))
+            for request_id in unfinished:
+                self._streams.pop(request_id, None)
+                self._inbox.put(Aborted(request_id))
+
+    def abort(self, request_id: str) -> None:
+        """End one request, whose last output then says so. One that has just ended stays so."""
+        self._inbox.put(Aborted(request_id))
 
     async def stop(self) -> None:
         """End every stream, then the thread; one that still loads ends with the process."""

@@ -19,6 +19,15 @@ class FinishReason(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """How likely the model found a token."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+    """(token id, logprob) of the most likely tokens, best first."""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenOutput:
     """The next token of one request, its end, or both.
 
@@ -35,6 +44,8 @@ class TokenOutput:
     error: str | None = None
     num_cached_tokens: int = 0
     """Prompt tokens that came from the prefix index when the request was first admitted."""
+    prompt_logprobs: tuple[TokenLogprobs, ...] = ()
+    """In the first output, if asked for: of the prompt's tokens from the second on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ class SamplingParams:
     """How to choose tokens. Every field is resolved: no None means "default"."""
 
     max_tokens: int
+    """0 computes the prompt and samples nothing."""
     min_tokens: int = 0
     """Until this many tokens exist, `stop_token_ids` cannot be sampled."""
     temperature: float = 1.0
@@ -18,11 +19,23 @@ class SamplingParams:
     top_k: int = 0
     """0 keeps all."""
     min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    """Divides positive logits of tokens that are in the prompt or the output, multiplies others."""
+    presence_penalty: float = 0.0
+    """Subtracted once from the logit of each token that is in the output."""
+    frequency_penalty: float = 0.0
+    """Subtracted from the logit of a token once for each time it is in the output."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(token id, what is added to its logit), after the penalties."""
     seed: int = 0
+    choice: int = 0
+    """Which of several sequences of the same prompt and seed this is."""
     stop_token_ids: tuple[int, ...] = ()
-    """The model's end-of-sequence ids, unless the client ignores them."""
+    """Each ends the output, as its last token."""
     num_logprobs: int | None = None
     """Most likely alternatives to report with each token; None reports no logprob at all."""
+    num_prompt_logprobs: int | None = None
+    """The same for the tokens of the prompt, from the second on."""
 
 
 @dataclass(frozen=True, slots=True)

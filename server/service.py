@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from motet.client.protocol import GenerationRequest
 from motet.engine import Adapter, Engine, EngineInfo
 from motet.errors import ModelNotFound, Unavailable
 from motet.server.aside import Aside
@@ -29,6 +30,10 @@ class Served:
     tokenizer: Tokenizer
     since_s: int
     """Seconds since the epoch."""
+
+    def adapter_for(self, wish: GenerationRequest) -> Adapter | None:
+        """The adapter that `wish` asks for; None for the base model. Raises RequestError."""
+        return self.adapter(wish.model)
 
     def adapter(self, model: str) -> Adapter | None:
         """The adapter named `model`; None for the base model. Raises ModelNotFound."""

@@ -26,13 +26,13 @@ PARTS = {  # a file belongs to the longest path that contains it
     "engine/device": Part({"engine", "engine/models", "memory", "memory/device", "kernels"}),
     "engine/models": Part({"engine", "engine/device", "memory", "memory/device", "kernels"}),
     "client": Part(set(), never=DEVICE),
-    "client/protocol.py": Part(set(), never=DEVICE | {"httpx"}),
+    "client/protocol": Part(set(), never=DEVICE | {"httpx"}),
     "server": Part(
-        {"engine", "engine/engine.py", "client/protocol.py"},
+        {"engine", "engine/engine.py", "client/protocol"},
         never={"torch", "triton", "flashinfer", "safetensors"},
     ),
 }
-PARTS["client"].may_import.add("client/protocol.py")
+PARTS["client"].may_import.add("client/protocol")
 PARTS["bench"] = Part(set(PARTS))
 PARTS["motet/cli.py"] = Part(set(PARTS) | {"motet/options.py"})
 PARTS["motet/options.py"] = Part(set(), never=DEVICE)

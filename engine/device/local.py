@@ -57,5 +57,7 @@ class LocalExecutor:
     def _run(self, batch: Batch) -> tuple[SampledToken, ...]:
         page_tokens = self._arena.kv.shape[3]
         inputs = build_inputs(batch, page_tokens, self._arena.flat.device)
-        logits = self._model.forward(inputs, self._state)
-        return sample(logits, [row for row in batch.rows if row.sampling is not None])
+        hidden = self._model.forward(inputs, self._state)
+        return sample(
+            self._model.logits(hidden), [row for row in batch.rows if row.sampling is not None]
+        )

@@ -21,10 +21,13 @@ class Model(Protocol):
     """A decoder whose KV and adapters live in the arena."""
 
     def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
-        """Logits of the tokens in `inputs.sample_index`: float32 `[num_sampled, vocab_size]`.
+        """Last hidden states of the tokens in `inputs.sample_index`: `[num_sampled, hidden_size]`.
 
         Writes the KV of every token of the step, and `state.mid`; nothing else outlives the call.
         """
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """What follows, by last hidden states: float32 `[len(hidden), vocab_size]`."""
 
 
 MODELS: dict[str, Callable[[ModelSpec, Weights, int], Model]] = {

@@ -15,7 +15,7 @@ HEAD = "lm_head.weight"
 
 
 class Llama:
-    """Token ids to logits; keys and values go into the pages the step names."""
+    """Token ids to hidden states to logits; keys and values go into the pages the step names."""
 
     def __init__(self, spec: ModelSpec, weights: Weights, max_model_len: int) -> None:
         shape = (spec.vocab_size, spec.hidden_size)
@@ -32,8 +32,10 @@ class Llama:
         rotation = self._rope.at(inputs.positions)
         for layer in self._layers:
             x = layer.forward(x, rotation, inputs, state)
-        sampled = self._norm.forward(x[inputs.sample_index])
-        return functional.linear(sampled, self._head).float()
+        return self._norm.forward(x[inputs.sample_index])
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return functional.linear(hidden, self._head).float()
 
 
 class _Layer:

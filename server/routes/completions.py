@@ -30,7 +30,7 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
     service.note_ignored(fields.keys() - set(CompletionRequest.__struct_fields__))
     wish = convert(fields, CompletionRequest)
     check_fields(wish)
-    adapter = served.adapter(wish.model)
+    adapter = served.adapter_for(wish)
     prompt = await prompt_ids(wish.prompt, served, service.aside)
     request = engine_request(wish, prompt, adapter, served)
 

@@ -34,7 +34,7 @@ def models(answer: Callable[[httpx.Request], httpx.Response]) -> list[Model]:
 def stream(status: int, content: bytes) -> list[Chunk]:
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.url == "http://motet/v1/completions"
-        assert request.content == b'{"model":"base","prompt":[1,2],"stream":true}'
+        assert request.content == b'{"model":"base","stream":true,"prompt":[1,2]}'
         return httpx.Response(status, content=content)
 
     async def ask() -> list[Chunk]:

@@ -56,18 +56,22 @@ class Recorder:
         self.executor._model = model.model
         rows = [row for row in plan.batch.rows if row.sampling]
         for index, row in enumerate(rows):
-            self.logits[row.request_id, row.num_generated] = model.logits[index]
+            self.logits[row.request_id, row.num_generated] = model.last[index]
         return result
 
 
 @dataclass(slots=True)
 class _RecordingModel:
     model: Model
-    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    last: Tensor = field(default_factory=lambda: torch.empty(0))
+    """Logits of the latest step."""
 
     def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
-        logits = self.model.forward(inputs, state)
-        self.logits = logits.clone()
+        return self.model.forward(inputs, state)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        logits = self.model.logits(hidden)
+        self.last = logits.clone()
         return logits
 
 

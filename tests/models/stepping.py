@@ -63,7 +63,7 @@ class Stepper:
         return _inputs(rows)
 
     def forward(self, inputs: StepInputs) -> Tensor:
-        return self._model.forward(inputs, self._state)
+        return self._model.logits(self._model.forward(inputs, self._state))
 
     def step(self, tracks: Sequence[Track], takes: Sequence[Take]) -> list[Tensor]:
         """Compute one batch: the logits of each row."""

@@ -123,7 +123,7 @@ def test_null_means_left_out() -> None:
         ("top_p", 0, "'top_p' is 0: expected float > 0.0"),
         ("top_k", -2, "'top_k' is -2: expected int >= -1"),
         ("min_p", 1.1, "'min_p' is 1.1: expected float <= 1.0"),
-        ("max_tokens", 0, "'max_tokens' is 0: expected int >= 1"),
+        ("max_tokens", -1, "'max_tokens' is -1: expected int >= 0"),
         ("max_tokens", "7", "'max_tokens' is \"7\": expected int or null, got str"),
         ("max_tokens", 1.5, "'max_tokens' is 1.5: expected int or null, got float"),
         ("n", True, "'n' is true: expected int, got bool"),
@@ -149,6 +149,6 @@ def test_a_value_out_of_bounds_is_named(field: str, value: Any, says: str) -> No
 
 
 def test_a_missing_field_is_named() -> None:
-    with pytest.raises(RequestError, match="missing required field model") as caught:
-        convert({"prompt": "p"}, CompletionRequest)
+    with pytest.raises(RequestError, match="missing required field prompt") as caught:
+        convert({"model": "m"}, CompletionRequest)
     assert caught.value.code == "missing_field"

@@ -1,0 +1,77 @@
+"""Everything that travels over HTTP, as types: the OpenAI wire format and motet's additions.
+
+Bounds stand in the types, so one conversion checks a whole request. A field that a client leaves
+out has its default here; `null` in a request means the same as leaving the field out.
+"""
+
+from motet.client.protocol.answers import (
+    ErrorDetail,
+    ErrorResponse,
+    PromptTokensDetails,
+    Status,
+    Usage,
+    Version,
+)
+from motet.client.protocol.chat import (
+    AssistantMessage,
+    ChatChoice,
+    ChatChunk,
+    ChatChunkChoice,
+    ChatDelta,
+    ChatLogprobs,
+    ChatMessage,
+    ChatRequest,
+    ChatResponse,
+    ChatTokenLogprob,
+    TextPart,
+    TopLogprob,
+)
+from motet.client.protocol.completions import (
+    CompletionChoice,
+    CompletionChunk,
+    CompletionRequest,
+    CompletionResponse,
+    Logprobs,
+    Prompt,
+)
+from motet.client.protocol.generation import (
+    GenerationRequest,
+    ResponseFormat,
+    SamplingFields,
+    StreamOptions,
+)
+from motet.client.protocol.models import AdapterCard, ModelCard, ModelList
+
+__all__ = [
+    "AdapterCard",
+    "AssistantMessage",
+    "ChatChoice",
+    "ChatChunk",
+    "ChatChunkChoice",
+    "ChatDelta",
+    "ChatLogprobs",
+    "ChatMessage",
+    "ChatRequest",
+    "ChatResponse",
+    "ChatTokenLogprob",
+    "CompletionChoice",
+    "CompletionChunk",
+    "CompletionRequest",
+    "CompletionResponse",
+    "ErrorDetail",
+    "ErrorResponse",
+    "GenerationRequest",
+    "Logprobs",
+    "ModelCard",
+    "ModelList",
+    "Prompt",
+    "PromptTokensDetails",
+    "ResponseFormat",
+    "SamplingFields",
+    "Status",
+    "StreamOptions",
+    "TextPart",
+    "TopLogprob",
+    "Usage",
+    "Version",
+]
