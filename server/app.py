@@ -11,6 +11,8 @@ from starlette.responses import Response
 
 import motet
 from motet.client.protocol import (
+    ChatRequest,
+    ChatResponse,
     CompletionRequest,
     CompletionResponse,
     ModelCard,
@@ -21,6 +23,7 @@ from motet.client.protocol import (
 from motet.engine import Engine
 from motet.server import errors, openapi
 from motet.server.request_ids import RequestIds
+from motet.server.routes.chat import create_chat_completion
 from motet.server.routes.completions import create_completion
 from motet.server.routes.health import health, ready, version
 from motet.server.routes.metrics import metrics
@@ -41,6 +44,7 @@ class Route:
 
 ROUTES = (
     Route("POST", "/v1/completions", create_completion, CompletionResponse, CompletionRequest),
+    Route("POST", "/v1/chat/completions", create_chat_completion, ChatResponse, ChatRequest),
     Route("GET", "/v1/models", list_models, ModelList),
     Route("GET", "/v1/models/{model:path}", get_model, ModelCard),
     Route("GET", "/health", health, Status),

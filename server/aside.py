@@ -22,6 +22,10 @@ class Aside:
         """`work(argument)`, with what it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, argument)
 
+    async def run_if(self, is_long: bool, work: Callable[[A], T], argument: A) -> T:
+        """The same, at once and on the loop if it is not long."""
+        return await self.run(work, argument) if is_long else work(argument)
+
     def close(self) -> None:
         """Drop what waits; what runs is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from motet.client.protocol import GenerationRequest
 from motet.engine import Adapter, Engine, EngineInfo
@@ -19,6 +20,21 @@ log = logging.getLogger(__name__)
 _MAX_NOTED_FIELDS = 100  # clients choose the names, so there is no end of them
 
 
+class ChatTemplate(Protocol):
+    """Writes a conversation as the text that a model was trained on."""
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        *,
+        add_generation_prompt: bool,
+        continue_final_message: bool,
+        kwargs: Mapping[str, object],
+    ) -> str:
+        """The text, special tokens included. Raises RequestError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """What a ready server serves."""
@@ -30,6 +46,8 @@ class Served:
     tokenizer: Tokenizer
     since_s: int
     """Seconds since the epoch."""
+    template: ChatTemplate | None = None
+    """How the model writes conversations, if it does."""
 
     def adapter_for(self, wish: GenerationRequest) -> Adapter | None:
         """The adapter that `wish` asks for; None for the base model. Raises RequestError."""

@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -16,10 +17,11 @@ from fastapi import FastAPI
 from motet.engine import Adapter, Engine, EngineInfo, EngineStats, FinishReason, TokenOutput
 from motet.engine.core import EngineCore
 from motet.engine.events import Aborted, Arrived, Event
-from motet.engine.output import StepReport
+from motet.engine.output import StepReport, TokenLogprobs
 from motet.engine.request import Request
 from motet.server.app import create_app
 from motet.server.connection import Connection
+from motet.server.service import ChatTemplate
 from motet.server.settings import ServerConfig
 from tests.model_factory import VOCAB_SIZE
 
@@ -44,18 +46,22 @@ class ScriptedCore:
         return bool(self._playing)
 
     def turn(self, events: Iterable[Event], now: float) -> StepReport:
+        outputs = []
         for event in events:
             if isinstance(event, Arrived):
                 self.requests.append(event.request)
-                self._playing[event.request.request_id] = self.script(event.request)
+                script = self.script if event.request.sampling.max_tokens else computes
+                self._playing[event.request.request_id] = script(event.request)
             elif isinstance(event, Aborted):
                 self.aborted.add(event.request_id)
-                self._playing.pop(event.request_id, None)
-        outputs = tuple(next(script) for script in self._playing.values())
-        for output in outputs:
+                if self._playing.pop(event.request_id, None):
+                    outputs.append(an_abort(event.request_id))
+        for output in [next(script) for script in self._playing.values()]:
+            outputs.append(output)
             if output.finish_reason is not None:
                 del self._playing[output.request_id]
-        return StepReport(outputs, EngineStats(num_running=len(self._playing), pages_kv=7))
+        stats = EngineStats(num_running=len(self._playing), pages_kv=7)
+        return StepReport(tuple(outputs), stats)
 
 
 Core = ScriptedCore | EngineCore
@@ -108,6 +114,16 @@ def hesitates(request: Request) -> Iterator[TokenOutput]:
     yield from babbles(request)
 
 
+def computes(request: Request) -> Iterator[TokenOutput]:
+    """The prompt and nothing more."""
+    yield an_output(request, 0, None, FinishReason.LENGTH)
+
+
+def each_choice(*scripts: Script) -> Script:
+    """Its own script for each choice of a prompt."""
+    return lambda request: scripts[request.sampling.choice](request)
+
+
 def fails(reason: FinishReason, message: str, after: int = 0) -> Script:
     """Some tokens, then an end that is no answer."""
 
@@ -126,21 +142,64 @@ def dies(request: Request) -> Iterator[TokenOutput]:
 
 
 def an_output(
-    request: Request, index: int, token_id: int, reason: FinishReason | None = None
+    request: Request, index: int, token_id: int | None, reason: FinishReason | None = None
 ) -> TokenOutput:
     """The likeliest tokens are the chosen one and those before it."""
-    num_top = request.sampling.num_logprobs
-    top = tuple((token_id - rank, -0.5 - rank) for rank in range(num_top or 0))
-    logprob = None if num_top is None else -0.5
-    return TokenOutput(request.request_id, index, token_id, logprob, top, reason, None, 4)
+    logprobs = None if token_id is None else a_logprob(token_id, request.sampling.num_logprobs)
+    of_prompt = [a_logprob(i, request.sampling.num_prompt_logprobs) for i in request.prompt[1:]]
+    return TokenOutput(
+        request.request_id,
+        index,
+        token_id,
+        logprobs.logprob if logprobs else None,
+        logprobs.top if logprobs else (),
+        reason,
+        num_cached_tokens=4,
+        prompt_logprobs=tuple(entry for entry in of_prompt if entry and index == 0),
+    )
+
+
+def a_logprob(token_id: int, num_top: int | None) -> TokenLogprobs | None:
+    if num_top is None:
+        return None
+    return TokenLogprobs(-0.5, tuple((token_id - rank, -0.5 - rank) for rank in range(num_top)))
+
+
+def an_abort(request_id: str) -> TokenOutput:
+    return TokenOutput(request_id, -1, None, finish_reason=FinishReason.ABORT)
+
+
+class PlainTemplate:
+    """Each message as `role: content;`, in the order they have."""
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        *,
+        add_generation_prompt: bool,
+        continue_final_message: bool,
+        kwargs: Mapping[str, object],
+    ) -> str:
+        said = "".join(f"{message['role']}: {message['content']};" for message in messages)
+        return said[:-1] if continue_final_message else said + "me:" * add_generation_prompt
+
+
+PLAIN_TEMPLATE = PlainTemplate()
 
 
 @asynccontextmanager
-async def serving(core: Core, config: ServerConfig | None = None) -> AsyncIterator[FastAPI]:
+async def serving(
+    core: Core,
+    config: ServerConfig | None = None,
+    template: ChatTemplate | None = PLAIN_TEMPLATE,
+) -> AsyncIterator[FastAPI]:
     """The application, ready, with its lifespan."""
     app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
     async with app.router.lifespan_context(app):
-        await app.state.service.ready()
+        service = app.state.service
+        served = await service.ready()
+        service._loading = asyncio.get_running_loop().create_future()
+        service._loading.set_result(replace(served, template=template))
         yield app
 
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from motet.client.protocol import CompletionRequest
 from motet.errors import PayloadTooLarge, RequestError
-from motet.server.body import SMALL_BODY_BYTES, convert, parse_large_object, parse_object
+from motet.server.body import convert
+from motet.server.large_json import MAX_REST_BYTES, parse_large_object
+from motet.server.strict_json import parse_object
 
 HOSTILE = {
     "NaN": b'{"n": NaN}',
@@ -55,10 +57,10 @@ def test_a_whole_surrogate_pair_is_a_character() -> None:
 
 
 LARGE = {
-    "text": "a\n[€]" * SMALL_BODY_BYTES,
-    "list of a text": ["[" * SMALL_BODY_BYTES],
-    "ids": [*range(SMALL_BODY_BYTES)],
-    "list of ids": [[*range(SMALL_BODY_BYTES)]],
+    "text": "a\n[€]" * MAX_REST_BYTES,
+    "list of a text": ["[" * MAX_REST_BYTES],
+    "ids": [*range(MAX_REST_BYTES)],
+    "list of ids": [[*range(MAX_REST_BYTES)]],
 }
 
 
@@ -67,11 +69,11 @@ LARGE = {
 def test_a_large_prompt_is_read_as_a_small_one(prompt: Any, indent: int | None) -> None:
     fields = {"model": "m", "prompt": prompt, "stop": ["x"], "seed": None}
     body = json.dumps(fields, indent=indent).encode()
-    wish = convert(parse_large_object(body), CompletionRequest)
+    wish = convert(parse_large_object(body, "prompt"), CompletionRequest)
     assert wish == convert(parse_object(body), CompletionRequest)
 
 
-LARGE_TEXT = b'"%b"' % (b"a" * SMALL_BODY_BYTES)
+LARGE_TEXT = b'"%b"' % (b"a" * MAX_REST_BYTES)
 LARGE_HOSTILE = {
     "NaN": b'{"prompt": %b, "n": NaN}' % LARGE_TEXT,
     "same key twice": b'{"prompt": %b, "prompt": "b"}' % LARGE_TEXT,
@@ -80,33 +82,33 @@ LARGE_HOSTILE = {
     "lone surrogate": rb'{"prompt": "\ud800%b"}' % LARGE_TEXT[1:-1],
     "lone surrogate elsewhere": rb'{"x": "\udfff", "prompt": %b}' % LARGE_TEXT,
     "not UTF-8": b'{"prompt": "\xff%b"}' % LARGE_TEXT[1:-1],
-    "many levels": b"[" * SMALL_BODY_BYTES,
+    "many levels": b"[" * MAX_REST_BYTES,
     "trailing text": b'{"prompt": %b} {}' % LARGE_TEXT,
     "list": b"[%b]" % LARGE_TEXT,
     "unending": b'{"prompt": %b' % LARGE_TEXT,
-    "many lists": b'{"prompt": [%b[]]}' % (b"[]," * SMALL_BODY_BYTES),
-    "a list among ids": b'{"prompt": [%b[]]}' % (b"1," * SMALL_BODY_BYTES),
-    "a fraction among ids": b'{"prompt": [%b1.5]}' % (b"1," * SMALL_BODY_BYTES),
-    "thousands of digits": b'{"prompt": [%b]}' % (b"9" * SMALL_BODY_BYTES),
+    "many lists": b'{"prompt": [%b[]]}' % (b"[]," * MAX_REST_BYTES),
+    "a list among ids": b'{"prompt": [%b[]]}' % (b"1," * MAX_REST_BYTES),
+    "a fraction among ids": b'{"prompt": [%b1.5]}' % (b"1," * MAX_REST_BYTES),
+    "thousands of digits": b'{"prompt": [%b]}' % (b"9" * MAX_REST_BYTES),
 }
 
 
 @pytest.mark.parametrize("body", LARGE_HOSTILE.values(), ids=LARGE_HOSTILE.keys())
 def test_a_large_body_is_as_strict(body: bytes) -> None:
     with pytest.raises(RequestError, match=r"body|'prompt"):
-        parse_large_object(body)
+        parse_large_object(body, "prompt")
 
 
-def test_a_large_prompt_of_many_is_named() -> None:
-    with pytest.raises(RequestError, match=r"^'prompt': expected array of length 1$") as caught:
-        parse_large_object(LARGE_HOSTILE["many lists"])
+def test_a_large_list_has_few_entries() -> None:
+    with pytest.raises(RequestError, match=r"^'prompt' has \d+ entries: at most 4096") as caught:
+        parse_large_object(LARGE_HOSTILE["many lists"], "prompt")
     assert caught.value.param == "prompt"
 
 
 def test_nothing_but_the_prompt_may_be_large() -> None:
-    body = b'{"prompt": "a", "x": [%b[]]}' % (b"[]," * SMALL_BODY_BYTES)
+    body = b'{"prompt": "a", "x": [%b[]]}' % (b"[]," * MAX_REST_BYTES)
     with pytest.raises(PayloadTooLarge, match="without its 'prompt' is larger than 256 KiB"):
-        parse_large_object(body)
+        parse_large_object(body, "prompt")
 
 
 def test_null_means_left_out() -> None:

@@ -87,7 +87,7 @@ def test_special_tokens_have_no_text(tokenizer: Tokenizer) -> None:
 
 def test_stop_strings_wait_for_min_tokens(tokenizer: Tokenizer) -> None:
     a, b = backend_of(tokenizer).encode("ab", add_special_tokens=False).ids
-    text = TextStream(tokenizer.detokenizer([]), ["a"], min_tokens=2)
+    text = TextStream(tokenizer.detokenizer([]), StopStrings(["a"]), min_tokens=2)
     assert "".join(text.push(token_id) for token_id in [a, b, b, a, b]) == "abb"
     assert text.matched == "a"
 
@@ -163,7 +163,7 @@ def test_a_broken_tokenizer_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 
 def stream(tokenizer: Tokenizer, ids: list[int], stops: list[str] | None = None) -> str:
-    text = TextStream(tokenizer.detokenizer([]), stops or [], min_tokens=0)
+    text = TextStream(tokenizer.detokenizer([]), StopStrings(stops or []), min_tokens=0)
     shown = ""
     for token_id in ids:
         shown += text.push(token_id)

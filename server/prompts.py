@@ -1,0 +1,101 @@
+"""Prompts as clients send them, as token ids."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+
+from motet.client.protocol import ChatRequest, CompletionRequest
+from motet.client.protocol import Prompt as WirePrompt
+from motet.errors import RequestError
+from motet.server.aside import Aside
+from motet.server.requests import Prompt, check_num_choices
+from motet.server.service import ChatTemplate, Served
+from motet.server.text import Tokenizer
+
+LONG_CHARS = 4096
+"""To encode more would hold up every stream for milliseconds."""
+
+
+async def completion_prompts(wish: CompletionRequest, served: Served, aside: Aside) -> list[Prompt]:
+    """Each prompt of the wish. Raises RequestError."""
+    given = _each(wish.prompt)
+    check_num_choices(len(given), wish.n)
+    names = [f"prompt[{index}]" for index in range(len(given))] if len(given) > 1 else ["prompt"]
+    if wish.truncate_prompt_tokens is None:
+        for name, prompt in zip(names, given, strict=True):
+            if isinstance(prompt, str):
+                _check_length(prompt, name, served)
+
+    def encode(prompts: Sequence[str | list[int]]) -> list[list[int]]:
+        return [_ids(prompt, served.tokenizer) for prompt in prompts]
+
+    is_long = sum(len(prompt) for prompt in given if isinstance(prompt, str)) >= LONG_CHARS
+    encoded = await aside.run_if(is_long, encode, given)
+    kept = slice(-(wish.truncate_prompt_tokens or 0), None)  # -0 keeps all
+    return [Prompt(tuple(ids[kept]), name) for ids, name in zip(encoded, names, strict=True)]
+
+
+async def chat_prompt(wish: ChatRequest, served: Served, aside: Aside) -> Prompt:
+    """The conversation as the model's template writes it. Raises RequestError."""
+    template = served.template
+    if template is None:
+        raise RequestError(
+            f"the model '{served.name}' has no chat template: send a prompt to /v1/completions, "
+            "or add chat_template.jinja to the model directory",
+            code="no_chat_template",
+            param="messages",
+        )
+
+    def render(wish: ChatRequest) -> list[int]:
+        text = _render(template, wish)
+        _check_length(text, "messages", served)
+        return served.tokenizer.encode(text, add_special_tokens=False)
+
+    return Prompt(tuple(await aside.run(render, wish)), "messages")
+
+
+def _each(prompt: WirePrompt) -> list[str | list[int]]:
+    """The prompts in `prompt`, which alone can be told from their types."""
+    if isinstance(prompt, str):
+        return [prompt]
+    kinds = set(map(type, prompt))
+    if kinds == {int}:
+        return [cast(list[int], prompt)]
+    if int in kinds:
+        raise RequestError(
+            "'prompt' is a list of token ids and of something else: put each list of token ids "
+            "into brackets of its own",
+            param="prompt",
+        )
+    if not prompt:
+        raise RequestError("'prompt' is empty: it needs at least one token", param="prompt")
+    return cast(list[str | list[int]], prompt)
+
+
+def _ids(prompt: str | list[int], tokenizer: Tokenizer) -> list[int]:
+    """Without a token for no text: not even those with which a prompt begins."""
+    if isinstance(prompt, str):
+        return tokenizer.encode(prompt) if prompt else []
+    return prompt
+
+
+def _render(template: ChatTemplate, wish: ChatRequest) -> str:
+    messages: list[dict[str, object]] = msgspec.to_builtins(wish.messages)
+    return template.render(
+        messages,
+        add_generation_prompt=wish.add_generation_prompt,
+        continue_final_message=wish.continue_final_message,
+        kwargs=wish.chat_template_kwargs,
+    )
+
+
+def _check_length(text: str, name: str, served: Served) -> None:
+    max_tokens = served.info.max_model_len
+    if served.tokenizer.is_too_long(text, max_tokens):
+        raise RequestError(
+            f"'{name}' has {len(text)} characters, which is more than {max_tokens} tokens, "
+            "the whole context, can hold",
+            code="context_length_exceeded",
+            param=name.partition("[")[0],
+        )
