@@ -20,7 +20,7 @@ from motet.engine.events import AdapterRegistered
 from motet.engine.models import Model, check_weights, load_model
 from motet.engine.models.loader import weight_files
 from motet.engine.output import EngineInfo
-from motet.engine.plan import BASE_SLOT, Batch, Row, StepPlan
+from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
 from motet.engine.policy import SCHEDULING
 from motet.engine.request import SamplingParams
 from motet.engine.scheduler import Scheduler
@@ -139,7 +139,7 @@ def _step_bytes(blueprint: Blueprint, model: Model, store: HostStore) -> int:
 
 
 def _step_at_the_limits(blueprint: Blueprint) -> StepPlan:
-    """As many rows and tokens as a step may have; all of them use page 0."""
+    """As many rows and tokens as a step may have, every one reported; all use page 0."""
     limits = blueprint.config.batch
     num_rows = min(limits.max_batch_rows, limits.max_batch_tokens)
     length = min(limits.max_batch_tokens // num_rows, blueprint.max_model_len)
@@ -152,6 +152,7 @@ def _step_at_the_limits(blueprint: Blueprint) -> StepPlan:
         slot=BASE_SLOT,
         sampling=SamplingParams(max_tokens=1, top_p=0.5, num_logprobs=0),
         num_generated=0,
+        targets=PromptTargets(1, (0,) * length, num_logprobs=1),
     )
     rows = tuple(replace(row, request_id=str(index)) for index in range(num_rows))
     return StepPlan(step=0, batch=Batch(rows, ()), transfers=(), released=())

@@ -379,7 +379,7 @@ def test_a_row_without_finite_logits_fails_alone_and_leaves_no_kv(chunk: int) ->
     [
         (250, 7, "1 more than the context of 256"),
         (0, 1, "at least one prompt token"),
-        (4, 0, "max_tokens of at least 1"),
+        (4, -1, "max_tokens of at least 0, this one has 4 and -1"),
         (40, 16, "need 16 pages, the pool has 15"),
     ],
 )
