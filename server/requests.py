@@ -29,8 +29,6 @@ DEFAULT_ONLY = (
     "truncate_prompt_tokens",
     "response_format",
     "structured_outputs",
-    "lora_path",
-    "adapter_id",
     "lora",
 )
 """Fields that this version knows but serves only at their default. All others are implemented."""

@@ -31,6 +31,7 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
     wish = convert(fields, CompletionRequest)
     check_fields(wish)
     adapter = served.adapter_for(wish)
+    service.admit(wish.n)
     prompt = await prompt_ids(wish.prompt, served, service.aside)
     request = engine_request(wish, prompt, adapter, served)
 
