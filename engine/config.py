@@ -11,9 +11,12 @@ MAX_NAME_LENGTH = 512
 """Characters that `model` may have in a request."""
 
 
-def option(default: Any, help: str, *, most: int | None = None) -> Any:
-    """A config field with its one-line description; with `most`, an integer from 1 to that."""
-    return field(default=default, metadata={"help": help, "most": most})
+def option(default: Any, help: str, *, most: int | None = None, is_secret: bool = False) -> Any:
+    """A config field with its one-line description; with `most`, an integer from 1 to that.
+
+    No secret is ever shown.
+    """
+    return field(default=default, repr=not is_secret, metadata={"help": help, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class EngineConfig:
         counts = Counter(name for name, _ in self.adapters)
         for name, count in counts.items():
             check_name("the name of an adapter", name)
+            if ":" in name:
+                raise ConfigError(
+                    f"the name of an adapter is {reprlib.repr(name)}: "
+                    "choose one without ':', which requests use in 'base:adapter'"
+                )
             if count > 1:
                 raise ConfigError(f"adapter name '{name}' is given twice: choose another name")
 

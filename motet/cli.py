@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import motet
+from motet.adapters_option import adapters_given
 from motet.bench.config import LoadConfig
 from motet.engine import Engine
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
@@ -65,6 +66,16 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME=PATH", help="A PEFT LoRA directory to serve; repeatable."),
     ] = None,
+    lora_modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH", help="As --adapter; also JSON with name and path; repeatable."
+        ),
+    ] = None,
+    adapter_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Serve every PEFT LoRA directory in DIR by its name."),
+    ] = None,
 ) -> None:
     """Serve a model and its LoRA adapters over an OpenAI-compatible API."""
     import uvloop
@@ -72,7 +83,7 @@ def serve(
     from motet.server import launch
     from motet.server.console import StartConsole
 
-    adapters = tuple(_parse_adapter(text) for text in adapter or [])
+    adapters = adapters_given(adapter or [], lora_modules or [], adapter_dir)
     config = EngineConfig(model, adapters, model_config, pool, batch)
     server.model_name(model, dict(adapters))  # a clash is known before anything is loaded
     listener = launch.listen(server)
@@ -101,10 +112,3 @@ def bench_serve(
 
     num_failed = load.bench_serve(config, model or [], json)
     raise typer.Exit(1 if num_failed else 0)
-
-
-def _parse_adapter(text: str) -> tuple[str, str]:
-    name, _, path = text.partition("=")
-    if not (name and path):
-        raise ConfigError(f"--adapter is '{text}': give it as NAME=PATH")
-    return name, path

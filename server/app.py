@@ -22,6 +22,7 @@ from motet.client.protocol import (
 )
 from motet.engine import Engine
 from motet.server import errors, openapi
+from motet.server.access import ApiKeys, Cors
 from motet.server.request_ids import RequestIds
 from motet.server.routes.chat import create_chat_completion
 from motet.server.routes.completions import create_completion
@@ -79,6 +80,8 @@ def create_app(engine: Engine, config: ServerConfig) -> FastAPI:
         redirect_slashes=False,  # to where the Host header says
     )
     app.state.service = service
+    app.add_middleware(ApiKeys, keys=config.api_key)  # the last one added comes first
+    app.add_middleware(Cors, origins=config.allowed_origin)
     app.add_middleware(RequestIds)
     errors.install(app)
     for route in ROUTES:

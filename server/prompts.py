@@ -55,6 +55,12 @@ async def chat_prompt(wish: ChatRequest, served: Served, aside: Aside) -> Prompt
     return Prompt(tuple(await aside.run(render, wish)), "messages")
 
 
+def num_prompts(prompt: WirePrompt) -> int:
+    """How many there are, if they are prompts at all; known without a look at each."""
+    is_list = isinstance(prompt, list) and prompt and not isinstance(prompt[0], int)
+    return len(prompt) if is_list else 1
+
+
 def _each(prompt: WirePrompt) -> list[str | list[int]]:
     """The prompts in `prompt`, which alone can be told from their types."""
     if isinstance(prompt, str):

@@ -23,6 +23,7 @@ async def create_chat_completion(service: Service, http: HttpRequest) -> Respons
     wish = await read_wish(service, http, ChatRequest)
     _check(wish)
     adapter = served.adapter_for(wish)
+    service.admit(wish.n)
     job = Job(
         prompts=[await chat_prompt(wish, served, service.aside)],
         fields=wish,

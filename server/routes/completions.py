@@ -9,7 +9,7 @@ from starlette.responses import Response
 from motet.client.protocol import CompletionRequest
 from motet.errors import RequestError
 from motet.server.completion_form import CompletionForm
-from motet.server.prompts import completion_prompts
+from motet.server.prompts import completion_prompts, num_prompts
 from motet.server.reply import reply
 from motet.server.requests import Job
 from motet.server.service import Service
@@ -31,6 +31,7 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
             param="best_of",
         )
     adapter = served.adapter_for(wish)
+    service.admit(num_prompts(wish.prompt) * wish.n)
     job = Job(
         prompts=await completion_prompts(wish, served, service.aside),
         fields=wish,

@@ -108,6 +108,11 @@ def babbles(request: Request) -> Iterator[TokenOutput]:
         yield an_output(request, index, LETTER_A, FinishReason.LENGTH if is_last else None)
 
 
+def rushes(request: Request) -> Iterator[TokenOutput]:
+    """Tokens without end."""
+    return (an_output(request, index, LETTER_A) for index in count())
+
+
 def hesitates(request: Request) -> Iterator[TokenOutput]:
     """As `babbles`, after a while."""
     time.sleep(0.3)
@@ -214,11 +219,21 @@ def connect(app: FastAPI) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def listening(core: Core) -> AsyncIterator[str]:
+async def listening(
+    core: Core, config: ServerConfig | None = None, max_connections: int | None = None
+) -> AsyncIterator[str]:
     """The address of a real server."""
-    app = create_app(Engine(lambda: cast(EngineCore, core)), a_config())
+    app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, http=Connection, log_level="error", ws="none"))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                log_level="error",
+                ws="none",
+                limit_concurrency=max_connections,
+            )
+        )
         running = asyncio.create_task(server.serve([listener]))
         while not server.started:
             await asyncio.sleep(0.01)
