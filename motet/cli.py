@@ -8,6 +8,7 @@ import typer
 
 import motet
 from motet.bench.config import LoadConfig
+from motet.configurable import ConfigurableCommand
 from motet.engine import Engine
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
@@ -53,7 +54,7 @@ def _options(
     pass
 
 
-@app.command()
+@app.command(cls=ConfigurableCommand)
 @options_from_fields
 def serve(
     model: Annotated[str, typer.Argument(help="Directory of the model, in Hugging Face format.")],
@@ -86,7 +87,7 @@ def serve(
     uvloop.run(launch.serve(Engine(load), server, listener, console))
 
 
-@bench.command("serve")
+@bench.command("serve", cls=ConfigurableCommand)
 @options_from_fields
 def bench_serve(
     config: LoadConfig,
