@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from motet.configurable import CONFIG_PARAMETER
 from motet.errors import ConfigError
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -19,13 +20,14 @@ def options_from_fields(command: Callable[..., None]) -> Callable[..., None]:
     """Turn each parameter that is a config dataclass into one option per field of it.
 
     A field's name, type, default and help are the option's; a field in bytes takes a size, a
-    tuple is a repeatable option.
+    tuple is a repeatable option. `--config FILE` comes with them.
     """
     hints = get_type_hints(command, include_extras=True)
     configs: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
+        del values[CONFIG_PARAMETER.name]
         for name, config in configs.items():
             values[name] = config(**{f.name: _read(f, values.pop(f.name)) for f in fields(config)})
         command(**values)
@@ -34,7 +36,7 @@ def options_from_fields(command: Callable[..., None]) -> Callable[..., None]:
     for parameter in inspect.signature(command).parameters.values():
         config = configs.get(parameter.name)
         parameters += _parameters(config) if config else [parameter.replace(kind=KEYWORD)]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature([*parameters, CONFIG_PARAMETER])  # type: ignore[attr-defined]
     return run
 
 
