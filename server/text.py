@@ -1,15 +1,13 @@
 """Text to token ids, and token ids back to text while they are generated."""
 
-import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
 
 from motet.errors import ModelError, RequestError
+from motet.server.pretrained import load_pretrained
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _CONTEXT_TOKENS = 8  # of the prompt: the first space and a split character depend on what precedes
 _MAX_WITHHELD = 64  # tokens without text; a character needs at most 4, so these are no character
 
@@ -33,21 +31,9 @@ class Tokenizer:
     @classmethod
     def load(cls, directory: str) -> "Tokenizer":
         """Raises ModelError when the files are there but cannot be used."""
-        if not any((Path(directory) / name).exists() for name in TOKENIZER_FILES):
+        loaded = load_pretrained(directory)
+        if loaded is None:
             return cls(None)
-        try:
-            from transformers import AutoTokenizer  # takes seconds
-
-            logging.getLogger("transformers").setLevel(logging.ERROR)
-            loaded = AutoTokenizer.from_pretrained(
-                directory, trust_remote_code=False, local_files_only=True
-            )
-        except Exception as error:  # transformers and tokenizers raise bare ones
-            reason = str(error).partition("\n")[0]
-            raise ModelError(
-                f"the tokenizer in {directory} cannot be loaded ({reason}): download its files "
-                f"again, or remove {', '.join(TOKENIZER_FILES)} to serve token ids only"
-            ) from error
         backend = getattr(loaded, "backend_tokenizer", None)
         if not isinstance(backend, Backend):
             raise ModelError(
@@ -63,15 +49,20 @@ class Tokenizer:
         """Whether even the longest tokens could not hold `text`; known without a look at it."""
         return self.has_text and len(text) > max_tokens * self._longest_token
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids as the model expects them, with its special tokens. Holds no GIL meanwhile."""
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Token ids as the model expects them. Holds no GIL meanwhile.
+
+        A chat template writes the model's special tokens itself: then none are added.
+        """
         if self._backend is None:
             raise RequestError(
                 "the model directory has no tokenizer: send the prompt as a list of token ids",
                 code="no_tokenizer",
                 param="prompt",
             )
-        [encoding] = self._backend.encode_batch_fast([text])  # `encode` would hold the GIL
+        [encoding] = self._backend.encode_batch_fast(  # `encode` would hold the GIL
+            [text], add_special_tokens=add_special_tokens
+        )
         return encoding.ids
 
     def token_text(self, token_id: int) -> str:
