@@ -1,7 +1,8 @@
 """Something to serve: a small Llama with random weights and adapters for it, from a seed.
 
 Run as `python -m motet.bench.sample DIRECTORY`. It writes `DIRECTORY/model`, whose tokenizer has a
-token for each byte, and `DIRECTORY/a8`, `a16`, ...: an adapter of each rank on every linear layer.
+token for each byte and a chat template, and `DIRECTORY/a8`, `a16`, ...: an adapter of each rank on
+every linear layer.
 """
 
 import argparse
@@ -16,6 +17,15 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 RANKS = (8, 16, 32, 64)
 END_OF_TEXT = "<|end|>"
+CHAT_TEMPLATE = """\
+{% for message in messages %}
+{{ message.role }}
+{{ message.content }}{{ eos_token }}
+{% endfor %}
+{% if add_generation_prompt %}
+assistant
+{% endif %}
+"""
 
 
 def write_sample(directory: Path) -> None:
@@ -48,7 +58,7 @@ def _byte_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([END_OF_TEXT])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, eos_token=END_OF_TEXT
+        tokenizer_object=tokenizer, eos_token=END_OF_TEXT, chat_template=CHAT_TEMPLATE
     )
 
 

@@ -10,7 +10,8 @@ from motet.client.protocol import Prompt as WirePrompt
 from motet.errors import RequestError
 from motet.server.aside import Aside
 from motet.server.requests import Prompt, check_num_choices
-from motet.server.service import ChatTemplate, Served
+from motet.server.service import Served
+from motet.server.template import ChatTemplate
 from motet.server.text import Tokenizer
 
 LONG_CHARS = 4096

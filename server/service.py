@@ -3,37 +3,23 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from motet.client.protocol import GenerationRequest
 from motet.engine import Adapter, Engine, EngineInfo
 from motet.errors import Draining, QueueFull, Unavailable
 from motet.server.aside import Aside
+from motet.server.defaults import NO_DEFAULTS, SamplingDefaults
 from motet.server.metrics import Metrics
 from motet.server.selection import Names
 from motet.server.settings import ServerConfig
+from motet.server.template import ChatTemplate
 from motet.server.text import Tokenizer
 
 log = logging.getLogger(__name__)
 
 _MAX_NOTED_FIELDS = 100  # clients choose the names, so there is no end of them
-
-
-class ChatTemplate(Protocol):
-    """Writes a conversation as the text that a model was trained on."""
-
-    def render(
-        self,
-        messages: Sequence[Mapping[str, object]],
-        *,
-        add_generation_prompt: bool,
-        continue_final_message: bool,
-        kwargs: Mapping[str, object],
-    ) -> str:
-        """The text, special tokens included. Raises RequestError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +33,8 @@ class Served:
     """Seconds since the epoch."""
     template: ChatTemplate | None = None
     """How the model writes conversations, if it does."""
+    defaults: SamplingDefaults = NO_DEFAULTS
+    """For what requests leave out."""
 
     @property
     def name(self) -> str:
@@ -124,5 +112,11 @@ class Service:
         info = await self.engine.ready()
         adapters = {adapter.name: adapter for adapter in info.adapters}
         name = self.config.model_name(info.model, adapters)
-        tokenizer = await asyncio.to_thread(Tokenizer.load, info.model)
-        return Served(Names(name, adapters), info, tokenizer, int(time.time()))
+        return Served(
+            Names(name, adapters),
+            info,
+            await asyncio.to_thread(Tokenizer.load, info.model),
+            int(time.time()),
+            await asyncio.to_thread(ChatTemplate.load, info.model),
+            SamplingDefaults.load(info.model, self.config.generation_config),
+        )

@@ -11,7 +11,6 @@ from motet.errors import ConfigError
 
 KEY = re.compile(r"[\x21-\x7e]{1,512}")
 ORIGIN = re.compile(r"\*|https?://[^/?#\s]+")
-METRICS_ALIASES = ("none", "vllm")
 MAX_DRAIN_S = 3600
 
 
@@ -36,7 +35,14 @@ class ServerConfig(Bounded):
     drain_seconds: float = option(
         5.0, "After a signal to stop, answers may go on this long before they are ended."
     )
-    metrics_aliases: str = option("vllm", "Show metrics under these names too: none or vllm.")
+    metrics_aliases: str = option(
+        "vllm", "Show metrics under these names too: none or vllm.", choices=("none", "vllm")
+    )
+    generation_config: str = option(
+        "none",
+        "auto: sampling defaults from the model's generation_config.json; none: OpenAI's.",
+        choices=("auto", "none"),
+    )
 
     def __post_init__(self) -> None:
         Bounded.__post_init__(self)
@@ -59,11 +65,6 @@ class ServerConfig(Bounded):
         if not 0 <= self.drain_seconds <= MAX_DRAIN_S:
             raise ConfigError(
                 f"--drain-seconds is {self.drain_seconds}: it must be 0 to {MAX_DRAIN_S}"
-            )
-        if self.metrics_aliases not in METRICS_ALIASES:
-            raise ConfigError(
-                f"--metrics-aliases is {reprlib.repr(self.metrics_aliases)}: "
-                f"choose {' or '.join(METRICS_ALIASES)}"
             )
 
     def model_name(self, model: str, adapter_names: Iterable[str]) -> str:

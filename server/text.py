@@ -1,18 +1,16 @@
 """Text to token ids, and token ids back to text while they are generated."""
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
 
 from motet.errors import ModelError, RequestError
+from motet.server.pretrained import load_pretrained
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 REPLACEMENT = "\ufffd"
 """Stands for bytes that are no character."""
 _BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")  # of vocabularies with byte fallback
@@ -39,21 +37,9 @@ class Tokenizer:
     @classmethod
     def load(cls, directory: str) -> "Tokenizer":
         """Raises ModelError when the files are there but cannot be used."""
-        if not any((Path(directory) / name).exists() for name in TOKENIZER_FILES):
+        loaded = load_pretrained(directory)
+        if loaded is None:
             return cls(None)
-        try:
-            from transformers import AutoTokenizer  # takes seconds
-
-            logging.getLogger("transformers").setLevel(logging.ERROR)
-            loaded = AutoTokenizer.from_pretrained(
-                directory, trust_remote_code=False, local_files_only=True
-            )
-        except Exception as error:  # transformers and tokenizers raise bare ones
-            reason = str(error).partition("\n")[0]
-            raise ModelError(
-                f"the tokenizer in {directory} cannot be loaded ({reason}): download its files "
-                f"again, or remove {', '.join(TOKENIZER_FILES)} to serve token ids only"
-            ) from error
         backend = getattr(loaded, "backend_tokenizer", None)
         if not isinstance(backend, Backend):
             raise ModelError(
@@ -70,7 +56,10 @@ class Tokenizer:
         return self.has_text and len(text) > max_tokens * self._longest_token
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of a text that begins a prompt, or goes on in one. Holds no GIL meanwhile."""
+        """Token ids as the model expects them. Holds no GIL meanwhile.
+
+        A chat template writes the model's special tokens itself: then none are added.
+        """
         if self._backend is None:
             raise RequestError(
                 "the model directory has no tokenizer: send the prompt as a list of token ids",

@@ -29,7 +29,6 @@ DEFAULT_ONLY: dict[type[GenerationRequest], tuple[str, ...]] = {
         "functions",
         "function_call",
         "audio",
-        "modalities",
     ),
 }
 """Fields that this version knows but serves only at their default. All others are implemented."""
@@ -45,9 +44,7 @@ async def read_wish(service: Service, http: HttpRequest, wire_type: type[W]) -> 
     """What the client wishes. Raises RequestError, also for what this version does not do."""
     fields = await read_json(http, service.aside, LARGE_FIELD[wire_type])
     service.note_ignored(fields.keys() - set(wire_type.__struct_fields__))
-    # `fields` has what the client gave and nothing else: here `defaults | fields` is the place
-    # of defaults that are not the wire type's.
-    wish = convert(fields, wire_type)
+    wish = convert(service.served.defaults.apply(fields), wire_type)
     check_supported(wish)
     if wish.stream_options is not None and not wish.stream:
         raise RequestError("'stream_options' needs 'stream': true", param="stream_options")

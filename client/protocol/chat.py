@@ -48,7 +48,8 @@ class ChatRequest(GenerationRequest, kw_only=True, frozen=True, omit_defaults=Tr
     functions: list[Any] = field(default_factory=list)
     function_call: Any = None
     audio: Any = None
-    modalities: list[str] = field(default_factory=lambda: ["text"])
+    modalities: list[Literal["text"]] | None = None
+    """Accepted for OpenAI's sake: there is only text."""
 
 
 class TopLogprob(Struct, kw_only=True, frozen=True):

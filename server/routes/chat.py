@@ -30,6 +30,7 @@ async def create_chat_completion(service: Service, http: HttpRequest) -> Respons
         adapter=adapter,
         cache_salt=wish.cache_salt,
         max_tokens=_max_tokens(wish),
+        default_max_tokens=served.defaults.max_tokens,
         num_logprobs=(wish.top_logprobs or 0) if wish.logprobs else None,
     )
     form = partial(ChatForm, wish, job, served.tokenizer)

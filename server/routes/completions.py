@@ -38,7 +38,7 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
         adapter=adapter,
         cache_salt=wish.cache_salt,
         max_tokens=wish.max_tokens,
-        default_max_tokens=DEFAULT_MAX_TOKENS,
+        default_max_tokens=served.defaults.max_tokens or DEFAULT_MAX_TOKENS,
         num_logprobs=wish.logprobs,
         echo=wish.echo,
     )

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
@@ -21,8 +21,8 @@ from motet.engine.output import StepReport, TokenLogprobs
 from motet.engine.request import Request
 from motet.server.app import create_app
 from motet.server.connection import Connection
-from motet.server.service import ChatTemplate
 from motet.server.settings import ServerConfig
+from motet.server.template import ChatTemplate
 from tests.model_factory import VOCAB_SIZE
 
 EOS = 2
@@ -174,22 +174,12 @@ def an_abort(request_id: str) -> TokenOutput:
     return TokenOutput(request_id, -1, None, finish_reason=FinishReason.ABORT)
 
 
-class PlainTemplate:
-    """Each message as `role: content;`, in the order they have."""
-
-    def render(
-        self,
-        messages: Sequence[Mapping[str, object]],
-        *,
-        add_generation_prompt: bool,
-        continue_final_message: bool,
-        kwargs: Mapping[str, object],
-    ) -> str:
-        said = "".join(f"{message['role']}: {message['content']};" for message in messages)
-        return said[:-1] if continue_final_message else said + "me:" * add_generation_prompt
-
-
-PLAIN_TEMPLATE = PlainTemplate()
+PLAIN_TEMPLATE = ChatTemplate(
+    "{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}"
+    "{% if add_generation_prompt %}me:{% endif %}",
+    {},
+)
+"""Each message as `role: content;`, in the order they have."""
 
 
 @asynccontextmanager

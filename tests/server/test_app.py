@@ -228,6 +228,7 @@ def test_every_name_that_is_served_can_be_requested() -> None:
         {"served_model_name": "a\nb"},
         {"served_model_name": "\udcff"},
         {"served_model_name": "n" * (MAX_NAME_LENGTH + 1)},
+        {"generation_config": "vllm"},
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:

@@ -160,8 +160,8 @@ def test_the_same_is_generated_with_and_without_echo(tokenizer: Tokenizer) -> No
     [
         (FinishReason.REFUSED, RequestError, "context_length_exceeded"),
         (FinishReason.OVERFLOW, RequestError, "non_finite_output"),
-        (FinishReason.ERROR, Unavailable, None),
-        (FinishReason.ABORT, Unavailable, None),
+        (FinishReason.ERROR, Unavailable, "unavailable"),
+        (FinishReason.ABORT, Unavailable, "unavailable"),
     ],
 )
 @pytest.mark.parametrize("echo", [True, False])
