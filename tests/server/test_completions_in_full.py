@@ -186,6 +186,16 @@ async def test_one_choice_that_fails_fails_the_answer(core: ScriptedCore) -> Non
     assert last["error"]["message"] == "not finite"
 
 
+async def test_every_way_to_stop_reaches_the_answer(core: ScriptedCore) -> None:
+    fields = {"include_stop_str_in_output": True, "logit_bias": {"5": -1}, "n": 2}
+    by_text = await complete(core, **fields, prompt=[5], stop=["bb"])
+    assert [c["text"] for c in by_text["choices"]] == ["b", "bb"]
+    assert [c["stop_reason"] for c in by_text["choices"]] == [None, "bb"]
+    by_token = await complete(core_again(core), **fields, prompt=[5], stop_token_ids=[EOS])
+    assert [c["stop_reason"] for c in by_token["choices"]] == [EOS, EOS]
+    assert [r.sampling.logit_bias for r in core.requests] == [((5, -1.0),)] * 2
+
+
 async def test_usage_counts_on_with_every_chunk(core: ScriptedCore) -> None:
     options = {"include_usage": True, "continuous_usage_stats": True}
     *chunks, usage, _ = await stream(core, prompt=["a", "b"], n=2, stream_options=options)
