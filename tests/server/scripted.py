@@ -21,6 +21,7 @@ from motet.engine.output import StepReport, TokenLogprobs
 from motet.engine.request import Request
 from motet.server.app import create_app
 from motet.server.connection import Connection
+from motet.server.service import Served, Service
 from motet.server.settings import ServerConfig
 from motet.server.template import ChatTemplate
 from tests.model_factory import VOCAB_SIZE
@@ -191,11 +192,18 @@ async def serving(
     """The application, ready, with its lifespan."""
     app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
     async with app.router.lifespan_context(app):
-        service = app.state.service
-        served = await service.ready()
-        service._loading = asyncio.get_running_loop().create_future()
-        service._loading.set_result(replace(served, template=template))
+        await _ready_with(app.state.service, template)
         yield app
+
+
+async def _ready_with(service: Service, template: ChatTemplate | None) -> None:
+    served = replace(await service.ready(), template=template)
+    service._loading = asyncio.create_task(_loaded(served))
+    await service.ready()
+
+
+async def _loaded(served: Served) -> Served:
+    return served
 
 
 def a_config() -> ServerConfig:
@@ -227,7 +235,7 @@ async def listening(
         running = asyncio.create_task(server.serve([listener]))
         while not server.started:
             await asyncio.sleep(0.01)
-        await app.state.service.ready()
+        await _ready_with(app.state.service, PLAIN_TEMPLATE)
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
