@@ -61,11 +61,14 @@ def _row(sequence: Sequence, num_tokens: int) -> Row:
 def _targets(sequence: Sequence, start: int, end: int) -> PromptTargets | None:
     """What positions [start, end) tell about the prompt that is asked for and not yet known."""
     num_logprobs = sequence.request.sampling.num_prompt_logprobs
+    if num_logprobs is None:
+        return None
     first = 1 + len(sequence.prompt_logprobs)
-    if num_logprobs is None or first >= len(sequence.request.prompt):
+    tokens = sequence.request.prompt[first : end + 1]
+    if not tokens:
         return None
     assert start < first, f"{sequence} skipped positions whose scores are missing"
-    return PromptTargets(first, sequence.request.prompt[first : end + 1], num_logprobs)
+    return PromptTargets(first, tokens, num_logprobs)
 
 
 def _bindings(sequences: Iterable[Sequence], memory: MemoryManager) -> Iterable[AdapterBinding]:

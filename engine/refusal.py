@@ -12,7 +12,7 @@ def refusal(request: Request, max_model_len: int, memory: MemoryManager) -> str 
     num_prompt, max_tokens = len(request.prompt), request.sampling.max_tokens
     if num_prompt < 1 or max_tokens < 0:
         return (
-            f"a request needs at least one prompt token and max_tokens of at least 0, this one has "
+            "a request needs at least one prompt token and max_tokens of at least 0, this one has "
             f"{num_prompt} and {max_tokens}"
         )
     num_tokens = num_prompt + max_tokens
