@@ -61,7 +61,7 @@ def _talk(chat: "_Chat") -> None:
         import readline  # noqa: F401 (gives input() its editing)
 
     print(f"Talking to {chat.model}. /help lists commands, Ctrl-D quits.")
-    for line in _typed_lines():
+    for line in typed_lines():
         try:
             if not chat.handle(line):
                 return
@@ -71,11 +71,12 @@ def _talk(chat: "_Chat") -> None:
             print()
 
 
-def _typed_lines() -> Iterator[str]:
+def typed_lines() -> Iterator[str]:
+    """What a person types, until Ctrl-D; Ctrl-C drops a line that is not finished."""
     while True:
         try:
             line = input(PROMPT)
-        except KeyboardInterrupt:  # drops what was typed
+        except KeyboardInterrupt:
             print()
             continue
         except EOFError:

@@ -24,10 +24,10 @@ def show_plan(config: EngineConfig, *, as_json: bool) -> None:
 def _lines(plan: Estimate) -> Iterator[tuple[str, str]]:
     yield "model", f"{plan.model} ({plan.architecture}, {plan.dtype} on {plan.device})"
     yield "context", f"{plan.max_model_len:,} tokens"
-    yield "free memory", _size(plan.free_bytes)
-    yield "weights", _size(plan.weights_bytes)
-    yield "page", f"{plan.page_tokens:,} tokens, {_size(plan.page_bytes)}"
-    yield "pool", f"{plan.num_pages:,} pages, {_size(plan.pool_bytes)}"
+    yield "free memory", size_text(plan.free_bytes)
+    yield "weights", size_text(plan.weights_bytes)
+    yield "page", f"{plan.page_tokens:,} tokens, {size_text(plan.page_bytes)}"
+    yield "pool", f"{plan.num_pages:,} pages, {size_text(plan.pool_bytes)}"
     yield "room for KV", f"{plan.num_tokens:,} tokens"
     for length in plan.sequences:
         count = f"{length.num_sequences:,} at once"
@@ -39,7 +39,7 @@ def _lines(plan: Estimate) -> Iterator[tuple[str, str]]:
         yield f"adapter {adapter.name}", f"{adapter.num_pages:,} pages, rank {adapter.max_rank}"
 
 
-def _size(num_bytes: int) -> str:
+def size_text(num_bytes: int) -> str:
     """1536 -> `1.5 KiB`."""
     value, unit = float(num_bytes), 0
     while value >= 1024 and unit + 1 < len(UNITS):

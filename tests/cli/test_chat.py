@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from motet.commands.chat import typed_lines
 from tests.cli.chat_server import KEY, ChatServer, chat_server
 from tests.cli.commands import Commands, Ended
 from tests.cli.process import MOTET
@@ -138,13 +139,25 @@ def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(terminal: "Terminal") -> Non
     terminal.type("/nonsense\n")
     terminal.read_until("error: there is no command /nonsense")
     terminal.read_until("> ")
-    terminal.type("typed in vain\x03")
-    terminal.read_until("> ")
     terminal.type("more\n")
     terminal.read_until("base 3 more")  # the cut answer is part of the conversation
     terminal.read_until("> ")
     terminal.type("\x04")
     assert terminal.wait() == 0
+
+
+def test_ctrl_c_drops_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed: list[str | type[BaseException]] = ["a", KeyboardInterrupt, "b", EOFError, "never read"]
+    events = iter(typed)
+
+    def read(prompt: str) -> str:
+        event = next(events)
+        if isinstance(event, str):
+            return event
+        raise event
+
+    monkeypatch.setattr("builtins.input", read)
+    assert list(typed_lines()) == ["a", "b"]
 
 
 class Terminal:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from motet.commands.plan import _size
+from motet.commands.plan import size_text
 from tests.cli.commands import Commands
 
 POOL = ("--pool-bytes", "1MiB")
@@ -69,4 +69,4 @@ def test_what_a_start_would_refuse_is_refused_in_its_words(
     [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (2**40, "1.0 TiB")],
 )
 def test_sizes_have_the_unit_that_suits_them(num_bytes: int, text: str) -> None:
-    assert _size(num_bytes) == text
+    assert size_text(num_bytes) == text
