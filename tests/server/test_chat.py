@@ -12,7 +12,7 @@ import pytest
 from motet.client.protocol import ChatChunk, ChatRequest, ChatResponse
 from motet.engine import FinishReason, Request, TokenOutput
 from motet.server.large_json import MAX_REST_BYTES
-from motet.server.service import ChatTemplate
+from motet.server.template import ChatTemplate
 from motet.server.text import Tokenizer
 from motet.server.wishes import DEFAULT_ONLY
 from tests.server.scripted import (
