@@ -90,20 +90,12 @@ class Choice:
         stop_reason: str | int | None = None
         failure: MotetError | None = None
         for output in outputs:
-            token_id, end = output.token_id, output.finish_reason
-            if token_id is not None:
-                offset = self._prompt_chars + self._text.num_chars
-                is_shown = end is not FinishReason.STOP or self._shows(token_id)
-                is_text = is_shown and not self._tokenizer.is_special(token_id)
-                tokens.append(Token(token_id, offset, output.logprob, output.top, is_text))
-                if is_shown:
-                    text += self._text.push(token_id)
-            if end in ENDS:
+            if output.token_id is not None:
+                text += self._push(output.token_id, output, tokens)
+            if output.finish_reason in ENDS:
                 text += self._text.finish()
-                finish_reason = end
-                if end is FinishReason.STOP and token_id in self._stop_token_ids:
-                    stop_reason = token_id
-            elif end is not None:
+                finish_reason, stop_reason = output.finish_reason, self._stop_token(output)
+            elif output.finish_reason is not None:
                 failure = _failure(output)
             if self._text.matched is not None:
                 finish_reason, stop_reason = FinishReason.STOP, self._text.matched
@@ -131,9 +123,21 @@ class Choice:
         placed = zip(self.request.prompt, echo.offsets, known, strict=True)
         return echo.text, tuple(Token(index, at, *entry) for index, at, entry in placed)
 
-    def _shows(self, end_token_id: int) -> bool:
-        """End of sequence is never part of the text, a stop token is if so wished."""
-        return self._keeps_stop and end_token_id in self._stop_token_ids
+    def _push(self, token_id: int, output: TokenOutput, tokens: list[Token]) -> str:
+        """Add the token to `tokens`; the text that is safe to show after it."""
+        # End of sequence is never part of the text; a stop token is, if so wished.
+        is_shown = output.finish_reason is not FinishReason.STOP or (
+            self._keeps_stop and token_id in self._stop_token_ids
+        )
+        offset = self._prompt_chars + self._text.num_chars
+        is_text = is_shown and not self._tokenizer.is_special(token_id)
+        tokens.append(Token(token_id, offset, output.logprob, output.top, is_text))
+        return self._text.push(token_id) if is_shown else ""
+
+    def _stop_token(self, output: TokenOutput) -> int | None:
+        """The stop token that ended the request, if one of the client's did."""
+        is_stop = output.finish_reason is FinishReason.STOP
+        return output.token_id if is_stop and output.token_id in self._stop_token_ids else None
 
 
 def choices_of(job: Job, requests: Sequence[Request], tokenizer: Tokenizer) -> list[Choice]:

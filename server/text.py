@@ -177,6 +177,8 @@ class StopStrings:
         """The text that is safe to show. After a match: nothing."""
         if self.matched is not None:
             return ""
+        if not self._stops:
+            return text
         text = self._held + text
         found = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:

@@ -1,5 +1,6 @@
 """A wish from the body of an HTTP request: parsed, typed, within what this version does."""
 
+from collections.abc import Collection
 from typing import TypeVar
 
 import msgspec
@@ -45,20 +46,22 @@ async def read_wish(service: Service, http: HttpRequest, wire_type: type[W]) -> 
     fields = await read_json(http, service.aside, LARGE_FIELD[wire_type])
     service.note_ignored(fields.keys() - set(wire_type.__struct_fields__))
     wish = convert(service.served.defaults.apply(fields), wire_type)
-    check_supported(wish)
+    _check_supported(wish, fields.keys())
     if wish.stream_options is not None and not wish.stream:
         raise RequestError("'stream_options' needs 'stream': true", param="stream_options")
     return wish
 
 
-def check_supported(wish: GenerationRequest) -> None:
+def _check_supported(wish: GenerationRequest, given: Collection[str]) -> None:
     """Refuse, by name, what this version does not do."""
-    defaults = {field.name: field for field in msgspec.structs.fields(wish)}
-    for name in DEFAULT_ONLY[type(wish)]:
-        field = defaults[name]
-        factory = field.default_factory
-        default = field.default if factory is msgspec.NODEFAULT else factory()
-        if getattr(wish, name) != default:
+    doubtful = [name for name in DEFAULT_ONLY[type(wish)] if name in given]
+    if not doubtful:
+        return
+    default = {field.name: field for field in msgspec.structs.fields(wish)}
+    for name in doubtful:
+        factory = default[name].default_factory
+        neutral = default[name].default if factory is msgspec.NODEFAULT else factory()
+        if getattr(wish, name) != neutral:
             raise RequestError(
                 f"'{name}' is not supported in this version: leave it out",
                 code="unsupported_parameter",

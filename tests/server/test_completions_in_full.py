@@ -146,20 +146,20 @@ def joined(chunks: list[Any]) -> list[Any]:
 
 async def test_choices_of_a_stream_interleave(core: ScriptedCore) -> None:
     endless = ScriptedCore(babbles, core.info)
-    *chunks, _ = await stream(endless, n=2, max_tokens=20)
+    *chunks, _ = await stream(endless, n=2, max_tokens=100)
     indices = [chunk["choices"][0]["index"] for chunk in chunks]
     assert indices != sorted(indices)
 
 
 async def test_a_choice_that_stops_is_aborted_and_the_others_go_on(core: ScriptedCore) -> None:
-    scripts = each_choice(babbles, says(*[LETTER_A + 1] * 30, end=FinishReason.LENGTH))
+    scripts = each_choice(babbles, says(*[LETTER_A + 1] * 100, end=FinishReason.LENGTH))
     endless = ScriptedCore(scripts, core.info)
-    body = await complete(endless, n=2, max_tokens=30, stop="aaa")
+    body = await complete(endless, n=2, max_tokens=100, stop="aaa")
     first, second = body["choices"]
     assert (first["text"], first["stop_reason"]) == ("", "aaa")
-    assert (second["text"], second["finish_reason"]) == ("b" * 30, "length")
+    assert (second["text"], second["finish_reason"]) == ("b" * 100, "length")
     assert endless.aborted == {endless.requests[0].request_id}
-    assert body["usage"]["completion_tokens"] == 3 + 30
+    assert body["usage"]["completion_tokens"] == 3 + 100
 
 
 async def test_choices_that_all_stop_are_all_aborted(core: ScriptedCore) -> None:
