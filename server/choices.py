@@ -3,7 +3,7 @@
 Nothing here knows a clock, a loop or HTTP: generating in the same process reads here as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from motet.engine import FinishReason, Request, TokenOutput
@@ -157,6 +157,14 @@ def choices_of(job: Job, requests: Sequence[Request], tokenizer: Tokenizer) -> l
         Choice(index, request, job, tokenizer, echoes[index // n])
         for index, request in enumerate(requests)
     ]
+
+
+def by_request(outputs: Iterable[TokenOutput]) -> Iterable[tuple[str, list[TokenOutput]]]:
+    """The outputs of each request, which is named by its id."""
+    grouped: dict[str, list[TokenOutput]] = {}
+    for output in outputs:
+        grouped.setdefault(output.request_id, []).append(output)
+    return grouped.items()
 
 
 def merged(deltas: Sequence[Delta]) -> Delta:

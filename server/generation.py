@@ -1,10 +1,10 @@
 """The choices of one job, generated together in one stream of the engine."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from motet.engine import Engine, FinishReason, TokenOutput
-from motet.server.choices import Choice, Delta
+from motet.server.choices import Choice, Delta, by_request
 from motet.server.metrics import Meter
 
 
@@ -22,7 +22,7 @@ async def generate(
         async with aclosing(engine.generate(*(choice.request for choice in choices))) as stream:
             async for outputs in stream:
                 deltas = []
-                for request_id, own in _by_request(outputs):
+                for request_id, own in by_request(outputs):
                     if request_id in unfinished:  # else it came before the abort took effect
                         choice = unfinished[request_id]
                         deltas.append(_read(choice, own, meters[choice.index]))
@@ -40,13 +40,6 @@ async def generate(
     finally:
         for choice in unfinished.values():
             meters[choice.index].finish(FinishReason.ABORT)
-
-
-def _by_request(outputs: Iterable[TokenOutput]) -> Iterable[tuple[str, list[TokenOutput]]]:
-    grouped: dict[str, list[TokenOutput]] = {}
-    for output in outputs:
-        grouped.setdefault(output.request_id, []).append(output)
-    return grouped.items()
 
 
 def _read(choice: Choice, outputs: Sequence[TokenOutput], meter: Meter) -> Delta:

@@ -1,59 +1,55 @@
 """Prompts as clients send them, as token ids."""
 
-from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 
-from motet.client.protocol import ChatRequest, CompletionRequest
+from motet.client.protocol import ChatRequest
 from motet.client.protocol import Prompt as WirePrompt
 from motet.errors import RequestError
-from motet.server.aside import Aside
-from motet.server.requests import Prompt, check_num_choices
+from motet.server.requests import Prompt
 from motet.server.service import Served
 from motet.server.template import ChatTemplate
 from motet.server.text import Tokenizer
 
-LONG_CHARS = 4096
-"""To encode more would hold up every stream for milliseconds."""
+LONG_CHARS = 4096  # take milliseconds
 
 
-async def completion_prompts(wish: CompletionRequest, served: Served, aside: Aside) -> list[Prompt]:
-    """Each prompt of the wish. Raises RequestError."""
-    given = _each(wish.prompt)
-    check_num_choices(len(given), wish.n)
+def encode_prompts(prompt: WirePrompt, served: Served, num_kept: int | None = None) -> list[Prompt]:
+    """Each prompt in `prompt`, its last `num_kept` tokens. Raises RequestError.
+
+    Long ones take a while.
+    """
+    given = _each(prompt)
     names = [f"prompt[{index}]" for index in range(len(given))] if len(given) > 1 else ["prompt"]
-    if wish.truncate_prompt_tokens is None:
-        for name, prompt in zip(names, given, strict=True):
-            if isinstance(prompt, str):
-                _check_length(prompt, name, served)
-
-    def encode(prompts: Sequence[str | list[int]]) -> list[list[int]]:
-        return [_ids(prompt, served.tokenizer) for prompt in prompts]
-
-    is_long = sum(len(prompt) for prompt in given if isinstance(prompt, str)) >= LONG_CHARS
-    encoded = await aside.run_if(is_long, encode, given)
-    kept = slice(-(wish.truncate_prompt_tokens or 0), None)  # -0 keeps all
+    if num_kept is None:
+        for name, item in zip(names, given, strict=True):
+            if isinstance(item, str):
+                _check_length(item, name, served)
+    encoded = [_ids(item, served.tokenizer) for item in given]
+    kept = slice(-(num_kept or 0), None)  # -0 keeps all
     return [Prompt(tuple(ids[kept]), name) for ids, name in zip(encoded, names, strict=True)]
 
 
-async def chat_prompt(wish: ChatRequest, served: Served, aside: Aside) -> Prompt:
-    """The conversation as the model's template writes it. Raises RequestError."""
-    template = served.template
-    if template is None:
+def is_long(prompt: WirePrompt) -> bool:
+    """Whether to encode it would hold up every stream."""
+    texts = [prompt] if isinstance(prompt, str) else prompt
+    return sum(len(text) for text in texts if isinstance(text, str)) >= LONG_CHARS
+
+
+def render_conversation(wish: ChatRequest, served: Served) -> Prompt:
+    """The messages as the model's template writes them. Raises RequestError. Takes a while."""
+    if served.template is None:
         raise RequestError(
             f"the model '{served.name}' has no chat template: send a prompt to /v1/completions, "
             "or add chat_template.jinja to the model directory",
             code="no_chat_template",
             param="messages",
         )
-
-    def render(wish: ChatRequest) -> list[int]:
-        text = _render(template, wish)
-        _check_length(text, "messages", served)
-        return served.tokenizer.encode(text, add_special_tokens=False)
-
-    return Prompt(tuple(await aside.run(render, wish)), "messages")
+    text = _render(served.template, wish)
+    _check_length(text, "messages", served)
+    ids = served.tokenizer.encode(text, add_special_tokens=False)
+    return Prompt(tuple(ids), "messages")
 
 
 def num_prompts(prompt: WirePrompt) -> int:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from motet.client.protocol import ChatRequest
 from motet.errors import RequestError
 from motet.server.chat_form import ChatForm
-from motet.server.prompts import chat_prompt
+from motet.server.prompts import render_conversation
 from motet.server.reply import reply
 from motet.server.requests import Job
 from motet.server.service import Service
@@ -25,7 +25,7 @@ async def create_chat_completion(service: Service, http: HttpRequest) -> Respons
     adapter = served.adapter_for(wish)
     service.admit(wish.n)
     job = Job(
-        prompts=[await chat_prompt(wish, served, service.aside)],
+        prompts=[await service.aside.run(render_conversation, wish, served)],
         fields=wish,
         adapter=adapter,
         cache_salt=wish.cache_salt,

@@ -9,9 +9,9 @@ from starlette.responses import Response
 from motet.client.protocol import CompletionRequest
 from motet.errors import RequestError
 from motet.server.completion_form import CompletionForm
-from motet.server.prompts import completion_prompts, num_prompts
+from motet.server.prompts import encode_prompts, is_long, num_prompts
 from motet.server.reply import reply
-from motet.server.requests import Job
+from motet.server.requests import Job, check_num_choices
 from motet.server.service import Service
 from motet.server.wishes import read_wish
 
@@ -31,9 +31,13 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
             param="best_of",
         )
     adapter = served.adapter_for(wish)
+    check_num_choices(num_prompts(wish.prompt), wish.n)
     service.admit(num_prompts(wish.prompt) * wish.n)
+    prompts = await service.aside.run_if(
+        is_long(wish.prompt), encode_prompts, wish.prompt, served, wish.truncate_prompt_tokens
+    )
     job = Job(
-        prompts=await completion_prompts(wish, served, service.aside),
+        prompts=prompts,
         fields=wish,
         adapter=adapter,
         cache_salt=wish.cache_salt,
