@@ -39,6 +39,7 @@ PARTS["motet/configurable.py"] = Part({"motet/config_file.py"}, never=DEVICE)
 PARTS["motet/options.py"] = Part({"motet/configurable.py"}, never=DEVICE)
 PARTS["motet/adapters_option.py"] = Part(set(), never=DEVICE)
 PARTS["motet/hub.py"] = Part({"engine"}, never=DEVICE)
+PARTS["motet/llm.py"] = Part(set(PARTS), never=DEVICE)
 PARTS["motet/commands"] = Part(set(PARTS), never=DEVICE)
 PARTS["motet/cli.py"] = Part(set(PARTS), never=DEVICE)
 
