@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 import motet
-from motet.adapters_option import adapters_given
 from motet.bench.config import LoadConfig
-from motet.commands.config import ChatConfig, ConnectionConfig
-from motet.configurable import ConfigurableCommand
+from motet.commands.adapters_option import adapters_given
+from motet.commands.configurable import ConfigurableCommand
+from motet.commands.options import options_from_fields
+from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.engine import Engine
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ServerError
-from motet.options import options_from_fields
 from motet.server.settings import ServerConfig
 
 app = typer.Typer(help=motet.__doc__, add_completion=False, pretty_exceptions_enable=False)

@@ -34,10 +34,6 @@ PARTS = {  # a file belongs to the longest path that contains it
 }
 PARTS["client"].may_import.add("client/protocol")
 PARTS["bench"] = Part(set(PARTS))
-PARTS["motet/config_file.py"] = Part(set(), never=DEVICE)
-PARTS["motet/configurable.py"] = Part({"motet/config_file.py"}, never=DEVICE)
-PARTS["motet/options.py"] = Part({"motet/configurable.py"}, never=DEVICE)
-PARTS["motet/adapters_option.py"] = Part(set(), never=DEVICE)
 PARTS["motet/hub.py"] = Part({"engine"}, never=DEVICE)
 PARTS["motet/llm.py"] = Part(set(PARTS), never=DEVICE)
 PARTS["motet/commands"] = Part(set(PARTS), never=DEVICE)

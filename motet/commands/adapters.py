@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from motet import hub
 from motet.client.client import Client, Model
-from motet.commands.config import ConnectionConfig
 from motet.commands.connect import served_models
+from motet.commands.settings import ConnectionConfig
 from motet.commands.table import print_table
 from motet.engine.config import EngineConfig
 from motet.engine.device.blueprint import check

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from motet.client.chat import Conversation
 from motet.client.client import Client
 from motet.client.protocol import ChatMessage, ChatRequest
-from motet.commands.config import ChatConfig, ConnectionConfig
 from motet.commands.connect import served_models
+from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.errors import ConfigError, MotetError
 
 PROMPT = "> "

@@ -8,10 +8,10 @@ import typer
 
 import motet as package
 from motet.bench.config import LoadConfig
-from motet.commands.config import ChatConfig, ConnectionConfig
+from motet.commands.options import options_from_fields, parse_size
+from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
 from motet.errors import ConfigError
-from motet.options import options_from_fields, parse_size
 from motet.server.settings import ServerConfig
 from tests.cli.commands import Commands
 

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import pytest
 import typer
 
-from motet.configurable import ConfigurableCommand
+from motet.commands.configurable import ConfigurableCommand
+from motet.commands.options import options_from_fields
 from motet.engine.config import Bounded, option
 from motet.errors import ConfigError
-from motet.options import options_from_fields
 from tests.cli.commands import Commands
 
 

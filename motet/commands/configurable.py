@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from motet.config_file import ConfigFile, Setting
+from motet.commands.config_file import ConfigFile, Setting
 from motet.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "MOTET"

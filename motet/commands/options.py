@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from motet.configurable import CONFIG_PARAMETER
+from motet.commands.configurable import CONFIG_PARAMETER
 from motet.errors import ConfigError
 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY

@@ -13,7 +13,7 @@ class ConnectionConfig:
     """Which server, and how to get in."""
 
     base_url: str = option("http://127.0.0.1:8000", "The running server.")
-    api_key: str | None = option(None, "Key that the server asks for.")
+    api_key: str | None = option(None, "Key that the server asks for.", is_secret=True)
 
     def __post_init__(self) -> None:
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
