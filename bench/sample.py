@@ -7,6 +7,7 @@ every linear layer.
 
 import argparse
 import json
+import string
 from pathlib import Path
 
 import torch
@@ -17,6 +18,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 RANKS = (8, 16, 32, 64)
 END_OF_TEXT = "<|end|>"
+
+LETTERS = string.ascii_lowercase
+SPACE = "Ġ"  # as byte-level tokenizers write it
 CHAT_TEMPLATE = """\
 {% for message in messages %}
 {{ message.role }}
@@ -45,10 +49,19 @@ def write_sample(directory: Path) -> None:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+    _babble(model, tokenizer)
     model.save_pretrained(directory / "model")
     tokenizer.save_pretrained(directory / "model")
     for rank in RANKS:
         _write_adapter(directory / f"a{rank}", model, rank)
+
+
+def _babble(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Make letters far likelier than other bytes: what comes out makes no sense, but is text."""
+    ids = tokenizer.convert_tokens_to_ids([*LETTERS, SPACE])
+    with torch.no_grad():
+        kept = model.lm_head.weight[ids] * 24
+        model.lm_head.weight.zero_()[ids] = kept
 
 
 def _byte_tokenizer() -> PreTrainedTokenizerFast:
