@@ -8,6 +8,7 @@ every linear layer.
 import argparse
 import json
 import string
+import sys
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 RANKS = (8, 16, 32, 64)
 END_OF_TEXT = "<|end|>"
@@ -34,6 +36,8 @@ assistant
 
 def write_sample(directory: Path) -> None:
     """Write the model and its adapters. Files of an earlier sample are replaced by equal ones."""
+    if not sys.stderr.isatty():
+        disable_progress_bar()
     torch.manual_seed(0)
     tokenizer = _byte_tokenizer()
     model = LlamaForCausalLM(
