@@ -37,7 +37,7 @@ assistant
 def write_sample(directory: Path) -> None:
     """Write the model and its adapters. Files of an earlier sample are replaced by equal ones."""
     if not sys.stderr.isatty():
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.manual_seed(0)
     tokenizer = _byte_tokenizer()
     model = LlamaForCausalLM(

@@ -81,7 +81,7 @@ class Reader:
         traceback: TracebackType | None,
     ) -> None:
         os.killpg(self._shell.pid, signal.SIGKILL)
-        self._shell.wait()
+        self._shell.communicate()
         self._open.close()
 
     def do(self, command: Command) -> None:
