@@ -106,5 +106,7 @@ class Service:
         info = await self.engine.ready()
         adapters = {adapter.name: adapter for adapter in info.adapters}
         name = self.config.model_name(info.model, adapters)
+        if self.config.metrics_aliases == "vllm":
+            self.metrics.name_model(name)
         tokenizer = await asyncio.to_thread(Tokenizer.load, info.model)
         return Served(Names(name, adapters), info, tokenizer, int(time.time()))
