@@ -11,7 +11,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection
+from dataclasses import dataclass, field
 
 from motet.engine.core import EngineCore
 from motet.engine.events import Aborted, Arrived, Event
@@ -37,6 +39,29 @@ UNAVAILABLE = {
 """Why nothing is served, and what to do."""
 
 
+@dataclass(slots=True)
+class Unfinished:
+    """A request on its way through the engine."""
+
+    request: Request
+    outputs: asyncio.Queue[TokenOutput]
+    has_begun: bool = False
+    """Whether its first output has come."""
+
+
+@dataclass(slots=True)
+class Iterations:
+    """How many tokens the steps had that generated any: these, and the prompts they complete."""
+
+    num_steps: Counter[int] = field(default_factory=Counter)
+    """By size, rounded up to a power of two."""
+    num_tokens: int = 0
+
+    def add(self, num_tokens: int) -> None:
+        self.num_steps[1 << (num_tokens - 1).bit_length()] += 1
+        self.num_tokens += num_tokens
+
+
 class Engine:
     """Owns the engine thread. All methods are called on the asyncio loop that called `start`."""
 
@@ -44,12 +69,13 @@ class Engine:
         """`build` loads the model; it runs in the engine thread and may take minutes."""
         self._build = build
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()  # None stops the loop
-        self._streams: dict[str, asyncio.Queue[TokenOutput]] = {}
+        self._unfinished: dict[str, Unfinished] = {}
         self._thread = threading.Thread(target=self._run, name="motet-engine", daemon=True)
         self._ready: asyncio.Future[EngineInfo]
         self._loop: asyncio.AbstractEventLoop
         self.status = EngineStatus.LOADING
         self.stats = EngineStats()
+        self.iterations = Iterations()
 
     def start(self) -> None:
         """Begin loading; `ready` tells how it ended."""
@@ -71,7 +97,12 @@ class Engine:
     @property
     def num_waiting(self) -> int:
         """Requests that have not ended and are not in the running batch."""
-        return max(0, len(self._streams) - self.stats.num_running)
+        return max(0, len(self._unfinished) - self.stats.num_running)
+
+    @property
+    def unfinished(self) -> Collection[Unfinished]:
+        """Every request that has not ended, oldest first."""
+        return self._unfinished.values()
 
     async def generate(self, *requests: Request) -> AsyncGenerator[list[TokenOutput], None]:
         """The tokens of some requests as they come: each time all that are there, at least one.
@@ -82,10 +113,10 @@ class Engine:
         """
         _ = self.info
         unfinished = {request.request_id for request in requests}
-        if len(unfinished) < len(requests) or not unfinished.isdisjoint(self._streams):
+        if len(unfinished) < len(requests) or not unfinished.isdisjoint(self._unfinished):
             raise BrokenInvariant(f"request ids {sorted(unfinished)} are not unique")
         outputs: asyncio.Queue[TokenOutput] = asyncio.Queue()
-        self._streams |= dict.fromkeys(unfinished, outputs)
+        self._unfinished |= {r.request_id: Unfinished(r, outputs) for r in requests}
         now = time.monotonic()
         for request in requests:
             self._inbox.put(Arrived(request, now))
@@ -100,8 +131,9 @@ class Engine:
                 yield batch
         finally:
             for request_id in unfinished:
-                if self._streams.get(request_id) is outputs:  # else it has just ended
-                    del self._streams[request_id]
+                known = self._unfinished.get(request_id)
+                if known and known.outputs is outputs:  # else it has ended, unread
+                    del self._unfinished[request_id]
                     self._inbox.put(Aborted(request_id))
 
     def abort(self, request_id: str) -> None:
@@ -163,13 +195,19 @@ class Engine:
 
     def _on_report(self, report: StepReport) -> None:
         self.stats = report.stats
+        num_tokens = 0
         for output in report.outputs:
-            stream = self._streams.get(output.request_id)
-            if stream is None:  # its client has just gone
-                continue
+            unfinished = self._unfinished.get(output.request_id)
+            if unfinished is None:
+                continue  # its client has just gone
+            if output.token_id is not None:
+                num_tokens += 1 if unfinished.has_begun else 1 + len(unfinished.request.prompt)
+                unfinished.has_begun = True
             if output.finish_reason is not None:
-                del self._streams[output.request_id]  # nothing may follow the end
-            stream.put_nowait(output)
+                del self._unfinished[output.request_id]  # nothing may follow the end
+            unfinished.outputs.put_nowait(output)
+        if num_tokens:
+            self.iterations.add(num_tokens)
 
     def _on_failed(self, error: BaseException) -> None:
         if self.status is EngineStatus.STOPPED:
@@ -182,6 +220,7 @@ class Engine:
         self._end_streams(FinishReason.ERROR, "the engine failed; the operator's log says why")
 
     def _end_streams(self, reason: FinishReason, error: str) -> None:
-        streams, self._streams = self._streams, {}  # nothing may follow the end of a stream
-        for request_id, stream in streams.items():
-            stream.put_nowait(TokenOutput(request_id, -1, None, finish_reason=reason, error=error))
+        ended, self._unfinished = self._unfinished, {}  # nothing may follow the end of a stream
+        for request_id, unfinished in ended.items():
+            output = TokenOutput(request_id, -1, None, finish_reason=reason, error=error)
+            unfinished.outputs.put_nowait(output)

@@ -66,6 +66,8 @@ class EngineStats:
     adapter_page_evictions: int = 0
     adapter_loads: int = 0
     preemptions: int = 0
+    prefix_query_tokens: int = 0
+    """Prompt tokens that were looked up in the prefix index; of them, those found:"""
     prefix_hit_tokens: int = 0
     steps: int = 0
 

@@ -53,7 +53,8 @@ class Scheduler:
         self._waiting: list[Sequence] = []  # oldest first
         self._admitted: dict[Sequence, None] = {}  # LOADING or RUNNING
         self._in_flight: dict[Sequence, Row] | None = None
-        self._num_arrived = self._num_steps = self._num_preemptions = self._num_hit_tokens = 0
+        self._num_arrived = self._num_steps = self._num_preemptions = 0
+        self._num_query_tokens = self._num_hit_tokens = 0
 
     @property
     def has_work(self) -> bool:
@@ -114,6 +115,7 @@ class Scheduler:
             adapter_page_evictions=memory.counters.adapter_page_evictions,
             adapter_loads=memory.counters.adapter_loads,
             preemptions=self._num_preemptions,
+            prefix_query_tokens=self._num_query_tokens,
             prefix_hit_tokens=self._num_hit_tokens,
             steps=self._num_steps,
         )
@@ -305,6 +307,7 @@ class Scheduler:
         sequence.num_computed = len(prefix) * memory.page_tokens
         if sequence.num_cached is None:
             sequence.num_cached = sequence.num_computed
+            self._num_query_tokens += len(sequence.tokens)
             self._num_hit_tokens += sequence.num_computed
         self._admitted[sequence] = None
         is_loading = adapter is not None and self._bind(sequence, adapter, draft)

@@ -44,6 +44,7 @@ async def reply(
         return choices_of(job, requests, served.tokenizer)
 
     choices = await service.aside.run_if(_is_long_echo(job), make_choices, job)
+    service.metrics.params(job.fields.n, job.max_tokens)
     meters = [
         # a prompt counts once, whatever the number of its choices
         service.metrics.meter(0 if request.sampling.choice else len(request.prompt), arrived_s)

@@ -112,6 +112,8 @@ class Service:
         info = await self.engine.ready()
         adapters = {adapter.name: adapter for adapter in info.adapters}
         name = self.config.model_name(info.model, adapters)
+        if self.config.metrics_aliases == "vllm":
+            self.metrics.name_model(name)
         return Served(
             Names(name, adapters),
             info,

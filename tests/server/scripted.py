@@ -223,6 +223,8 @@ async def listening(
     """The address of a real server."""
     app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Small, so that it is soon seen who does not read; connections inherit it.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
