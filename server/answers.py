@@ -1,9 +1,11 @@
 """Answers in OpenAI's shapes: what those of completions and of chat have in common."""
 
+import string
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -13,6 +15,7 @@ from motet.server.requests import Job
 from motet.server.service import Served
 
 LOWEST_LOGPROB = -9999.0  # stands for minus infinity, which JSON does not have
+_HEADER_CHARS = string.punctuation.replace("%", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,11 @@ class Head:
         adapter = job.adapter
         fingerprint = f"{adapter.name}@{adapter.digest[:8]}" if adapter else served.name
         return cls(answer_id, int(time.time()), wish.model or served.name, fingerprint)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Which weights answer, percent-encoded where a header cannot have the character."""
+        return {"X-Adapter-Generation": quote(self.fingerprint, safe=_HEADER_CHARS)}
 
 
 class Form(Protocol):

@@ -17,6 +17,14 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 
 _MAX_SHOWN = 40  # characters of a wrong value that a message repeats
 
+_BOUNDS = {
+    " >= ": "greater_than_equal",
+    " <= ": "less_than_equal",
+    " > ": "greater_than",
+    " < ": "less_than",
+}
+"""Comparison in msgspec's report -> code of the error, in the words of other servers."""
+
 _VIOLATION = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 
 T = TypeVar("T")
@@ -70,7 +78,8 @@ def _violation(fields: dict[str, object], report: str) -> RequestError:
         return RequestError(f"the body is no request: {problem}", code="missing_field")
     param = path.partition("[")[0].partition(".")[0]
     shown = _show(fields[path]) if path in fields else ""
-    return RequestError(f"'{path}'{shown}: {problem}", param=param)
+    code = next((word for sign, word in _BOUNDS.items() if sign in problem), "invalid_value")
+    return RequestError(f"'{path}'{shown}: {problem}", code=code, param=param)
 
 
 def _show(value: object) -> str:

@@ -54,10 +54,10 @@ async def reply(
     answer = Answer(form(head), job, wish.stream_options)
     if wish.stream:
         first = await while_connected(http, anext(deltas))  # a refusal still gets its status
-        return EventStream(_events(head.id, answer, service.aside, first, deltas))
+        return EventStream(_events(head.id, answer, service.aside, first, deltas), head.headers)
     whole = await while_connected(http, _collect(deltas))
     body = await service.aside.run_if(_is_long(whole), answer.whole, whole)
-    return json_response(body)
+    return json_response(body, headers=head.headers)
 
 
 async def _collect(deltas: AsyncGenerator[list[Delta], None]) -> list[Delta]:

@@ -252,6 +252,22 @@ def test_a_value_out_of_bounds_is_named(field: str, value: Any, says: str) -> No
     assert caught.value.param == field
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("seed", -(2**63) - 1, "greater_than_equal"),
+        ("seed", 2**63, "less_than_equal"),
+        ("top_p", 0, "greater_than"),
+        ("stop", ["x"] * 17, "less_than_equal"),
+        ("seed", "7", "invalid_value"),
+    ],
+)
+def test_the_code_says_which_bound_was_crossed(field: str, value: Any, code: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        convert({"model": "m", "prompt": "p", field: value}, CompletionRequest)
+    assert caught.value.code == code
+
+
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(RequestError, match="missing required field prompt") as caught:
         convert({"model": "m"}, CompletionRequest)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from motet.client.protocol import CompletionRequest
-from motet.engine import FinishReason, Request, TokenOutput
+from motet.engine import Adapter, FinishReason, Request, TokenOutput
 from motet.server.prompts import LONG_CHARS
 from motet.server.text import Tokenizer
 from motet.server.wishes import DEFAULT_ONLY
@@ -47,6 +47,24 @@ async def complete(core: ScriptedCore, **fields: Any) -> Any:
         answer = await client.post("/v1/completions", json=HELLO | fields)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [("tuned", "tuned@01234567"), ("a b/größe 1%", "a%20b/gr%C3%B6%C3%9Fe%201%25@01234567")],
+)
+async def test_a_header_tells_which_weights_answer(
+    model_dir: Path, name: str, header: str, streams: bool
+) -> None:
+    adapter = Adapter(name, "0123456789abcdef", 1, 8, 2, "adapters/tuned")
+    core = ScriptedCore(says(100), an_info(model_dir, adapters=(adapter,)))
+    async with serving(core) as app, connect(app) as client:
+        wish = HELLO | {"model": name, "stream": streams}
+        answer = await client.post("/v1/completions", json=wish)
+        base = await client.post("/v1/completions", json=HELLO)
+    assert answer.headers["x-adapter-generation"] == header
+    assert base.headers["x-adapter-generation"] == "base"
 
 
 async def refusal(core: ScriptedCore, status: int = 400, **fields: Any) -> Any:

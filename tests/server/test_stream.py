@@ -40,7 +40,7 @@ async def test_a_stream_is_closed_when_its_client_leaves() -> None:
         await asyncio.sleep(0)
 
     events = endless()  # this name keeps it from the garbage collector
-    await EventStream(events)(SCOPE, leave, send)
+    await EventStream(events, {})(SCOPE, leave, send)
     assert is_closed
 
 
