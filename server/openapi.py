@@ -1,7 +1,7 @@
 """The OpenAPI document, from the table of routes and the wire types."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -47,10 +47,31 @@ def install(app: FastAPI, types: Iterable[type | None]) -> None:
 
     def openapi() -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+        bodies = {name: _with_null(schemas[name]) for name in _bodies(document)}
+        document.setdefault("components", {}).setdefault("schemas", {}).update(schemas | bodies)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _bodies(document: dict[str, Any]) -> Iterator[str]:
+    """Names of the schemas of all request bodies."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "requestBody" in operation:
+                schema = operation["requestBody"]["content"]["application/json"]["schema"]
+                yield schema["$ref"].rpartition("/")[2]
+
+
+def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a body, in which null means the same as leaving a field out."""
+    null = {"type": "null"}
+    optional = schema["properties"].keys() - set(schema["required"])
+    changed = {
+        name: {"anyOf": [field, null]} if name in optional else field
+        for name, field in schema["properties"].items()
+    }
+    return schema | {"properties": changed}
 
 
 def _in_path(name: str) -> dict[str, Any]:
