@@ -12,6 +12,7 @@ class LoadConfig:
     """A closed loop: `concurrency` clients, each sending its next request when one is answered."""
 
     base_url: str = option("http://127.0.0.1:8000", "Server to measure.")
+    api_key: str | None = option(None, "Key that the server asks for.")
     num_prompts: int = option(64, "Requests to send.")
     concurrency: int = option(8, "Requests in flight at once.")
     input_len: int = option(128, "Tokens of each prompt.")

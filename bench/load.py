@@ -5,7 +5,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -40,7 +40,8 @@ def bench_serve(config: LoadConfig, models: Sequence[str], json_file: Path | Non
     for error in errors[:MAX_SHOWN_ERRORS]:
         print(f"failed: {error}", file=sys.stderr)
     if json_file is not None:
-        result = {"config": asdict(config), "models": run.models, **asdict(report)}
+        public = replace(config, api_key=None)
+        result = {"config": asdict(public), "models": run.models, **asdict(report)}
         result["requests"] = [asdict(record) for record in run.records]
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return len(errors)
@@ -63,7 +64,7 @@ async def run_load(
     Without `models`, all go to the server's base model. Raises ConfigError when the server cannot
     be reached or does not have a model; a request that fails later is part of the result.
     """
-    async with Client(config.base_url) as client:
+    async with Client(config.base_url, api_key=config.api_key) as client:
         served = await _served_models(client)
         names = tuple(models) or (served[0].id,)
         requests = list(_requests(config, names, _vocab_size(config, names, served)))

@@ -1,11 +1,14 @@
 """Something to serve: a small Llama with random weights and adapters for it, from a seed.
 
 Run as `python -m motet.bench.sample DIRECTORY`. It writes `DIRECTORY/model`, whose tokenizer has a
-token for each byte, and `DIRECTORY/a8`, `a16`, ...: an adapter of each rank on every linear layer.
+token for each byte and a chat template, and `DIRECTORY/a8`, `a16`, ...: an adapter of each rank on
+every linear layer.
 """
 
 import argparse
 import json
+import string
+import sys
 from pathlib import Path
 
 import torch
@@ -13,15 +16,30 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 RANKS = (8, 16, 32, 64)
 END_OF_TEXT = "<|end|>"
 
+LETTERS = string.ascii_lowercase
+SPACE = "Ġ"  # as byte-level tokenizers write it
+CHAT_TEMPLATE = """\
+{% for message in messages %}
+{{ message.role }}
+{{ message.content }}{{ eos_token }}
+{% endfor %}
+{% if add_generation_prompt %}
+assistant
+{% endif %}
+"""
+
 
 def write_sample(directory: Path) -> None:
     """Write the model and its adapters. Files of an earlier sample are replaced by equal ones."""
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.manual_seed(0)
-    tokenizer = _byte_tokenizer()
+    tokenizer = byte_tokenizer()
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -35,20 +53,29 @@ def write_sample(directory: Path) -> None:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+    _babble(model, tokenizer)
     model.save_pretrained(directory / "model")
     tokenizer.save_pretrained(directory / "model")
     for rank in RANKS:
         _write_adapter(directory / f"a{rank}", model, rank)
 
 
-def _byte_tokenizer() -> PreTrainedTokenizerFast:
+def _babble(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Make letters far likelier than other bytes: what comes out makes no sense, but is text."""
+    ids = tokenizer.convert_tokens_to_ids([*LETTERS, SPACE])
+    with torch.no_grad():
+        kept = model.lm_head.weight[ids] * 24
+        model.lm_head.weight.zero_()[ids] = kept
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([END_OF_TEXT])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, eos_token=END_OF_TEXT
+        tokenizer_object=tokenizer, eos_token=END_OF_TEXT, chat_template=CHAT_TEMPLATE
     )
 
 

@@ -1,9 +1,10 @@
-"""A small asyncio client of OpenAI-compatible completion servers.
+"""A small asyncio client of OpenAI-compatible servers.
 
 It reads only what it needs of an answer, so that it can talk to other servers than motet as well.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -11,7 +12,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from motet.client.protocol import CompletionRequest
+from motet.client.protocol import ChatRequest, CompletionRequest, GenerationRequest
 from motet.errors import ServerError
 
 CONNECT_TIMEOUT_S = 10.0
@@ -19,14 +20,25 @@ EVENT = "data: "
 END_OF_STREAM = "[DONE]"
 
 T = TypeVar("T")
+Piece = TypeVar("Piece", "Chunk", "ChatPiece")
+
+
+class AdapterFacts(Struct, kw_only=True, frozen=True):
+    digest: str
+    max_rank: int
+    num_pages: int
 
 
 class Model(Struct, kw_only=True, frozen=True):
     """A name that requests may use."""
 
     id: str
+    root: str = ""
+    """Where its files are."""
     vocab_size: int | None = None
     """Known of motet servers."""
+    adapter: AdapterFacts | None = None
+    """Known of the adapters of motet servers."""
 
 
 class Choice(Struct, kw_only=True, frozen=True):
@@ -37,6 +49,15 @@ class Choice(Struct, kw_only=True, frozen=True):
 class TokenCounts(Struct, kw_only=True, frozen=True):
     prompt_tokens: int
     completion_tokens: int
+
+
+class Delta(Struct, kw_only=True, frozen=True):
+    content: str | None = None
+
+
+class ChatPieceChoice(Struct, kw_only=True, frozen=True):
+    delta: Delta = Delta()
+    finish_reason: str | None = None
 
 
 class ErrorMessage(Struct, kw_only=True, frozen=True):
@@ -52,15 +73,30 @@ class Chunk(Struct, kw_only=True, frozen=True):
     """Instead of all else; `Client` raises it."""
 
 
+class ChatPiece(Struct, kw_only=True, frozen=True):
+    """The same of a streamed chat answer."""
+
+    choices: list[ChatPieceChoice] = []
+    usage: TokenCounts | None = None
+    error: ErrorMessage | None = None
+
+
 class Client:
     """Keeps connections open between requests. Methods raise ServerError and nothing of httpx."""
 
-    def __init__(self, base_url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         """`base_url` without `/v1`. An answer may take as long as it takes, a connection not."""
         self._base_url = base_url.rstrip("/")
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             transport=transport,
             trust_env=False,  # no proxy between us and what we measure
         )
@@ -77,6 +113,9 @@ class Client:
     ) -> None:
         await self._http.__aexit__(kind, error, traceback)
 
+    async def close(self) -> None:
+        await self._http.aclose()
+
     async def models(self) -> list[Model]:
         """What the server serves, the base model first."""
         try:
@@ -87,15 +126,28 @@ class Client:
             raise _refusal(response)
         return _decode(response.content, _ModelList).data
 
-    async def stream_completion(self, request: CompletionRequest) -> AsyncIterator[Chunk]:
+    async def stream_completion(self, request: CompletionRequest) -> AsyncGenerator[Chunk]:
         """The answer as it is generated; ends with the usage if `stream_options` asks for it.
 
         `request.stream` must be set. Closing the iterator early ends the request.
         """
+        async with aclosing(self._stream("/v1/completions", request, Chunk)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def stream_chat(self, request: ChatRequest) -> AsyncGenerator[ChatPiece]:
+        """The same for the next message of a conversation."""
+        async with aclosing(self._stream("/v1/chat/completions", request, ChatPiece)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _stream(
+        self, path: str, request: GenerationRequest, kind: type[Piece]
+    ) -> AsyncGenerator[Piece]:
         try:
             async with self._http.stream(
                 "POST",
-                f"{self._base_url}/v1/completions",
+                f"{self._base_url}{path}",
                 content=msgspec.json.encode(request),
                 headers={"Content-Type": "application/json"},
             ) as response:
@@ -107,7 +159,7 @@ class Client:
                         event = line.removeprefix(EVENT)
                         if event == END_OF_STREAM:
                             return
-                        yield _chunk(event.encode())
+                        yield _piece(event.encode(), kind)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
         raise ServerError("the answer broke off before its end")
@@ -124,11 +176,11 @@ class _Refusal(Struct, kw_only=True, frozen=True):
     error: ErrorMessage
 
 
-def _chunk(event: bytes) -> Chunk:
-    chunk = _decode(event, Chunk)
-    if chunk.error is not None:
-        raise ServerError(f"the server broke off its answer: {chunk.error.message}")
-    return chunk
+def _piece(event: bytes, kind: type[Piece]) -> Piece:
+    piece = _decode(event, kind)
+    if piece.error is not None:
+        raise ServerError(f"the server broke off its answer: {piece.error.message}")
+    return piece
 
 
 def _refusal(response: httpx.Response) -> ServerError:

@@ -1,7 +1,7 @@
 """Decides what runs next and runs it."""
 
 from motet.engine.engine import Engine, EngineStatus
-from motet.engine.output import EngineInfo, EngineStats, FinishReason, TokenOutput
+from motet.engine.output import EngineInfo, EngineStats, FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.request import Request, SamplingParams
 from motet.memory.adapter import Adapter
 
@@ -14,5 +14,6 @@ __all__ = [
     "FinishReason",
     "Request",
     "SamplingParams",
+    "TokenLogprobs",
     "TokenOutput",
 ]

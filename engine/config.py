@@ -11,9 +11,20 @@ MAX_NAME_LENGTH = 512
 """Characters that `model` may have in a request."""
 
 
-def option(default: Any, help: str, *, most: int | None = None) -> Any:
-    """A config field with its one-line description; with `most`, an integer from 1 to that."""
-    return field(default=default, metadata={"help": help, "most": most})
+def option(
+    default: Any,
+    help: str,
+    *,
+    most: int | None = None,
+    choices: tuple[str, ...] | None = None,
+    is_secret: bool = False,
+) -> Any:
+    """A config field with its one-line description.
+
+    With `most`, an integer from 1 to that; with `choices`, one of them. No secret is ever shown.
+    """
+    metadata = {"help": help, "most": most, "choices": choices}
+    return field(default=default, repr=not is_secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +32,15 @@ class Bounded:
     """Options that are checked when they are given."""
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for a number that is out of bounds."""
+        """Raises ConfigError for a number that is out of bounds and for an unknown choice."""
         for item in fields(self):
-            value, most = getattr(self, item.name), item.metadata["most"]
+            value, flag = getattr(self, item.name), f"--{item.name.replace('_', '-')}"
+            most, choices = item.metadata["most"], item.metadata["choices"]
             if most is not None and value is not None and not 1 <= value <= most:
-                flag = item.name.replace("_", "-")
-                raise ConfigError(f"--{flag} is {reprlib.repr(value)}: it must be 1 to {most}")
+                raise ConfigError(f"{flag} is {reprlib.repr(value)}: it must be 1 to {most}")
+            if choices is not None and value not in choices:
+                names = " or ".join(choices)
+                raise ConfigError(f"{flag} is {reprlib.repr(value)}: it must be {names}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,11 @@ class EngineConfig:
         counts = Counter(name for name, _ in self.adapters)
         for name, count in counts.items():
             check_name("the name of an adapter", name)
+            if ":" in name:
+                raise ConfigError(
+                    f"the name of an adapter is {reprlib.repr(name)}: "
+                    "choose one without ':', which requests use in 'base:adapter'"
+                )
             if count > 1:
                 raise ConfigError(f"adapter name '{name}' is given twice: choose another name")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from motet.engine.plan import AdapterBinding, AdapterLoad, Batch, Row, StepPlan
+from motet.engine.plan import AdapterBinding, AdapterLoad, Batch, PromptTargets, Row, StepPlan
 from motet.engine.sequence import Sequence
 from motet.memory.manager import AdapterState, MemoryManager
 from motet.memory.page import PageId
@@ -43,15 +43,32 @@ class Draft:
 def _row(sequence: Sequence, num_tokens: int) -> Row:
     assert sequence.table is not None
     start, end = sequence.num_computed, sequence.num_computed + num_tokens
+    sampling = sequence.request.sampling
+    samples = end == len(sequence.tokens) and sampling.max_tokens > 0
     return Row(
         request_id=sequence.request.request_id,
         tokens=tuple(sequence.tokens[start:end]),
         start=start,
         pages=tuple(sequence.table.pages),
         slot=sequence.slot,
-        sampling=sequence.request.sampling if end == len(sequence.tokens) else None,
+        sampling=sampling if samples else None,
         num_generated=sequence.num_generated,
+        history=tuple(sequence.tokens) if samples and sampling.has_penalties else (),
+        targets=_targets(sequence, start, end),
     )
+
+
+def _targets(sequence: Sequence, start: int, end: int) -> PromptTargets | None:
+    """What positions [start, end) tell about the prompt that is asked for and not yet known."""
+    num_logprobs = sequence.request.sampling.num_prompt_logprobs
+    if num_logprobs is None:
+        return None
+    first = 1 + len(sequence.prompt_logprobs)
+    tokens = sequence.request.prompt[first : end + 1]
+    if not tokens:
+        return None
+    assert start < first, f"{sequence} skipped positions whose scores are missing"
+    return PromptTargets(first, tokens, num_logprobs)
 
 
 def _bindings(sequences: Iterable[Sequence], memory: MemoryManager) -> Iterable[AdapterBinding]:

@@ -70,7 +70,7 @@ class Engine:
 
     @property
     def num_waiting(self) -> int:
-        """Unfinished requests that are not in the running batch."""
+        """Requests that have not ended and are not in the running batch."""
         return max(0, len(self._streams) - self.stats.num_running)
 
     async def generate(self, *requests: Request) -> AsyncGenerator[list[TokenOutput], None]:
@@ -96,13 +96,13 @@ class Engine:
                     batch.append(outputs.get_nowait())
                 for output in batch:
                     if output.finish_reason is not None:
-                        self._streams.pop(output.request_id, None)
                         unfinished.remove(output.request_id)
                 yield batch
         finally:
             for request_id in unfinished:
-                self._streams.pop(request_id, None)
-                self._inbox.put(Aborted(request_id))
+                if self._streams.get(request_id) is outputs:  # else it has just ended
+                    del self._streams[request_id]
+                    self._inbox.put(Aborted(request_id))
 
     def abort(self, request_id: str) -> None:
         """End one request, whose last output then says so. One that has just ended stays so."""
@@ -165,8 +165,11 @@ class Engine:
         self.stats = report.stats
         for output in report.outputs:
             stream = self._streams.get(output.request_id)
-            if stream is not None:  # else its client has just gone
-                stream.put_nowait(output)
+            if stream is None:  # its client has just gone
+                continue
+            if output.finish_reason is not None:
+                del self._streams[output.request_id]  # nothing may follow the end
+            stream.put_nowait(output)
 
     def _on_failed(self, error: BaseException) -> None:
         if self.status is EngineStatus.STOPPED:

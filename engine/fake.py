@@ -5,20 +5,23 @@ The token-hash model. The KV slot of position p holds
     h(p) = H(h(p - 1) as read from the pool, token, p, checksum of the adapter's pages as read
              through this step's binding)
 
-and the next token is H of all slots read through the page table. A stale page, a page of another
-sequence, a wrong tile, a lost or repeated write: each changes the tokens that follow.
-`expected_tokens` says the same without any pool.
+and the next token is H of all slots read through the page table, and of the row's history if it
+has one; the logprob of a prompt token is H of the slots before it. A stale page, a page of another
+sequence, a wrong tile, a lost or repeated write: each changes what follows. `expected_tokens` and
+`expected_prompt_logprobs` say the same without any pool.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
 
+from motet.engine.output import TokenLogprobs
 from motet.engine.plan import (
     BASE_SLOT,
     AdapterBinding,
     AdapterLoad,
+    PromptScores,
     Row,
     SampledToken,
     StepPlan,
@@ -86,7 +89,13 @@ class FakeExecutor:
         checksums = {BASE_SLOT: NO_ADAPTER}
         checksums |= {binding.slot: self.read_adapter(binding) for binding in plan.batch.adapters}
         tokens = [self._run(row, checksums[row.slot]) for row in plan.batch.rows]
-        return StepResult(plan.step, tuple(token for token in tokens if token), loaded)
+        scores = [self._score(row) for row in plan.batch.rows]
+        return StepResult(
+            step=plan.step,
+            tokens=tuple(token for token in tokens if token),
+            loaded=loaded,
+            scores=tuple(score for score in scores if score),
+        )
 
     def read_adapter(self, binding: AdapterBinding) -> int:
         """Checksum of the adapter as it lies in the pages it is bound to."""
@@ -110,7 +119,17 @@ class FakeExecutor:
         if row.sampling is None:
             return None
         slots = self.read(row.pages, 0, row.end)
-        return SampledToken(row.request_id, _next(slots, self.vocab_size))
+        return SampledToken(row.request_id, _next(slots, row.history, self.vocab_size))
+
+    def _score(self, row: Row) -> PromptScores | None:
+        if row.targets is None:
+            return None
+        slots, start = self.read(row.pages, 0, row.end), row.targets.start
+        logprobs = tuple(
+            _logprobs(slots[:position], token, row.targets.num_logprobs, self.vocab_size)
+            for position, token in enumerate(row.targets.tokens, start)
+        )
+        return PromptScores(row.request_id, logprobs)
 
     def _advance_loads(self, *, is_waiting: bool) -> tuple[str, ...]:
         if is_waiting and self._loading:  # nothing else to do: wait for the first one
@@ -130,25 +149,73 @@ def adapter_page(digest: str, index: int, page_tokens: int) -> list[int]:
 
 
 def expected_tokens(
-    prompt: tuple[int, ...], digest: str | None, num_pages: int, page_tokens: int, vocab_size: int
+    prompt: tuple[int, ...],
+    digest: str | None,
+    num_pages: int,
+    page_tokens: int,
+    vocab_size: int,
+    *,
+    has_penalties: bool = False,
 ) -> Iterator[int]:
     """The tokens that follow `prompt` on an adapter of `num_pages` pages, without end."""
-    checksum = NO_ADAPTER
-    if digest is not None:
-        pages = (adapter_page(digest, index, page_tokens) for index in range(num_pages))
-        checksum = hash(tuple(chain.from_iterable(pages)))
+    checksum = _checksum(digest, num_pages, page_tokens)
     slots: list[int] = []
-    pending = list(prompt)
+    tokens = pending = list(prompt)
     while True:
-        for token in pending:
-            slots.append(_slot(tuple(slots[-1:]), token, len(slots), checksum))
-        pending = [_next(tuple(slots), vocab_size)]
+        _extend(slots, pending, checksum)
+        history = tuple(tokens) if has_penalties else ()
+        pending = [_next(tuple(slots), history, vocab_size)]
+        tokens = tokens + pending
         yield pending[0]
+
+
+def expected_prompt_logprobs(
+    prompt: tuple[int, ...],
+    digest: str | None,
+    num_pages: int,
+    page_tokens: int,
+    vocab_size: int,
+    num_logprobs: int,
+) -> tuple[TokenLogprobs, ...]:
+    """Those of the tokens from the second on."""
+    slots: list[int] = []
+    _extend(slots, prompt, _checksum(digest, num_pages, page_tokens))
+    return tuple(
+        _logprobs(tuple(slots[:position]), prompt[position], num_logprobs, vocab_size)
+        for position in range(1, len(prompt))
+    )
+
+
+def _checksum(digest: str | None, num_pages: int, page_tokens: int) -> int:
+    """Of the adapter's pages, as `FakeExecutor.read_adapter` finds them."""
+    if digest is None:
+        return NO_ADAPTER
+    pages = (adapter_page(digest, index, page_tokens) for index in range(num_pages))
+    return hash(tuple(chain.from_iterable(pages)))
+
+
+def _extend(slots: list[int], tokens: Iterable[int], checksum: int) -> None:
+    for token in tokens:
+        slots.append(_slot(tuple(slots[-1:]), token, len(slots), checksum))
 
 
 def _slot(before: tuple[int, ...], token: int, position: int, checksum: int) -> int:
     return hash((before, token, position, checksum))
 
 
-def _next(slots: tuple[int, ...], vocab_size: int) -> int:
-    return hash(slots) % vocab_size
+def _next(slots: tuple[int, ...], history: tuple[int, ...], vocab_size: int) -> int:
+    return hash((slots, history) if history else slots) % vocab_size
+
+
+def _logprobs(
+    slots: tuple[int, ...], token: int, num_logprobs: int, vocab_size: int
+) -> TokenLogprobs:
+    """Of a token that follows the slots, with as many others, best first."""
+    state = hash(slots)
+    others = [hash((state, rank)) % vocab_size for rank in range(num_logprobs)]
+    top = [(other, _logprob(state, other)) for other in others]
+    return TokenLogprobs(_logprob(state, token), tuple(sorted(top, key=lambda pair: -pair[1])))
+
+
+def _logprob(state: int, token: int) -> float:
+    return -(hash((state, token)) % 2**16) / 2**12

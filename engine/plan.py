@@ -6,11 +6,25 @@ run is a test case.
 
 from dataclasses import dataclass
 
+from motet.engine.output import TokenLogprobs
 from motet.engine.request import SamplingParams
 from motet.memory.page import PageId
 
 BASE_SLOT = -1
 """Slot of rows that run on the base model alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTargets:
+    """Tokens of the prompt whose logprobs are read off a row: `tokens[i]` stands at `start + i`.
+
+    What the model thinks of a token comes out at the position before it, which is in the row.
+    """
+
+    start: int
+    tokens: tuple[int, ...]
+    num_logprobs: int
+    """Most likely alternatives to report with each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +40,12 @@ class Row:
     pages: tuple[PageId, ...]
     slot: int
     sampling: SamplingParams | None
-    """None when more of the prompt follows: nothing is sampled then."""
+    """None when nothing is sampled: more of the prompt follows, or only the prompt is wanted."""
     num_generated: int
     """Tokens generated before this row: the position that seeds the sampler."""
+    history: tuple[int, ...] = ()
+    """All tokens of the sequence, if `sampling` has penalties; the last ones are generated."""
+    targets: PromptTargets | None = None
 
     @property
     def end(self) -> int:
@@ -82,9 +99,19 @@ class SampledToken:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptScores:
+    """Of each of a row's targets. `logprobs` is None when some logits were not finite."""
+
+    request_id: str
+    logprobs: tuple[TokenLogprobs, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class StepResult:
     step: int
     tokens: tuple[SampledToken, ...]
     """One for each row that samples, in the order of the batch."""
     loaded: tuple[str, ...]
     """Digests of the adapters whose loads have completed, from this step or earlier ones."""
+    scores: tuple[PromptScores, ...] = ()
+    """One for each row with targets, in the order of the batch."""

@@ -10,8 +10,11 @@ def refusal(request: Request, max_model_len: int, memory: MemoryManager) -> str 
     if request.adapter is not None and adapter is None:
         return f"adapter '{request.adapter.name}' is not loaded: register it first"
     num_prompt, max_tokens = len(request.prompt), request.sampling.max_tokens
-    if num_prompt < 1 or max_tokens < 1:
-        return "a request needs at least one prompt token and max_tokens of at least 1"
+    if num_prompt < 1 or max_tokens < 0:
+        return (
+            "a request needs at least one prompt token and max_tokens of at least 0, this one has "
+            f"{num_prompt} and {max_tokens}"
+        )
     num_tokens = num_prompt + max_tokens
     if num_tokens > max_model_len:
         return (

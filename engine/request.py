@@ -26,7 +26,7 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     """Subtracted from the logit of a token once for each time it is in the output."""
     logit_bias: tuple[tuple[int, float], ...] = ()
-    """(token id, what is added to its logit), after the penalties."""
+    """(token id, what is added to its logit), each id once, after the penalties."""
     seed: int = 0
     choice: int = 0
     """Which of several sequences of the same prompt and seed this is."""
@@ -36,6 +36,12 @@ class SamplingParams:
     """Most likely alternatives to report with each token; None reports no logprob at all."""
     num_prompt_logprobs: int | None = None
     """The same for the tokens of the prompt, from the second on."""
+
+    @property
+    def has_penalties(self) -> bool:
+        """Do earlier tokens change the logits of later ones?"""
+        neutral = (1.0, 0.0, 0.0)
+        return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != neutral
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from motet.engine.config import BatchConfig
 from motet.engine.draft import Draft
 from motet.engine.events import Aborted, AdapterRegistered, Arrived, Event, StepFinished
 from motet.engine.lengths import LengthEstimator
-from motet.engine.output import EngineStats, FinishReason, TokenOutput
+from motet.engine.output import EngineStats, FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.plan import BASE_SLOT, Row, SampledToken, StepPlan, StepResult
 from motet.engine.policy import SchedulingPolicy
 from motet.engine.refusal import refusal
@@ -165,13 +165,15 @@ class Scheduler:
         for digest in result.loaded:
             self._finish_load(digest)
         sampled = {token.request_id: token for token in result.tokens}
+        scored = {scores.request_id: scores for scores in result.scores}
         outputs: list[TokenOutput] = []
         for sequence, row in rows.items():
             if sequence.state is SequenceState.FINISHED:  # aborted while the step ran
                 self._let_go(sequence)
                 continue
             token = sampled[row.request_id] if row.sampling else None
-            outputs += self._advance(sequence, row, token)
+            scores = scored[row.request_id].logprobs if row.targets else ()
+            outputs += self._advance(sequence, row, token, scores)
         return tuple(outputs)
 
     def _finish_load(self, digest: str) -> None:
@@ -180,37 +182,27 @@ class Scheduler:
             if sequence.state is SequenceState.LOADING and sequence.adapter_digest == digest:
                 move(sequence, SequenceState.RUNNING, SEQUENCE)
 
-    def _advance(self, sequence: Sequence, row: Row, token: SampledToken | None) -> Outputs:
+    def _advance(
+        self,
+        sequence: Sequence,
+        row: Row,
+        token: SampledToken | None,
+        scores: tuple[TokenLogprobs, ...] | None,
+    ) -> Outputs:
         table = sequence.table
         assert table is not None
-        if token is not None and token.token_id is None:
+        if scores is None or (token is not None and token.token_id is None):
             output = self._finish(sequence, FinishReason.OVERFLOW, _overflow(sequence.request))
             self.memory.forget(table)  # earlier chunks may be no better than this one
             return (output,)
         sequence.num_computed = row.end
         self.memory.seal(table, sequence.tokens, sequence.num_computed)
-        if token is None or token.token_id is None:
+        news = sequence.advance(token, scores)
+        if news is None:
             return ()
-        sequence.tokens.append(token.token_id)
-        sampling = sequence.request.sampling
-        reason = None
-        if token.token_id in sampling.stop_token_ids:
-            reason = FinishReason.STOP
-        elif sequence.num_generated == sampling.max_tokens:
-            reason = FinishReason.LENGTH
-        if reason is not None:
-            self._finish(sequence, reason)
-        return (
-            TokenOutput(
-                request_id=row.request_id,
-                index=row.num_generated,
-                token_id=token.token_id,
-                logprob=token.logprob,
-                top=token.top,
-                finish_reason=reason,
-                num_cached_tokens=sequence.num_cached or 0,
-            ),
-        )
+        if news.finish_reason is not None:
+            self._finish(sequence, news.finish_reason)
+        return (news,)
 
     def _finish(
         self, sequence: Sequence, reason: FinishReason, error: str | None = None
@@ -223,7 +215,7 @@ class Scheduler:
             del self._admitted[sequence]
         elif sequence.table is not None:
             self._let_go(sequence)
-        if reason in (FinishReason.STOP, FinishReason.LENGTH):
+        if reason in (FinishReason.STOP, FinishReason.LENGTH) and sequence.num_generated > 0:
             self._lengths.finished(sequence.adapter_digest, sequence.num_generated)
         return _end(sequence.request.request_id, reason, error, sequence.num_generated)
 
@@ -303,8 +295,7 @@ class Scheduler:
         """Admit if it fits; `demands` are those of all admitted."""
         memory, request = self.memory, sequence.request
         namespace = memory.namespace(request.adapter, request.cache_salt)
-        # The last token is always computed anew: its logits choose the next one.
-        prefix = memory.match(namespace, sequence.tokens, len(sequence.tokens) - 1)
+        prefix = memory.match(namespace, sequence.tokens, sequence.num_skippable)
         adapter = self._adapter(request.adapter.digest) if request.adapter else None
         demand = self._demand(sequence, num_borrowed=len(prefix))
         if not self._fits([*demands, demand], prefix, adapter):

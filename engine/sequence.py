@@ -4,7 +4,8 @@ import enum
 from collections import deque
 from dataclasses import dataclass, field
 
-from motet.engine.plan import BASE_SLOT
+from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
+from motet.engine.plan import BASE_SLOT, SampledToken
 from motet.engine.request import Request
 from motet.memory.block_table import BlockTable
 from motet.memory.transition import Legal, new_history
@@ -55,6 +56,9 @@ class Sequence:
     slot: int = BASE_SLOT
     num_cached: int | None = None
     """Prompt tokens found in the prefix index at the first admission."""
+    prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
+    """Of the prompt's tokens from the second on, as far as asked for and known. Survives
+    preemption."""
     num_preemptions: int = 0
     state: SequenceState = SequenceState.WAITING
     history: deque[SequenceState] = field(default_factory=new_history)
@@ -75,6 +79,46 @@ class Sequence:
     def num_pending(self) -> int:
         """Tokens whose KV is not computed; 1 while decoding."""
         return len(self.tokens) - self.num_computed
+
+    @property
+    def num_skippable(self) -> int:
+        """Leading tokens that need not be computed where their KV is found.
+
+        What follows a token is known only where it is computed: the last one always is, and those
+        before it whose prompt logprobs are missing.
+        """
+        is_asked = self.request.sampling.num_prompt_logprobs is not None
+        num_asked = len(self.request.prompt) - 1 if is_asked else 0
+        num_known = len(self.prompt_logprobs)
+        return num_known if num_known < num_asked else len(self.tokens) - 1
+
+    def advance(
+        self, token: SampledToken | None, scores: tuple[TokenLogprobs, ...]
+    ) -> TokenOutput | None:
+        """Take in what a computed row has given; what the client should hear of it."""
+        self.prompt_logprobs += scores
+        if token is None and self.num_pending > 0:  # more of the prompt follows
+            return None
+        index = self.num_generated
+        if token is not None:
+            assert token.token_id is not None
+            self.tokens.append(token.token_id)
+        return TokenOutput(
+            request_id=self.request.request_id,
+            index=index,
+            token_id=token.token_id if token else None,
+            logprob=token.logprob if token else None,
+            top=token.top if token else (),
+            finish_reason=self._finish_reason(),
+            num_cached_tokens=self.num_cached or 0,
+            prompt_logprobs=tuple(self.prompt_logprobs) if index == 0 else (),
+        )
+
+    def _finish_reason(self) -> FinishReason | None:
+        sampling = self.request.sampling
+        if self.num_generated > 0 and self.tokens[-1] in sampling.stop_token_ids:
+            return FinishReason.STOP
+        return FinishReason.LENGTH if self.num_generated == sampling.max_tokens else None
 
     def __str__(self) -> str:
         return f"sequence {self.request.request_id}"

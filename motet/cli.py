@@ -1,6 +1,8 @@
 """The command line. Each command imports what it runs when it runs."""
 
+import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,31 +10,49 @@ import typer
 
 import motet
 from motet.bench.config import LoadConfig
+from motet.commands.adapters_option import adapters_given
+from motet.commands.configurable import ConfigurableCommand
+from motet.commands.options import options_from_fields
+from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.engine import Engine
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
-from motet.errors import ConfigError
-from motet.options import options_from_fields
+from motet.errors import ConfigError, ServerError
 from motet.server.settings import ServerConfig
 
 app = typer.Typer(help=motet.__doc__, add_completion=False, pretty_exceptions_enable=False)
+adapters = typer.Typer()
+app.add_typer(adapters, name="adapters", help="List and check adapters.")
 bench = typer.Typer()
 app.add_typer(bench, name="bench", help="Measure a running server.")
 
+ModelArgument = Annotated[
+    str,
+    typer.Argument(help="Directory of the model in Hugging Face format, or its hub id."),
+]
+AdapterOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=PATH", help="A PEFT LoRA directory or hub id; repeatable."),
+]
+
 
 def main() -> None:
-    """Run a command. What the operator got wrong is one line on stderr and exit code 2."""
+    """Run a command. What goes wrong is one line on stderr: of the operator's, exit code 2."""
     try:
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
         _fail(error.format_message())
     except ConfigError as error:
         _fail(str(error))
+    except ServerError as error:
+        _fail(str(error), code=1)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     print(f"motet: error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _print_version(is_asked: bool) -> None:
@@ -53,29 +73,42 @@ def _options(
     pass
 
 
-@app.command()
+@app.command(
+    cls=ConfigurableCommand, epilog="Example: motet serve ./llama --adapter sql=./sql-adapter"
+)
 @options_from_fields
 def serve(
-    model: Annotated[str, typer.Argument(help="Directory of the model, in Hugging Face format.")],
+    model: ModelArgument,
     server: ServerConfig,
     model_config: ModelConfig,
     pool: PoolConfig,
     batch: BatchConfig,
-    adapter: Annotated[
+    adapter: AdapterOption = None,
+    lora_modules: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=PATH", help="A PEFT LoRA directory to serve; repeatable."),
+        typer.Option(
+            metavar="NAME=PATH", help="As --adapter; also JSON with name and path; repeatable."
+        ),
+    ] = None,
+    adapter_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Serve every PEFT LoRA directory in DIR by its name."),
     ] = None,
 ) -> None:
     """Serve a model and its LoRA adapters over an OpenAI-compatible API."""
     import uvloop
 
+    from motet import hub
     from motet.server import launch
     from motet.server.console import StartConsole
 
-    adapters = tuple(_parse_adapter(text) for text in adapter or [])
+    adapters = adapters_given(adapter or [], lora_modules or [], adapter_dir)
     config = EngineConfig(model, adapters, model_config, pool, batch)
-    server.model_name(model, dict(adapters))  # a clash is known before anything is loaded
+    if server.served_model_name is None:
+        server = replace(server, served_model_name=hub.repository_of(model))
+    server.model_name(model, dict(config.adapters))  # a clash is known before anything is loaded
     listener = launch.listen(server)
+    config = hub.fetch(config)
     console = StartConsole()
 
     def load() -> EngineCore:
@@ -86,7 +119,68 @@ def serve(
     uvloop.run(launch.serve(Engine(load), server, listener, console))
 
 
-@bench.command("serve")
+@app.command(cls=ConfigurableCommand, epilog="Example: motet plan ./llama --pool-bytes 8GiB")
+@options_from_fields
+def plan(
+    model: ModelArgument,
+    model_config: ModelConfig,
+    pool: PoolConfig,
+    batch: BatchConfig,
+    adapter: AdapterOption = None,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what would fit into memory, without loading anything."""
+    from motet import hub
+    from motet.commands.plan import show_plan
+
+    config = EngineConfig(model, adapters_given(adapter or [], [], None), model_config, pool, batch)
+    show_plan(hub.fetch(config), as_json=json)
+
+
+@app.command(cls=ConfigurableCommand, epilog="Example: motet chat --model sql --temperature 0")
+@options_from_fields
+def chat(connection: ConnectionConfig, config: ChatConfig) -> None:
+    """Chat with a running server; from a pipe, each line is one message."""
+    from motet.commands.chat import run_chat
+
+    run_chat(connection, config)
+
+
+@adapters.command("ls", cls=ConfigurableCommand, epilog="Example: motet adapters ls")
+@options_from_fields
+def adapters_ls(connection: ConnectionConfig) -> None:
+    """List the adapters of a running server."""
+    from motet.commands.adapters import list_adapters
+
+    list_adapters(connection)
+
+
+@adapters.command(
+    "check",
+    cls=ConfigurableCommand,
+    epilog="Example: motet adapters check ./sql-adapter --model ./llama",
+)
+@options_from_fields
+def adapters_check(
+    directory: Annotated[
+        list[str], typer.Argument(metavar="DIR...", help="PEFT LoRA directories or hub ids.")
+    ],
+    model: Annotated[str, typer.Option(help="The model they are for: a directory or hub id.")],
+    model_config: ModelConfig,
+    pool: PoolConfig,
+    batch: BatchConfig,
+) -> None:
+    """Read adapters as strictly as a server does; exit code 1 if it would refuse any."""
+    from motet import hub
+    from motet.commands.adapters import check_adapters
+
+    config = hub.fetch(EngineConfig(model, (), model_config, pool, batch))
+    raise typer.Exit(1 if check_adapters(config, directory) else 0)
+
+
+@bench.command(
+    "serve", cls=ConfigurableCommand, epilog="Example: motet bench serve --num-prompts 100"
+)
 @options_from_fields
 def bench_serve(
     config: LoadConfig,
@@ -101,10 +195,3 @@ def bench_serve(
 
     num_failed = load.bench_serve(config, model or [], json)
     raise typer.Exit(1 if num_failed else 0)
-
-
-def _parse_adapter(text: str) -> tuple[str, str]:
-    name, _, path = text.partition("=")
-    if not (name and path):
-        raise ConfigError(f"--adapter is '{text}': give it as NAME=PATH")
-    return name, path

@@ -5,11 +5,17 @@ MotetError
 │   ├── ModelError       the model directory
 │   └── AdapterError     an adapter directory
 ├── RequestError         what a client sent cannot be served; HTTP 400
+│   ├── Unauthorized     HTTP 401
 │   ├── ModelNotFound    HTTP 404
+│   ├── RequestTooSlow   HTTP 408
 │   ├── PayloadTooLarge  HTTP 413
+│   ├── UrlTooLong       HTTP 414
 │   └── HeadersTooLarge  HTTP 431
 ├── ServerError          what a client of motet gets instead of an answer
 ├── Unavailable          the engine is loading, has failed or is stopping; HTTP 503
+│   ├── QueueFull
+│   ├── TooManyConnections
+│   └── Draining
 └── BrokenInvariant      motet itself is wrong
     ├── InvalidTransition
     └── PageError
@@ -43,16 +49,28 @@ class RequestError(MotetError):
         self.param = param
 
 
+class Unauthorized(RequestError):
+    """The request has no key that the server knows."""
+
+
 class ModelNotFound(RequestError):
     """No base model or adapter has this name."""
+
+
+class RequestTooSlow(RequestError):
+    """The request did not arrive in time."""
 
 
 class PayloadTooLarge(RequestError):
     """The body is larger than the server accepts."""
 
 
+class UrlTooLong(RequestError):
+    """The request line is longer than the server accepts."""
+
+
 class HeadersTooLarge(RequestError):
-    """The request line and headers are larger than the server accepts."""
+    """The headers are larger than the server accepts."""
 
 
 class ServerError(MotetError):
@@ -65,6 +83,27 @@ class ServerError(MotetError):
 
 class Unavailable(MotetError):
     """The engine cannot answer now: it is loading, has failed or is stopping."""
+
+    code = "unavailable"
+    """For programs."""
+
+
+class QueueFull(Unavailable):
+    """More requests wait than the operator allows."""
+
+    code = "queue_full"
+
+
+class TooManyConnections(Unavailable):
+    """More connections are open than the server has room for."""
+
+    code = "too_many_connections"
+
+
+class Draining(Unavailable):
+    """The server finishes what it has begun, begins nothing, and then stops."""
+
+    code = "draining"
 
 
 class BrokenInvariant(MotetError):

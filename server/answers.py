@@ -1,136 +1,100 @@
-"""Completions in OpenAI's shape."""
+"""Answers in OpenAI's shapes: what those of completions and of chat have in common."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from msgspec import UNSET
+from msgspec import Struct
 
-from motet.client.protocol import (
-    CompletionChoice,
-    CompletionChunk,
-    CompletionRequest,
-    CompletionResponse,
-    Logprobs,
-    PromptTokensDetails,
-    StreamOptions,
-    Usage,
-)
-from motet.engine import Request
-from motet.server.generation import Delta, GeneratedToken
+from motet.client.protocol import GenerationRequest, PromptTokensDetails, StreamOptions, Usage
+from motet.server.choices import Delta
+from motet.server.requests import Job
 from motet.server.service import Served
-from motet.server.text import Tokenizer
 
 LOWEST_LOGPROB = -9999.0  # stands for minus infinity, which JSON does not have
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What every part of an answer repeats."""
+
+    id: str
+    created_s: int
+    model: str
+    """As the request names it."""
+    fingerprint: str
+    """Which weights answer: reloading an adapter with other content changes it."""
+
+    @classmethod
+    def of(cls, answer_id: str, wish: GenerationRequest, job: Job, served: Served) -> "Head":
+        adapter = job.adapter
+        fingerprint = f"{adapter.name}@{adapter.digest[:8]}" if adapter else served.name
+        return cls(answer_id, int(time.time()), wish.model or served.name, fingerprint)
+
+
+class Form(Protocol):
+    """One of the shapes of an answer."""
+
+    def whole(self, choices: Sequence[Delta], usage: Usage) -> Struct:
+        """The answer that is not streamed; `choices` in their order."""
+        ...
+
+    def chunks(self, delta: Delta, usage: Usage | None) -> list[Struct]:
+        """What a stream says next of one choice: content, then the end without content."""
+        ...
+
+    def usage_chunk(self, usage: Usage) -> Struct:
+        """What a stream says after all choices."""
+        ...
+
+
 class Answer:
-    """Shapes the pieces of one completion, and counts their tokens."""
+    """Counts the tokens of one answer and has a Form shape it."""
 
-    def __init__(self, wish: CompletionRequest, request: Request, served: Served) -> None:
-        self._wish = wish
-        self._request = request
-        self._tokenizer = served.tokenizer
-        self._created_s = int(time.time())
-        self._fingerprint = _fingerprint(request, served)
-        self._options = wish.stream_options or StreamOptions()
+    def __init__(self, form: Form, job: Job, options: StreamOptions | None) -> None:
+        self._form = form
+        self._options = options or StreamOptions()
+        self._n = job.fields.n
+        self._num_prompt_tokens = sum(len(prompt.ids) for prompt in job.prompts)
         self._num_tokens = 0
-        self._num_cached_tokens = 0
+        self._num_cached_tokens = [0] * len(job.prompts)
 
-    @property
-    def request_id(self) -> str:
-        return self._request.request_id
-
-    def whole(self, delta: Delta) -> CompletionResponse:
+    def whole(self, choices: Sequence[Delta]) -> Struct:
         """The answer that is not streamed."""
-        self._count(delta)
-        return CompletionResponse(
-            id=self.request_id,
-            created=self._created_s,
-            model=self._wish.model,
-            choices=[self._choice(delta)],
-            usage=self._usage(),
-            system_fingerprint=self._fingerprint,
-        )
+        for delta in choices:
+            self._count(delta)
+        return self._form.whole(sorted(choices, key=lambda delta: delta.choice), self._usage())
 
-    def chunks(self, delta: Delta) -> list[CompletionChunk]:
-        """What a stream says next: content, then the end without content, then the usage."""
-        self._count(delta)
-        chunks = []
-        if self._has_content(delta):
-            content = Delta(delta.text, delta.tokens)
-            chunks.append(self._chunk([self._choice(content)]))
-        if delta.finish_reason is not None:
-            end = Delta("", (), delta.finish_reason, delta.stop_reason)
-            chunks.append(self._chunk([self._choice(end)]))
-            if self._options.include_usage:
-                chunks.append(self._chunk([], self._usage()))
+    def chunks(self, deltas: Sequence[Delta]) -> list[Struct]:
+        """What a stream says next."""
+        chunks: list[Struct] = []
+        for delta in deltas:
+            self._count(delta)
+            usage = self._usage() if self._options.continuous_usage_stats else None
+            chunks += self._form.chunks(delta, usage)
         return chunks
 
-    def _has_content(self, delta: Delta) -> bool:
-        shows_tokens = self._wish.return_token_ids or self._wish.logprobs is not None
-        return bool(delta.text or (shows_tokens and delta.tokens))
+    def last_chunks(self) -> list[Struct]:
+        """What a stream says when all choices have ended."""
+        return [self._form.usage_chunk(self._usage())] if self._options.include_usage else []
 
     def _count(self, delta: Delta) -> None:
         self._num_tokens += len(delta.tokens)
-        self._num_cached_tokens = max(self._num_cached_tokens, delta.num_cached_tokens)
-
-    def _chunk(
-        self, choices: list[CompletionChoice], usage: Usage | None = None
-    ) -> CompletionChunk:
-        return CompletionChunk(
-            id=self.request_id,
-            created=self._created_s,
-            model=self._wish.model,
-            choices=choices,
-            usage=usage,
-            system_fingerprint=self._fingerprint,
-        )
-
-    def _choice(self, delta: Delta) -> CompletionChoice:
-        has_logprobs = self._wish.logprobs is not None and delta.tokens
-        ids = [token.token_id for token in delta.tokens]
-        return CompletionChoice(
-            index=0,
-            text=delta.text,
-            logprobs=_logprobs(delta.tokens, self._tokenizer) if has_logprobs else None,
-            finish_reason=delta.finish_reason,
-            stop_reason=delta.stop_reason,
-            token_ids=ids if self._wish.return_token_ids else UNSET,
-        )
+        prompt = delta.choice // self._n
+        known = self._num_cached_tokens[prompt]
+        self._num_cached_tokens[prompt] = max(known, delta.num_cached_tokens)
 
     def _usage(self) -> Usage:
-        num_prompt_tokens = len(self._request.prompt)
+        cached = PromptTokensDetails(cached_tokens=sum(self._num_cached_tokens))
         return Usage(
-            prompt_tokens=num_prompt_tokens,
+            prompt_tokens=self._num_prompt_tokens,
             completion_tokens=self._num_tokens,
-            total_tokens=num_prompt_tokens + self._num_tokens,
-            prompt_tokens_details=PromptTokensDetails(cached_tokens=self._num_cached_tokens),
+            total_tokens=self._num_prompt_tokens + self._num_tokens,
+            prompt_tokens_details=cached,
         )
 
 
-def _fingerprint(request: Request, served: Served) -> str:
-    """Which weights answer: reloading an adapter with other content changes it."""
-    adapter = request.adapter
-    return f"{adapter.name}@{adapter.digest[:8]}" if adapter else served.name
-
-
-def _logprobs(tokens: Sequence[GeneratedToken], tokenizer: Tokenizer) -> Logprobs:
-    return Logprobs(
-        tokens=[tokenizer.token_text(token.token_id) for token in tokens],
-        token_logprobs=[_finite(token.logprob) for token in tokens],
-        top_logprobs=[_top_logprobs(token, tokenizer) for token in tokens],
-        text_offset=[token.text_offset for token in tokens],
-    )
-
-
-def _top_logprobs(token: GeneratedToken, tokenizer: Tokenizer) -> dict[str, float]:
-    """By text; of two tokens that read the same, the less likely one is named by its id."""
-    named: dict[str, float] = {}
-    for token_id, logprob in dict([*token.top, (token.token_id, token.logprob)]).items():
-        text = tokenizer.token_text(token_id)
-        named[f"token_id:{token_id}" if text in named else text] = _finite(logprob)
-    return named
-
-
-def _finite(logprob: float | None) -> float:
+def finite(logprob: float | None) -> float:
+    """As JSON can have it."""
     return LOWEST_LOGPROB if logprob is None else max(logprob, LOWEST_LOGPROB)

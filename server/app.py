@@ -11,6 +11,8 @@ from starlette.responses import Response
 
 import motet
 from motet.client.protocol import (
+    ChatRequest,
+    ChatResponse,
     CompletionRequest,
     CompletionResponse,
     ModelCard,
@@ -20,7 +22,9 @@ from motet.client.protocol import (
 )
 from motet.engine import Engine
 from motet.server import errors, openapi
+from motet.server.access import ApiKeys, Cors
 from motet.server.request_ids import RequestIds
+from motet.server.routes.chat import create_chat_completion
 from motet.server.routes.completions import create_completion
 from motet.server.routes.health import health, ready, version
 from motet.server.routes.metrics import metrics
@@ -41,6 +45,7 @@ class Route:
 
 ROUTES = (
     Route("POST", "/v1/completions", create_completion, CompletionResponse, CompletionRequest),
+    Route("POST", "/v1/chat/completions", create_chat_completion, ChatResponse, ChatRequest),
     Route("GET", "/v1/models", list_models, ModelList),
     Route("GET", "/v1/models/{model:path}", get_model, ModelCard),
     Route("GET", "/health", health, Status),
@@ -75,6 +80,8 @@ def create_app(engine: Engine, config: ServerConfig) -> FastAPI:
         redirect_slashes=False,  # to where the Host header says
     )
     app.state.service = service
+    app.add_middleware(ApiKeys, keys=config.api_key)  # the last one added comes first
+    app.add_middleware(Cors, origins=config.allowed_origin)
     app.add_middleware(RequestIds)
     errors.install(app)
     for route in ROUTES:

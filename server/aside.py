@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 NUM_THREADS = 2
 """Few, so that long prompts cannot take all cores from the engine."""
 
-A = TypeVar("A")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -18,9 +19,16 @@ class Aside:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(NUM_THREADS, "motet-aside")
 
-    async def run(self, work: Callable[[A], T], argument: A) -> T:
-        """`work(argument)`, with what it raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, argument)
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` returns, or raises."""
+        call = partial(work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def run_if(
+        self, is_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same, at once and on the loop if it is not long."""
+        return await self.run(work, *args, **kwargs) if is_long else work(*args, **kwargs)
 
     def close(self) -> None:
         """Drop what waits; what runs is not waited for."""

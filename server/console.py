@@ -57,6 +57,7 @@ def banner(served: Served, url: str) -> str:
         "context": f"{info.max_model_len:,} tokens",
         "pool": _pool(info),
         "adapters": f"{len(info.adapters):,} loaded, of rank up to {info.max_lora_rank}",
+        "defaults": str(served.defaults) or "OpenAI's",
         "url": url,
         "try": _curl(served, url),
     }

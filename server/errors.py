@@ -13,12 +13,16 @@ from starlette.responses import Response
 
 from motet.client.protocol import ErrorDetail, ErrorResponse
 from motet.errors import (
+    Draining,
     HeadersTooLarge,
     ModelNotFound,
     MotetError,
     PayloadTooLarge,
     RequestError,
+    RequestTooSlow,
+    Unauthorized,
     Unavailable,
+    UrlTooLong,
 )
 from motet.server.request_ids import HEADER, request_id
 from motet.server.responses import json_response
@@ -33,12 +37,18 @@ class Row:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+_RETRY = ("Retry-After", "1")
+
 ANSWERS: dict[type[MotetError], Row] = {
     RequestError: Row(400, "invalid_request_error"),
+    Unauthorized: Row(401, "authentication_error", (("WWW-Authenticate", "Bearer"),)),
     ModelNotFound: Row(404, "not_found_error"),
+    RequestTooSlow: Row(408, "invalid_request_error"),
     PayloadTooLarge: Row(413, "invalid_request_error"),
+    UrlTooLong: Row(414, "invalid_request_error"),
     HeadersTooLarge: Row(431, "invalid_request_error"),
-    Unavailable: Row(503, "server_error", (("Retry-After", "1"),)),
+    Unavailable: Row(503, "server_error", (_RETRY,)),
+    Draining: Row(503, "server_error", (_RETRY, ("Connection", "close"))),
 }
 """Errors whose message is for the client. A class without a row is answered as its base is."""
 
@@ -71,7 +81,8 @@ def body_of(error: Exception) -> ErrorResponse:
         return _body(message, row, code="internal_error")
     if isinstance(error, RequestError):
         return _body(str(error), row, code=error.code, param=error.param)
-    return _body(str(error), row, code="unavailable")
+    assert isinstance(error, Unavailable)
+    return _body(str(error), row, code=error.code)
 
 
 def response_to(error: Exception) -> Response:

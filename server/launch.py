@@ -1,12 +1,14 @@
 """Runs the HTTP server of one engine in this process, from a bound port to a clean stop."""
 
 import asyncio
+import contextlib
 import errno
 import reprlib
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 
@@ -15,16 +17,15 @@ from motet.errors import ConfigError
 from motet.server.app import create_app
 from motet.server.connection import Connection
 from motet.server.console import StartConsole
+from motet.server.open_files import connection_limit
 from motet.server.service import Service
 from motet.server.settings import ServerConfig
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE_S = 5
-"""Answers may go on this long after a signal; then the engine ends them."""
+CUT_S = 3.0
+"""So long after the engine has ended all answers, clients that do not read theirs are cut off."""
 
-CUT_S = 3
-"""This long after that, clients that do not read are cut off."""
-
+DRAIN_POLL_S = 0.02
 BACKLOG = 2048
 
 
@@ -65,16 +66,17 @@ async def serve(
             lifespan="off",  # below, so that the end of loading is seen here
             log_level="warning",
             access_log=False,
-            timeout_graceful_shutdown=GRACE_S + CUT_S,
+            proxy_headers=False,  # nothing is decided by what a client says of itself
+            limit_concurrency=connection_limit(),
         ),
-        engine,
+        service,
     )
     async with app.router.lifespan_context(app):
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         loading = asyncio.create_task(service.ready())
         try:
             await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
-            if loading.done():
+            if loading.done() and not server.should_exit:
                 console.announce(loading.result(), url_of(listener))
                 await serving
         finally:
@@ -85,27 +87,53 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    """Drains at the first signal; the second one ends the process as if nobody listened to it.
+
+    While it drains it goes on accepting connections. A load balancer learns only from the next
+    probe that it should send no more: until then clients are told why and when to come back, the
+    probe is told that the process lives but is not ready, and nobody meets a closed port.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for running answers, but not for long."""
-        ending = asyncio.create_task(self._end_answers())
+        """Let running answers end, then end them; then close the port and every connection."""
+        self._service.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._service.config.drain_seconds):
+                while self.server_state.tasks:
+                    await asyncio.sleep(DRAIN_POLL_S)
+        await self._service.engine.stop()
+        cutting = asyncio.get_running_loop().call_later(CUT_S, self._cut)
         await super().shutdown(sockets)
-        ending.cancel()
+        cutting.cancel()
 
-    async def _end_answers(self) -> None:
-        await asyncio.sleep(GRACE_S)
-        await self._engine.stop()
+    def _cut(self) -> None:
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop at a signal and return; uvicorn would raise it once more and end the process."""
+        handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
 
 REMEDIES = {

@@ -1,143 +1,162 @@
-"""What a client wishes, checked and with every default resolved, as the engine's Request."""
+"""What a client wishes, checked and with every default resolved, as the engine's Requests.
 
+Nothing here knows HTTP: generating in the same process starts here as well.
+"""
+
+import re
 import secrets
-import uuid
 from collections.abc import Sequence
-from typing import cast
+from dataclasses import dataclass, replace
 
-from motet.client.protocol import CompletionRequest, Prompt
+from motet.client.protocol import SamplingFields
 from motet.engine import Adapter, EngineInfo, Request, SamplingParams
 from motet.errors import RequestError
-from motet.server.aside import Aside
-from motet.server.service import Served
 
-DEFAULT_MAX_TOKENS = 16  # OpenAI's
-LONG_PROMPT_CHARS = 4096  # encoding more would hold up every stream for milliseconds
+MAX_CHOICES = 512
+"""Of one job: all of them are submitted at once."""
 
-DEFAULT_ONLY = (
-    "n",
-    "best_of",
-    "echo",
-    "suffix",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "logit_bias",
-    "stop_token_ids",
-    "include_stop_str_in_output",
-    "prompt_logprobs",
-    "truncate_prompt_tokens",
-    "response_format",
-    "structured_outputs",
-    "lora_path",
-    "adapter_id",
-    "lora",
-)
-"""Fields that this version knows but serves only at their default. All others are implemented."""
+_MAX_SHOWN = 40  # characters of a wrong value that a message repeats
+_TOKEN_ID = re.compile(r"[0-9]{1,10}")
 
 
-def check_fields(wish: CompletionRequest) -> None:
-    """Refuse what this version does not do, and what contradicts itself."""
-    neutral = CompletionRequest(model=wish.model, prompt=wish.prompt)
-    for name in DEFAULT_ONLY:
-        if getattr(wish, name) != getattr(neutral, name):
-            raise RequestError(
-                f"'{name}' is not supported in this version: leave it out",
-                code="unsupported_parameter",
-                param=name,
-            )
-    if wish.stream_options is not None and not wish.stream:
-        raise RequestError("'stream_options' needs 'stream': true", param="stream_options")
-    if wish.max_tokens is not None and wish.min_tokens > wish.max_tokens:
-        limit = f"it must be at most 'max_tokens', which is {wish.max_tokens}"
-        raise RequestError(f"'min_tokens' is {wish.min_tokens}: {limit}", param="min_tokens")
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    ids: tuple[int, ...]
+    name: str = "prompt"
+    """What errors call it, such as `prompt[3]`."""
+
+    @property
+    def field(self) -> str:
+        """The field of the wish that it stands in."""
+        return self.name.partition("[")[0]
 
 
-async def prompt_ids(prompt: Prompt, served: Served, aside: Aside) -> tuple[int, ...]:
-    """The one prompt as token ids. Raises RequestError."""
-    ids: list[int] = []
-    match prompt:
-        case str(text) | [str(text)]:
-            ids = await _encode(text, served, aside) if text else []
-        case [[*items]] | [*items]:
-            if not {int}.issuperset(map(type, items)):
-                raise RequestError(
-                    f"'prompt' has {len(items)} entries: this version supports one prompt per "
-                    "request, a text or a list of token ids",
-                    code="unsupported_parameter",
-                    param="prompt",
-                )
-            ids = cast(list[int], items)
-    if not ids:
-        raise RequestError("'prompt' is empty: it needs at least one token", param="prompt")
-    return tuple(ids)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Prompts, and how to go on from each of them."""
+
+    prompts: Sequence[Prompt]
+    fields: SamplingFields
+    adapter: Adapter | None = None
+    cache_salt: str = ""
+    max_tokens: int | None = None
+    """Of each output; None: `default_max_tokens`, as far as the context has room."""
+    default_max_tokens: int | None = None
+    """None: all that the context has left."""
+    num_logprobs: int | None = None
+    echo: bool = False
+    """Whether the text begins with the prompt; only then may `max_tokens` be 0."""
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        stop = self.fields.stop
+        return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
-def stop_strings(wish: CompletionRequest) -> tuple[str, ...]:
-    return (wish.stop,) if isinstance(wish.stop, str) else tuple(wish.stop)
+def engine_requests(job: Job, job_id: str, info: EngineInfo) -> list[Request]:
+    """`n` requests for each prompt: choice k of prompt p is at p * n + k, and so named.
 
-
-def engine_request(
-    wish: CompletionRequest, prompt: tuple[int, ...], adapter: Adapter | None, served: Served
-) -> Request:
-    """The wish as the engine takes it. Raises RequestError for what can never be served."""
-    if wish.stop and not served.tokenizer.has_text:
+    Raises RequestError for what can never be served.
+    """
+    fields = job.fields
+    check_num_choices(len(job.prompts), fields.n)
+    if job.max_tokens == 0 and not job.echo:
         raise RequestError(
-            "'stop' needs text, but the model directory has no tokenizer: leave it out",
-            code="no_tokenizer",
-            param="stop",
+            "'max_tokens' is 0: it must be at least 1, except in a completion with 'echo'",
+            param="max_tokens",
         )
-    max_tokens = _max_tokens(wish, len(prompt), served.info)
-    _check_vocabulary(prompt, served.info.vocab_size)
-    sampling = SamplingParams(
-        max_tokens=max_tokens,
-        min_tokens=wish.min_tokens,
-        temperature=wish.temperature,
-        top_p=wish.top_p,
-        top_k=max(wish.top_k, 0),
-        min_p=wish.min_p,
-        seed=secrets.randbits(63) if wish.seed is None else wish.seed,
-        stop_token_ids=() if wish.ignore_eos else served.info.eos_token_ids,
-        num_logprobs=wish.logprobs,
-    )
-    return Request(f"cmpl-{uuid.uuid4().hex}", prompt, sampling, adapter, wish.cache_salt)
+    if job.max_tokens is not None and fields.min_tokens > job.max_tokens:
+        limit = f"it must be at most 'max_tokens', which is {job.max_tokens}"
+        raise RequestError(f"'min_tokens' is {fields.min_tokens}: {limit}", param="min_tokens")
+    _check_vocabulary("stop_token_ids", fields.stop_token_ids, info.vocab_size)
+    sampling = _sampling(job, info)
+    requests: list[Request] = []
+    for prompt in job.prompts:
+        max_tokens = _max_tokens(job, prompt, info.max_model_len)
+        _check_vocabulary(prompt.name, prompt.ids, info.vocab_size)
+        for choice in range(fields.n):
+            request_id = f"{job_id}-{len(requests)}"
+            own = replace(sampling, max_tokens=max_tokens, choice=choice)
+            requests.append(Request(request_id, prompt.ids, own, job.adapter, job.cache_salt))
+    return requests
 
 
-async def _encode(text: str, served: Served, aside: Aside) -> list[int]:
-    tokenizer, max_tokens = served.tokenizer, served.info.max_model_len
-    if tokenizer.is_too_long(text, max_tokens):
+def check_num_choices(num_prompts: int, n: int) -> None:
+    """Raises RequestError when there would be more than MAX_CHOICES."""
+    if num_prompts * n > MAX_CHOICES:
         raise RequestError(
-            f"the prompt has {len(text)} characters, which is more than {max_tokens} tokens, "
-            "the whole context, can hold",
-            code="context_length_exceeded",
-            param="prompt",
+            f"'prompt' has {num_prompts} entries and 'n' is {n}: {num_prompts * n} choices are "
+            f"more than {MAX_CHOICES}, send them in several requests",
+            param="n" if n > 1 else "prompt",
         )
-    if len(text) < LONG_PROMPT_CHARS:
-        return tokenizer.encode(text)
-    return await aside.run(tokenizer.encode, text)
 
 
-def _max_tokens(wish: CompletionRequest, num_prompt_tokens: int, info: EngineInfo) -> int:
+def _max_tokens(job: Job, prompt: Prompt, max_model_len: int) -> int:
     """The limit of the output, which fits into the context together with the prompt."""
-    room = info.max_model_len - num_prompt_tokens
-    least = max(1, wish.min_tokens)
-    wanted = wish.max_tokens or max(least, min(DEFAULT_MAX_TOKENS, room))
+    num_prompt_tokens = len(prompt.ids)
+    if not num_prompt_tokens:
+        raise RequestError(
+            f"'{prompt.name}' is empty: it needs at least one token", param=prompt.field
+        )
+    room = max_model_len - num_prompt_tokens
+    least = max(0 if job.max_tokens == 0 else 1, job.fields.min_tokens)
+    wanted = job.max_tokens
+    if wanted is None:
+        default = room if job.default_max_tokens is None else job.default_max_tokens
+        wanted = max(least, min(default, room))
     if wanted > room:
         raise RequestError(
-            f"the prompt has {num_prompt_tokens} tokens and the output up to {wanted}: "
-            f"{wanted - room} more than the context of {info.max_model_len}",
+            f"'{prompt.name}' has {num_prompt_tokens} tokens and the output up to {wanted}: "
+            f"{wanted - room} more than the context of {max_model_len}",
             code="context_length_exceeded",
-            param="max_tokens" if room >= least else "prompt",
+            param="max_tokens" if room >= least else prompt.field,
         )
     return wanted
 
 
-def _check_vocabulary(ids: Sequence[int], vocab_size: int) -> None:
-    if min(ids) >= 0 and max(ids) < vocab_size:
+def _sampling(job: Job, info: EngineInfo) -> SamplingParams:
+    """What all sequences of the job have in common."""
+    fields = job.fields
+    eos = () if fields.ignore_eos else info.eos_token_ids
+    return SamplingParams(
+        max_tokens=0,  # is each prompt's own
+        min_tokens=fields.min_tokens,
+        temperature=fields.temperature,
+        top_p=fields.top_p,
+        top_k=max(fields.top_k, 0),
+        min_p=fields.min_p,
+        repetition_penalty=fields.repetition_penalty,
+        presence_penalty=fields.presence_penalty,
+        frequency_penalty=fields.frequency_penalty,
+        logit_bias=_logit_bias(fields.logit_bias, info.vocab_size),
+        seed=secrets.randbits(63) if fields.seed is None else fields.seed,
+        stop_token_ids=tuple(dict.fromkeys((*eos, *fields.stop_token_ids))),
+        num_logprobs=job.num_logprobs,
+        num_prompt_logprobs=job.num_logprobs if job.echo else None,
+    )
+
+
+def _logit_bias(wanted: dict[str, float], vocab_size: int) -> tuple[tuple[int, float], ...]:
+    bias: dict[int, float] = {}
+    for key, value in wanted.items():
+        if not _TOKEN_ID.fullmatch(key) or int(key) >= vocab_size:
+            raise RequestError(
+                f"'logit_bias' has the key '{key[:_MAX_SHOWN]}': keys are token ids in decimal "
+                f"digits, and the model's vocabulary is 0 to {vocab_size - 1}",
+                param="logit_bias",
+            )
+        if int(key) in bias:
+            raise RequestError(f"'logit_bias' has token {int(key)} twice", param="logit_bias")
+        bias[int(key)] = value
+    return tuple(bias.items())
+
+
+def _check_vocabulary(name: str, ids: Sequence[int], vocab_size: int) -> None:
+    if not ids or (min(ids) >= 0 and max(ids) < vocab_size):
         return
     index = next(index for index, token in enumerate(ids) if not 0 <= token < vocab_size)
     raise RequestError(
-        f"token {index} of 'prompt' is {str(ids[index])[:40]}: "
+        f"token {index} of '{name}' is {str(ids[index])[:_MAX_SHOWN]}: "
         f"the model's vocabulary is 0 to {vocab_size - 1}",
-        param="prompt",
+        param=name.partition("[")[0],
     )

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from motet.client.protocol import GenerationRequest
 from motet.engine import Adapter, Engine, EngineInfo
-from motet.errors import ModelNotFound, Unavailable
+from motet.errors import Draining, QueueFull, Unavailable
 from motet.server.aside import Aside
+from motet.server.defaults import NO_DEFAULTS, SamplingDefaults
 from motet.server.metrics import Metrics
+from motet.server.selection import Names
 from motet.server.settings import ServerConfig
+from motet.server.template import ChatTemplate
 from motet.server.text import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -23,30 +26,24 @@ _MAX_NOTED_FIELDS = 100  # clients choose the names, so there is no end of them
 class Served:
     """What a ready server serves."""
 
-    name: str
-    """Of the base model."""
+    names: Names
     info: EngineInfo
-    adapters: dict[str, Adapter]
     tokenizer: Tokenizer
     since_s: int
     """Seconds since the epoch."""
+    template: ChatTemplate | None = None
+    """How the model writes conversations, if it does."""
+    defaults: SamplingDefaults = NO_DEFAULTS
+    """For what requests leave out."""
+
+    @property
+    def name(self) -> str:
+        """Of the base model."""
+        return self.names.base
 
     def adapter_for(self, wish: GenerationRequest) -> Adapter | None:
         """The adapter that `wish` asks for; None for the base model. Raises RequestError."""
-        return self.adapter(wish.model)
-
-    def adapter(self, model: str) -> Adapter | None:
-        """The adapter named `model`; None for the base model. Raises ModelNotFound."""
-        if model == self.name:
-            return None
-        try:
-            return self.adapters[model]
-        except KeyError:
-            raise ModelNotFound(
-                f"the model {model!r:.80} does not exist: GET /v1/models lists all",
-                code="model_not_found",
-                param="model",
-            ) from None
+        return self.names.select(wish)
 
 
 class Service:
@@ -58,6 +55,7 @@ class Service:
         self.metrics = Metrics(engine)
         self.aside = Aside()
         self._loading: asyncio.Task[Served]
+        self._is_draining = False
         self._noted_fields: set[str] = set()
 
     def start(self) -> None:
@@ -78,12 +76,30 @@ class Service:
     @property
     def served(self) -> Served:
         """What is served now. Raises Unavailable before loading ends and after a failure."""
+        if self._is_draining:
+            raise Draining("the server is about to stop: ask again, another one may answer")
         _ = self.engine.info
         if not self._loading.done():
             raise Unavailable("the server is loading: ask /ready and try again")
         if self._loading.cancelled() or self._loading.exception() is not None:
             raise Unavailable("the server could not load its model: its log says why")
         return self._loading.result()
+
+    def drain(self) -> None:
+        """Begin nothing any more; what has begun goes on."""
+        self._is_draining = True
+
+    def admit(self, num_choices: int) -> None:
+        """Refuse a request whose choices would make the queue too long, before any work on it.
+
+        Raises QueueFull.
+        """
+        num_waiting, most = self.engine.num_waiting, self.config.max_waiting
+        if num_waiting > 0 and num_waiting + num_choices > most:
+            raise QueueFull(
+                f"{num_waiting} requests wait already, and {num_choices} more would be more than "
+                f"{most}: try again soon"
+            )
 
     def note_ignored(self, fields: Iterable[str]) -> None:
         """Log fields that no part of motet reads, each name once."""
@@ -96,5 +112,11 @@ class Service:
         info = await self.engine.ready()
         adapters = {adapter.name: adapter for adapter in info.adapters}
         name = self.config.model_name(info.model, adapters)
-        tokenizer = await asyncio.to_thread(Tokenizer.load, info.model)
-        return Served(name, info, adapters, tokenizer, int(time.time()))
+        return Served(
+            Names(name, adapters),
+            info,
+            await asyncio.to_thread(Tokenizer.load, info.model),
+            int(time.time()),
+            await asyncio.to_thread(ChatTemplate.load, info.model),
+            SamplingDefaults.load(info.model, self.config.generation_config),
+        )

@@ -1,15 +1,19 @@
 """Text to token ids, and token ids back to text while they are generated."""
 
-import logging
+import re
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import accumulate
 
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
 
 from motet.errors import ModelError, RequestError
+from motet.server.pretrained import load_pretrained
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+REPLACEMENT = "\ufffd"
+"""Stands for bytes that are no character."""
+_BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")  # of vocabularies with byte fallback
 _CONTEXT_TOKENS = 8  # of the prompt: the first space and a split character depend on what precedes
 _MAX_WITHHELD = 64  # tokens without text; a character needs at most 4, so these are no character
 
@@ -33,21 +37,9 @@ class Tokenizer:
     @classmethod
     def load(cls, directory: str) -> "Tokenizer":
         """Raises ModelError when the files are there but cannot be used."""
-        if not any((Path(directory) / name).exists() for name in TOKENIZER_FILES):
+        loaded = load_pretrained(directory)
+        if loaded is None:
             return cls(None)
-        try:
-            from transformers import AutoTokenizer  # takes seconds
-
-            logging.getLogger("transformers").setLevel(logging.ERROR)
-            loaded = AutoTokenizer.from_pretrained(
-                directory, trust_remote_code=False, local_files_only=True
-            )
-        except Exception as error:  # transformers and tokenizers raise bare ones
-            reason = str(error).partition("\n")[0]
-            raise ModelError(
-                f"the tokenizer in {directory} cannot be loaded ({reason}): download its files "
-                f"again, or remove {', '.join(TOKENIZER_FILES)} to serve token ids only"
-            ) from error
         backend = getattr(loaded, "backend_tokenizer", None)
         if not isinstance(backend, Backend):
             raise ModelError(
@@ -63,15 +55,20 @@ class Tokenizer:
         """Whether even the longest tokens could not hold `text`; known without a look at it."""
         return self.has_text and len(text) > max_tokens * self._longest_token
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids as the model expects them, with its special tokens. Holds no GIL meanwhile."""
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids as the model expects them. Holds no GIL meanwhile.
+
+        A chat template writes the model's special tokens itself: then none are added.
+        """
         if self._backend is None:
             raise RequestError(
                 "the model directory has no tokenizer: send the prompt as a list of token ids",
                 code="no_tokenizer",
                 param="prompt",
             )
-        [encoding] = self._backend.encode_batch_fast([text])  # `encode` would hold the GIL
+        [encoding] = self._backend.encode_batch_fast(  # `encode` would hold the GIL
+            [text], add_special_tokens=add_special_tokens
+        )
         return encoding.ids
 
     def token_text(self, token_id: int) -> str:
@@ -82,9 +79,42 @@ class Tokenizer:
         text = self._backend.decode([*self._anchor, token_id], skip_special_tokens=False)
         return text.removeprefix(before)
 
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token adds to the UTF-8 of a text, also if that is a part of a character."""
+        text = self.token_text(token_id)
+        if REPLACEMENT not in text or self._backend is None:
+            return text.encode()
+        piece = self._backend.id_to_token(token_id) or ""
+        if byte := _BYTE_PIECE.fullmatch(piece):
+            return bytes.fromhex(byte[1])
+        try:
+            return bytes(map(_BYTE_OF_CHAR.__getitem__, piece))
+        except KeyError:  # the token is this character
+            return text.encode()
+
+    def is_special(self, token_id: int) -> bool:
+        """Whether the token is never part of a text."""
+        return token_id in self._special_ids
+
+    def spelled(self, ids: Sequence[int]) -> "Spelling":
+        """The text of a whole prompt."""
+        detokenizer = self.detokenizer(())
+        pieces = [detokenizer.push(token_id) for token_id in ids]
+        lengths = accumulate(map(len, pieces), initial=0)
+        return Spelling("".join(pieces) + detokenizer.flush(), tuple(lengths)[: len(ids)])
+
     def detokenizer(self, prompt: Sequence[int]) -> "Detokenizer":
         """For the tokens that follow `prompt`."""
         return Detokenizer(self._backend, self._special_ids, prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """The text of some tokens."""
+
+    text: str
+    offsets: tuple[int, ...]
+    """Where each token starts in `text`, in characters."""
 
 
 class Detokenizer:
@@ -136,8 +166,10 @@ class StopStrings:
     depend on how the text that enters is cut into pieces.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], *, keep_match: bool = False) -> None:
+        """`keep_match` ends the text after the stop string, not before it."""
         self._stops = stops
+        self._keep_match = keep_match
         self._held = ""
         self.matched: str | None = None
 
@@ -145,12 +177,14 @@ class StopStrings:
         """The text that is safe to show. After a match: nothing."""
         if self.matched is not None:
             return ""
+        if not self._stops:
+            return text
         text = self._held + text
         found = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            _, start, self.matched = min(found)
+            end, start, self.matched = min(found)
             self._held = ""
-            return text[:start]
+            return text[: end if self._keep_match else start]
         shown = len(text) - max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[shown:]
         return text[:shown]
@@ -162,12 +196,12 @@ class StopStrings:
 
 
 class TextStream:
-    """The text of one completion: detokenized, and cut before its first stop string."""
+    """The text of one completion: detokenized, and cut at its first stop string."""
 
-    def __init__(self, detokenizer: Detokenizer, stops: Sequence[str], min_tokens: int) -> None:
+    def __init__(self, detokenizer: Detokenizer, stops: StopStrings, min_tokens: int) -> None:
         """Text of the first `min_tokens` tokens is not searched for stop strings."""
         self._detokenizer = detokenizer
-        self._stops = StopStrings(stops)
+        self._stops = stops
         self._unsearched_tokens = min_tokens
         self.num_chars = 0
         """Decoded so far, with what is held back."""
@@ -195,3 +229,14 @@ def _overlap(text: str, stop: str) -> int:
     """Length of the longest beginning of `stop`, but not all of it, that ends `text`."""
     lengths = range(min(len(stop) - 1, len(text)), 0, -1)
     return next((length for length in lengths if text.endswith(stop[:length])), 0)
+
+
+def _byte_of_char() -> dict[str, int]:
+    """How vocabularies of bytes (GPT-2's) spell a byte: by a character that can be seen."""
+    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    unseen = [byte for byte in range(0x100) if byte not in seen]
+    chars = [*map(chr, seen), *(chr(0x100 + rank) for rank in range(len(unseen)))]
+    return dict(zip(chars, (*seen, *unseen), strict=True))
+
+
+_BYTE_OF_CHAR = _byte_of_char()

@@ -50,7 +50,19 @@ MAKERS: dict[str, Callable[..., Path]] = {"LlamaForCausalLM": make_llama}
 """Architecture -> what makes a tiny one; one line for each in the engine's MODELS."""
 
 
-def make_tokenizer(path: Path) -> Path:
+CHAT_TEMPLATE = """\
+{{ bos_token }}
+{%- for message in messages %}
+{{- '[' + message.role + '] ' + message.content + eos_token }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '[assistant] ' }}
+{%- endif %}
+"""
+"""Takes content as text only, and any role."""
+
+
+def make_tokenizer(path: Path, chat_template: str | None = None) -> Path:
     """Write a byte-level BPE tokenizer of VOCAB_SIZE tokens that puts `<s>` before a text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -68,7 +80,11 @@ def make_tokenizer(path: Path) -> Path:
         single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]
     )
     wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, unk_token=unk, bos_token=bos, eos_token=eos
+        tokenizer_object=tokenizer,
+        unk_token=unk,
+        bos_token=bos,
+        eos_token=eos,
+        chat_template=chat_template,
     )
     wrapped.save_pretrained(path)
     return path

@@ -34,8 +34,14 @@ PARTS = {  # a file belongs to the longest path that contains it
 }
 PARTS["client"].may_import.add("client/protocol")
 PARTS["bench"] = Part(set(PARTS))
-PARTS["motet/cli.py"] = Part(set(PARTS) | {"motet/options.py"})
-PARTS["motet/options.py"] = Part(set(), never=DEVICE)
+PARTS["motet/hub.py"] = Part({"engine"}, never=DEVICE)
+PARTS["motet/llm.py"] = Part(set(PARTS), never=DEVICE)
+PARTS["motet/commands"] = Part(set(PARTS), never=DEVICE)
+PARTS["motet/cli.py"] = Part(set(PARTS), never=DEVICE)
+
+
+OPEN = {"motet/__init__.py", "motet/errors.py"}
+"""May be imported by all, and belong to no part."""
 
 
 def part_of(path: str) -> str | None:
@@ -47,7 +53,8 @@ def part_of(path: str) -> str | None:
 def file_of(module: str) -> str:
     """`motet.memory.page` -> `memory/page.py`, and the same for a name in it."""
     parts = module.split(".")[1:]
-    files = ("/".join(parts[:length]) for length in range(len(parts), 0, -1))
+    names = ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    files = [*names, *(f"motet/{name}" for name in names)]
     return next((f"{file}.py" for file in files if (ROOT / f"{file}.py").exists()), "/".join(parts))
 
 
@@ -74,8 +81,8 @@ def breaches(path: str, source: str) -> list[str]:
 
 def test_every_file_imports_only_what_its_part_may() -> None:
     folders = {part.partition("/")[0] for part in PARTS}
-    files = [file for folder in folders - {"motet"} for file in (ROOT / folder).rglob("*.py")]
-    files += [ROOT / part for part in PARTS if part.startswith("motet/")]
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    files = [file for file in files if file.relative_to(ROOT).as_posix() not in OPEN]
     broken = [
         breach
         for file in files

@@ -54,7 +54,8 @@ def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
         for folder in FOLDERS
         for file in (ROOT / folder).rglob("*.py")
     }
-    expected |= {Path("motet/cli.py"), Path("motet/errors.py"), Path("motet/py.typed")}
+    expected |= {file.relative_to(ROOT) for file in (ROOT / "motet").rglob("*.py")}
+    expected |= {Path("motet/cli.py"), Path("motet/commands/chat.py"), Path("motet/py.typed")}
     assert expected <= {file.relative_to(wheel) for file in wheel.rglob("*")}
 
 

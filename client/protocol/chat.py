@@ -47,6 +47,9 @@ class ChatRequest(GenerationRequest, kw_only=True, frozen=True, omit_defaults=Tr
     tool_choice: Any = None
     functions: list[Any] = field(default_factory=list)
     function_call: Any = None
+    audio: Any = None
+    modalities: list[Literal["text"]] | None = None
+    """Accepted for OpenAI's sake: there is only text."""
 
 
 class TopLogprob(Struct, kw_only=True, frozen=True):

@@ -21,8 +21,9 @@ class CompletionRequest(GenerationRequest, kw_only=True, frozen=True, omit_defau
     """Begin each text with its prompt, and `logprobs` with those of the prompt."""
     truncate_prompt_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     """Keep only this many tokens of each prompt, the last ones."""
+    best_of: int | None = None
+    """Accepted if it is `n`: none of the choices is left out."""
 
-    best_of: int = 1
     suffix: str = ""
 
 

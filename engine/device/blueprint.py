@@ -8,6 +8,7 @@ from motet.engine.config import EngineConfig
 from motet.engine.models import ModelSpec, read_config
 from motet.errors import ConfigError
 from motet.memory.layout import PageLayout
+from motet.memory.packing import Ranks, pack
 
 DEVICES = {"cpu": "reference", "cuda": "triton"}
 """Device -> backend of its kernels."""
@@ -27,6 +28,20 @@ class Blueprint:
     dtype: torch.dtype
     max_model_len: int
     layout: PageLayout
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    def adapter_pages(self, ranks: Ranks) -> int:
+        """Pages of an adapter of these ranks."""
+        layout = self.layout
+        return pack(self.spec.geometry, ranks, layout.elements, layout.align_elements).num_pages
+
+    def uniform_adapter_pages(self, rank: int) -> int:
+        """Pages of an adapter of this rank on every linear layer."""
+        geometry = self.spec.geometry
+        return self.adapter_pages(((rank,) * len(geometry.modules),) * geometry.num_layers)
 
     def num_pages(self, pool_bytes: int, largest_adapter: int) -> int:
         """Pages in a pool of this size, the largest adapter taking `largest_adapter` of them.

@@ -13,18 +13,17 @@ from torch import Tensor
 from motet.engine.config import EngineConfig
 from motet.engine.core import EngineCore
 from motet.engine.device.blueprint import DEVICES, Blueprint, check
-from motet.engine.device.capacity import free_bytes
+from motet.engine.device.capacity import free_bytes, pool_bytes
 from motet.engine.device.local import LocalExecutor
 from motet.engine.device.slots import DeviceSlots
 from motet.engine.events import AdapterRegistered
 from motet.engine.models import Model, check_weights, load_model
 from motet.engine.models.loader import weight_files
 from motet.engine.output import EngineInfo
-from motet.engine.plan import BASE_SLOT, Batch, Row, StepPlan
+from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
 from motet.engine.policy import SCHEDULING
 from motet.engine.request import SamplingParams
 from motet.engine.scheduler import Scheduler
-from motet.errors import ConfigError
 from motet.kernels import load_backend
 from motet.memory.adapter import Adapter
 from motet.memory.device.arena import Arena
@@ -33,14 +32,7 @@ from motet.memory.device.store import HostStore
 from motet.memory.eviction import EVICTION
 from motet.memory.layout import TILE_RANKS, num_tiles
 from motet.memory.manager import MemoryManager
-from motet.memory.packing import pack
 from motet.memory.page import PageId
-
-CPU_SHARE = 0.25
-"""Of the memory that is free after loading; the rest stays for the system and other programs."""
-
-CUDA_SHARE = 0.9
-"""Of the memory that is free after loading, less what a step at the limits needs."""
 
 EVICTION_POLICY, SCHEDULING_POLICY = "lru", "fcfs"
 
@@ -113,17 +105,9 @@ def _stage_adapters(
 
 def _pool_bytes(blueprint: Blueprint, model: Model, store: HostStore) -> int:
     """The size that was asked for, or a share of what is free now."""
-    device, wanted = blueprint.device, blueprint.config.pool.pool_bytes
+    device = blueprint.device
     needed = _step_bytes(blueprint, model, store) if device.type == "cuda" else 0
-    free = free_bytes(device) - needed
-    if wanted is None:
-        return int(free * (CUDA_SHARE if device.type == "cuda" else CPU_SHARE))
-    if wanted > free:
-        raise ConfigError(
-            f"--pool-bytes is {wanted}: with the model loaded, only {max(free, 0)} bytes are free "
-            f"on {device}; start with a smaller pool"
-        )
-    return wanted
+    return pool_bytes(blueprint.config.pool.pool_bytes, free_bytes(device) - needed, device)
 
 
 def _step_bytes(blueprint: Blueprint, model: Model, store: HostStore) -> int:
@@ -139,7 +123,7 @@ def _step_bytes(blueprint: Blueprint, model: Model, store: HostStore) -> int:
 
 
 def _step_at_the_limits(blueprint: Blueprint) -> StepPlan:
-    """As many rows and tokens as a step may have; all of them use page 0."""
+    """As many rows and tokens as a step may have, every one reported; all use page 0."""
     limits = blueprint.config.batch
     num_rows = min(limits.max_batch_rows, limits.max_batch_tokens)
     length = min(limits.max_batch_tokens // num_rows, blueprint.max_model_len)
@@ -152,6 +136,7 @@ def _step_at_the_limits(blueprint: Blueprint) -> StepPlan:
         slot=BASE_SLOT,
         sampling=SamplingParams(max_tokens=1, top_p=0.5, num_logprobs=0),
         num_generated=0,
+        targets=PromptTargets(1, (0,) * length, num_logprobs=1),
     )
     rows = tuple(replace(row, request_id=str(index)) for index in range(num_rows))
     return StepPlan(step=0, batch=Batch(rows, ()), transfers=(), released=())
@@ -201,12 +186,10 @@ def _mid(blueprint: Blueprint) -> Tensor:
 
 def _info(blueprint: Blueprint, num_pages: int, adapters: tuple[Adapter, ...]) -> EngineInfo:
     config, spec, layout = blueprint.config, blueprint.spec, blueprint.layout
-    geometry = spec.geometry
-    rank16 = ((16,) * len(geometry.modules),) * geometry.num_layers
     return EngineInfo(
         model=config.model,
         architecture=spec.architecture,
-        dtype=str(blueprint.dtype).removeprefix("torch."),
+        dtype=blueprint.dtype_name,
         device=str(blueprint.device),
         vocab_size=spec.vocab_size,
         max_model_len=blueprint.max_model_len,
@@ -217,8 +200,6 @@ def _info(blueprint: Blueprint, num_pages: int, adapters: tuple[Adapter, ...]) -
         num_pages=num_pages,
         page_bytes=layout.page_bytes,
         page_tokens=layout.page_tokens,
-        rank16_adapter_pages=pack(
-            geometry, rank16, layout.elements, layout.align_elements
-        ).num_pages,
+        rank16_adapter_pages=blueprint.uniform_adapter_pages(16),
         adapters=adapters,
     )

@@ -23,7 +23,8 @@ class StepInputs:
     positions: Tensor  # int64 [num_tokens]
     attention: AttentionBatch
     lora: LoraBatch | None  # None when every row runs on the base model
-    sample_index: Tensor  # int64 [num_sampled], the token rows whose logits are wanted
+    sample_index: Tensor  # int64, the token rows whose logits are wanted: first those to sample
+    # from (one for each row that samples), then those before the targets of each row
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,6 @@ def build_inputs(batch: Batch, page_tokens: int, device: torch.device) -> StepIn
     page_table = _page_table(rows)
     page = page_table[row_of_token, positions // page_tokens]
     slots = np.array([row.slot for row in rows])
-    is_sampled = np.array([row.sampling is not None for row in rows])
 
     def to_device(values: Ints, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(values).to(device, dtype)
@@ -65,7 +65,7 @@ def build_inputs(batch: Batch, page_tokens: int, device: torch.device) -> StepIn
             max_query_len=int(lengths.max()),
         ),
         lora=_lora_batch(slots[row_of_token], device),
-        sample_index=to_device(query_start[1:][is_sampled] - 1, torch.int64),
+        sample_index=to_device(_sample_index(rows, query_start), torch.int64),
     )
 
 
@@ -84,6 +84,17 @@ def _page_table(rows: Sequence[Row]) -> Ints:
     for index, row in enumerate(rows):
         table[index, : len(row.pages)] = row.pages
     return table
+
+
+def _sample_index(rows: Sequence[Row], query_start: Ints) -> Ints:
+    """`StepInputs.sample_index`."""
+    is_sampled = np.array([row.sampling is not None for row in rows])
+    scored = [
+        first + row.targets.start - 1 - row.start + np.arange(len(row.targets.tokens))
+        for row, first in zip(rows, query_start[:-1], strict=True)
+        if row.targets is not None
+    ]
+    return np.concatenate((query_start[1:][is_sampled] - 1, *scored))
 
 
 def _lora_batch(slot_of_token: Ints, device: torch.device) -> LoraBatch | None:

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from motet.engine.device.inputs import DeviceState, build_inputs
+from motet.engine.device.logprobs import score
 from motet.engine.device.sampler import sample
 from motet.engine.device.slots import DeviceSlots
 from motet.engine.models import Model
-from motet.engine.plan import AdapterLoad, Batch, SampledToken, StepPlan, StepResult
+from motet.engine.plan import AdapterLoad, Batch, StepPlan, StepResult
 from motet.kernels import Kernels
 from motet.memory.device.arena import Arena
 from motet.memory.device.store import HostStore
@@ -47,17 +48,25 @@ class LocalExecutor:
             self._load(load)
         for binding in plan.batch.adapters:
             self._slots.bind(binding, self._store[binding.digest])
-        tokens = self._run(plan.batch) if plan.batch.rows else ()
-        return StepResult(plan.step, tokens, tuple(load.digest for load in plan.transfers))
+        loaded = tuple(load.digest for load in plan.transfers)
+        if not plan.batch.rows:
+            return StepResult(plan.step, (), loaded)
+        return self._run(plan.step, plan.batch, loaded)
 
     def _load(self, load: AdapterLoad) -> None:
         image = self._store[load.digest].pages
         self._state.kernels.copy_pages(self._arena.flat, image, torch.tensor(load.pages))
 
-    def _run(self, batch: Batch) -> tuple[SampledToken, ...]:
+    def _run(self, step: int, batch: Batch, loaded: tuple[str, ...]) -> StepResult:
         page_tokens = self._arena.kv.shape[3]
         inputs = build_inputs(batch, page_tokens, self._arena.flat.device)
         hidden = self._model.forward(inputs, self._state)
-        return sample(
-            self._model.logits(hidden), [row for row in batch.rows if row.sampling is not None]
+        sampled = [row for row in batch.rows if row.sampling is not None]
+        scored = [row for row in batch.rows if row.targets is not None]
+        to_sample, to_score = hidden[: len(sampled)], hidden[len(sampled) :]
+        return StepResult(
+            step=step,
+            tokens=sample(self._model.logits(to_sample), sampled),
+            loaded=loaded,
+            scores=score(self._model.logits, to_score, scored),
         )

@@ -14,7 +14,16 @@ from motet.engine.models.llama import Llama
 from motet.engine.models.loader import Progress, Weights
 from motet.engine.models.spec import ModelSpec, read_spec
 
-__all__ = ["MODELS", "Model", "ModelSpec", "Progress", "check_weights", "load_model", "read_config"]
+__all__ = [
+    "MODELS",
+    "Model",
+    "ModelSpec",
+    "Progress",
+    "check_weights",
+    "load_model",
+    "read_config",
+    "weights_bytes",
+]
 
 
 class Model(Protocol):
@@ -47,6 +56,15 @@ def read_config(directory: str) -> ModelSpec:
 def check_weights(spec: ModelSpec) -> None:
     """Raise ModelError unless the headers of the weights fit the spec. Allocates nothing."""
     _build(spec, torch.float32, torch.device("meta"), max_model_len=1)
+
+
+def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
+    """Memory of the weights once loaded, by the headers of their files. Raises as `check_weights`.
+
+    What a model computes rather than reads, such as its rotary table, is not counted.
+    """
+    _, weights = _build(spec, dtype, torch.device("meta"), max_model_len=1)
+    return weights.num_bytes
 
 
 def load_model(

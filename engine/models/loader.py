@@ -63,6 +63,11 @@ class Weights:
             self._twins[name] = of
         return target
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the parameters made so far."""
+        return sum(target.numel() * target.element_size() for target in self._targets.values())
+
     def check_complete(self) -> None:
         """All parameters are made: nothing else may be in the checkpoint."""
         known = self._targets.keys() | self._twins.keys()

@@ -44,10 +44,25 @@ def read_adapter(directory: str, geometry: AdapterGeometry, max_rank: int) -> Ad
     The tensors stay mapped from the file until they are staged. Raises AdapterError, one line
     naming the file, field or tensor and the remedy, unless the adapter can be served exactly.
     """
-    path = Path(directory)
-    must_be_directory(path, ADAPTER)
-    reader = _Reader(directory, geometry, max_rank, read_config(path))
-    return AdapterWeights(directory, geometry, reader.pairs(_read_tensors(path)))
+    return _assemble(directory, geometry, max_rank, _read_tensors(Path(directory)))
+
+
+def read_adapter_header(directory: str, geometry: AdapterGeometry, max_rank: int) -> AdapterWeights:
+    """The same without the values of the tensors, which stay unread and unchecked."""
+    tensors = _read_tensors(Path(directory))
+    headers = ((name, tensor.to("meta")) for name, tensor in tensors)
+    return _assemble(directory, geometry, max_rank, headers)
+
+
+def _assemble(
+    directory: str,
+    geometry: AdapterGeometry,
+    max_rank: int,
+    tensors: Iterator[tuple[str, Tensor]],
+) -> AdapterWeights:
+    must_be_directory(Path(directory), ADAPTER)
+    reader = _Reader(directory, geometry, max_rank, read_config(Path(directory)))
+    return AdapterWeights(directory, geometry, reader.pairs(tensors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +175,7 @@ class _Reader:
                 f"tensor '{stored.name}' is stored as {_dtype(stored.tensor.dtype)}: save it as "
                 f"{', '.join(_dtype(dtype) for dtype in DTYPES)}"
             )
-        if not stored.tensor.isfinite().all():
+        if not stored.tensor.is_meta and not stored.tensor.isfinite().all():
             raise self._error(f"tensor '{stored.name}' holds NaN or infinity: train it again")
 
     def _trained_for(self) -> str:

@@ -1,69 +1,50 @@
 """POST /v1/completions."""
 
-import logging
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from functools import partial
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from motet.client.protocol import CompletionRequest
-from motet.server.answers import Answer
-from motet.server.body import convert, read_json
-from motet.server.errors import body_of, is_internal
-from motet.server.generation import Delta, generate, merge
-from motet.server.requests import check_fields, engine_request, prompt_ids, stop_strings
-from motet.server.responses import json_response
+from motet.errors import RequestError
+from motet.server.completion_form import CompletionForm
+from motet.server.prompts import encode_prompts, is_long, num_prompts
+from motet.server.reply import reply
+from motet.server.requests import Job, check_num_choices
 from motet.server.service import Service
-from motet.server.stream import DONE, EventStream, event, while_connected
-from motet.server.text import TextStream
+from motet.server.wishes import read_wish
 
-log = logging.getLogger(__name__)
+DEFAULT_MAX_TOKENS = 16  # OpenAI's
 
 
 async def create_completion(service: Service, http: HttpRequest) -> Response:
-    """Complete a prompt, as one answer or as a stream of events."""
+    """Complete prompts, as one answer or as a stream of events."""
     arrived_s = time.monotonic()
     served = service.served
-    fields = await read_json(http, service.aside)
-    service.note_ignored(fields.keys() - set(CompletionRequest.__struct_fields__))
-    wish = convert(fields, CompletionRequest)
-    check_fields(wish)
+    wish = await read_wish(service, http, CompletionRequest)
+    if wish.best_of is not None and wish.best_of != wish.n:
+        raise RequestError(
+            f"'best_of' is {wish.best_of}: this version leaves no choice out, so it must be "
+            f"'n', which is {wish.n}",
+            code="unsupported_parameter",
+            param="best_of",
+        )
     adapter = served.adapter_for(wish)
-    prompt = await prompt_ids(wish.prompt, served, service.aside)
-    request = engine_request(wish, prompt, adapter, served)
-
-    detokenizer = served.tokenizer.detokenizer(prompt)
-    text = TextStream(detokenizer, stop_strings(wish), wish.min_tokens)
-    meter = service.metrics.meter(len(prompt), arrived_s)
-    deltas = generate(service.engine.generate(request), text, meter)
-    answer = Answer(wish, request, served)
-    if wish.stream:
-        first = await while_connected(http, anext(deltas))  # a refusal still gets its status
-        return EventStream(_events(answer, first, deltas))
-    return json_response(answer.whole(await while_connected(http, _collect(deltas))))
-
-
-async def _collect(deltas: AsyncGenerator[Delta, None]) -> Delta:
-    async with aclosing(deltas):
-        return merge([delta async for delta in deltas])
-
-
-async def _events(
-    answer: Answer, first: Delta, deltas: AsyncGenerator[Delta, None]
-) -> AsyncGenerator[bytes, None]:
-    """The stream. An error ends it with an error event and without [DONE]."""
-    async with aclosing(deltas):
-        try:
-            for chunk in answer.chunks(first):
-                yield event(chunk)
-            async for delta in deltas:
-                for chunk in answer.chunks(delta):
-                    yield event(chunk)
-        except Exception as error:
-            if is_internal(error):
-                log.exception("stream %s failed", answer.request_id)
-            yield event(body_of(error))
-        else:
-            yield DONE
+    check_num_choices(num_prompts(wish.prompt), wish.n)
+    service.admit(num_prompts(wish.prompt) * wish.n)
+    prompts = await service.aside.run_if(
+        is_long(wish.prompt), encode_prompts, wish.prompt, served, wish.truncate_prompt_tokens
+    )
+    job = Job(
+        prompts=prompts,
+        fields=wish,
+        adapter=adapter,
+        cache_salt=wish.cache_salt,
+        max_tokens=wish.max_tokens,
+        default_max_tokens=served.defaults.max_tokens or DEFAULT_MAX_TOKENS,
+        num_logprobs=wish.logprobs,
+        echo=wish.echo,
+    )
+    form = partial(CompletionForm, wish, job, served.tokenizer)
+    return await reply(service, http, wish, job, form, id_prefix="cmpl-", arrived_s=arrived_s)

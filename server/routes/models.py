@@ -12,14 +12,14 @@ from motet.server.service import Served, Service
 async def list_models(service: Service, http: Request) -> Response:
     """The base model, then its adapters."""
     served = service.served
-    adapters = [_adapter_card(served, adapter) for adapter in served.adapters.values()]
+    adapters = [_adapter_card(served, adapter) for adapter in served.names.adapters.values()]
     return json_response(ModelList(data=[_base_card(served), *adapters]))
 
 
 async def get_model(service: Service, http: Request) -> Response:
-    """One of them; 404 for any other name."""
+    """One of them, also as `base:adapter`; 404 for any other name."""
     served = service.served
-    adapter = served.adapter(http.path_params["model"])
+    adapter = served.names.resolve(http.path_params["model"])
     return json_response(_adapter_card(served, adapter) if adapter else _base_card(served))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 MOTET = Path(sys.executable).with_name("motet")
 START_TIMEOUT_S = 120
-BANNER_LINES = 7
+BANNER_LINES = 8
 
 
 class Server:

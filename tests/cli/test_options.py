@@ -8,17 +8,28 @@ import typer
 
 import motet as package
 from motet.bench.config import LoadConfig
+from motet.commands.options import options_from_fields, parse_size
+from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
 from motet.errors import ConfigError
-from motet.options import options_from_fields, parse_size
 from motet.server.settings import ServerConfig
 from tests.cli.commands import Commands
 
+ENGINE = (ModelConfig, PoolConfig, BatchConfig)
+COMMANDS: dict[tuple[str, ...], tuple[type[Any], ...]] = {
+    ("serve",): (ServerConfig, *ENGINE),
+    ("plan",): ENGINE,
+    ("chat",): (ConnectionConfig, ChatConfig),
+    ("adapters", "ls"): (ConnectionConfig,),
+    ("adapters", "check"): ENGINE,
+    ("bench", "serve"): (LoadConfig,),
+}
 OPTIONS = [
-    (("serve",), field)
-    for config in (ServerConfig, ModelConfig, PoolConfig, BatchConfig)
+    (command, field)
+    for command, configs in COMMANDS.items()
+    for config in configs
     for field in fields(config)
-] + [(("bench", "serve"), field) for field in fields(LoadConfig)]
+]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +42,17 @@ def test_every_config_field_is_an_option(
     shown = motet.run(*command, "--help").out
     flag = "--" + field.name.replace("_", "-")
     assert f"{flag} " in shown
+    assert f"MOTET_{field.name.upper()}]" in shown
     assert field.metadata["help"] in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_an_example_and_reads_a_file(
+    command: tuple[str, ...], motet: Commands
+) -> None:
+    shown = motet.run(*command, "--help").out
+    assert f"Example: motet {' '.join(command)}" in " ".join(shown.split())
+    assert "--config" in shown
 
 
 def test_given_options_reach_their_configs_and_the_others_keep_their_defaults() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from motet.client.client import Chunk, Client, Model
-from motet.client.protocol import CompletionRequest
+from motet.client.client import ChatPiece, Chunk, Client, Model
+from motet.client.protocol import ChatMessage, ChatRequest, CompletionRequest
 from motet.errors import ServerError
 
 REQUEST = CompletionRequest(model="base", prompt=[1, 2], stream=True)
@@ -44,6 +44,19 @@ def stream(status: int, content: bytes) -> list[Chunk]:
     return asyncio.run(ask())
 
 
+def chat(content: bytes) -> list[ChatPiece]:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url == "http://motet/v1/chat/completions"
+        return httpx.Response(200, content=content)
+
+    async def ask() -> list[ChatPiece]:
+        request = ChatRequest(messages=[ChatMessage(role="user", content="x")], stream=True)
+        async with Client("http://motet", transport=httpx.MockTransport(answer)) as client:
+            return [piece async for piece in client.stream_chat(request)]
+
+    return asyncio.run(ask())
+
+
 def test_models_of_any_server_are_read() -> None:
     served = [{"id": "base", "vocab_size": 99}, {"id": "other", "owned_by": "someone"}]
     expected = [Model(id="base", vocab_size=99), Model(id="other")]
@@ -55,6 +68,44 @@ def test_a_stream_is_its_pieces_then_its_usage() -> None:
     assert [chunk.choices[0].text for chunk in (first, second)] == ["a", "b"]
     assert second.choices[0].finish_reason == "length"
     assert last.usage and last.usage.completion_tokens == 2
+
+
+def test_a_chat_stream_is_its_pieces() -> None:
+    content = b"""\
+data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
+
+data: {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+
+data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+data: [DONE]
+
+"""
+    pieces = chat(content)
+    assert [piece.choices[0].delta.content for piece in pieces] == ["", "Hi", None]
+    assert pieces[-1].choices[0].finish_reason == "stop"
+
+
+def test_a_chat_stream_that_breaks_off_is_an_error() -> None:
+    with pytest.raises(ServerError, match="broke off its answer: engine"):
+        chat(b'data: {"error": {"message": "engine failed"}}\n\n')
+
+
+@pytest.mark.parametrize(("key", "header"), [("secret", "Bearer secret"), (None, None)])
+def test_a_key_goes_with_each_request(key: str | None, header: str | None) -> None:
+    seen: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("Authorization"))
+        return httpx.Response(200, json={"data": []})
+
+    async def ask() -> None:
+        transport = httpx.MockTransport(answer)
+        async with Client("http://motet", api_key=key, transport=transport) as client:
+            await client.models()
+
+    asyncio.run(ask())
+    assert seen == [header]
 
 
 def test_a_refusal_carries_status_and_message() -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from itertools import count
+from typing import Any
 
 from motet.engine.config import BatchConfig
 from motet.engine.events import AdapterRegistered, Arrived
 from motet.engine.fake import FakeExecutor, StepCost, VirtualClock
+from motet.engine.plan import BASE_SLOT, PromptTargets, Row
 from motet.engine.policy import FirstComeFirstServed, SchedulingPolicy
 from motet.engine.request import Request, SamplingParams
 from motet.engine.scheduler import Scheduler
@@ -28,10 +30,13 @@ def a_request(
     max_tokens: int = 4,
     adapter: Adapter | None = None,
     request_id: str | None = None,
-    stop_token_ids: tuple[int, ...] = (),
     cache_salt: str = "",
+    **sampling: Any,
 ) -> Request:
-    """`prompt` is tokens, or their number: then no other request has the same ones."""
+    """`prompt` is tokens, or their number: then no other request has the same ones.
+
+    The rest are fields of SamplingParams.
+    """
     number = next(_ids)
     tokens = (
         tuple(10_000 * number + i for i in range(prompt))
@@ -41,9 +46,32 @@ def a_request(
     return Request(
         request_id or f"r{number}",
         tokens,
-        SamplingParams(max_tokens, stop_token_ids=stop_token_ids),
+        SamplingParams(max_tokens, **sampling),
         adapter,
         cache_salt,
+    )
+
+
+def a_sampling_row(
+    num_generated: int = 0, history: tuple[int, ...] = (), max_tokens: int = 100, **sampling: Any
+) -> Row:
+    """As the sampler sees it. The last `num_generated` tokens of the history are the output."""
+    params = SamplingParams(max_tokens, **sampling)
+    return Row("r", (1,), 0, (), BASE_SLOT, params, num_generated, history)
+
+
+def a_scored_row(targets: Iterable[int], num_logprobs: int = 0, request_id: str = "r") -> Row:
+    """One whose tokens are followed by `targets`."""
+    tokens = tuple(targets)
+    return Row(
+        request_id=request_id,
+        tokens=(0, *tokens),
+        start=0,
+        pages=(),
+        slot=BASE_SLOT,
+        sampling=None,
+        num_generated=0,
+        targets=PromptTargets(1, tokens, num_logprobs),
     )
 
 

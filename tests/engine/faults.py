@@ -1,4 +1,4 @@
-"""Bugs to plant: each breaks one promise of the memory, and the oracle must see it.
+"""Bugs to plant: each breaks one promise of the engine, and the oracle must see it.
 
 A fault takes a scheduler, its executor and a source of chance, and sabotages one of the first two
 for the rest of the run.
@@ -10,8 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from motet.engine.fake import NO_ADAPTER, FakeExecutor
+from motet.engine.output import TokenLogprobs
 from motet.engine.plan import BASE_SLOT, AdapterBinding, Row, StepPlan, StepResult
 from motet.engine.scheduler import Scheduler
+from motet.engine.sequence import Sequence
 from motet.memory.page import PageId
 from motet.memory.prefix import Namespace, PrefixNode
 from tests.engine.factories import PAGE_TOKENS
@@ -200,6 +202,51 @@ def a_preempted_sequence_that_skips_its_recompute(
     _change_rows(executor, skip)
 
 
+def a_history_without_its_last_token(
+    scheduler: Scheduler, executor: FakeExecutor, rng: Any
+) -> None:
+    def shorten(row: Row) -> Row:
+        return replace(row, history=row.history[:-1]) if rng.random() < RARELY else row
+
+    _change_rows(executor, shorten)
+
+
+def a_score_read_one_position_too_early(
+    scheduler: Scheduler, executor: FakeExecutor, rng: Any
+) -> None:
+    def shift(row: Row) -> Row:
+        if row.targets is None or rng.random() > RARELY:
+            return row
+        return replace(row, targets=replace(row.targets, start=row.targets.start - 1))
+
+    _change_rows(executor, shift)
+
+
+def scores_lost_in_a_preemption(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
+    preempt = scheduler.preempt
+
+    def forget(sequence: Sequence) -> None:
+        """The positions are taken for scored, but nobody has kept the last score."""
+        if sequence.prompt_logprobs:
+            sequence.prompt_logprobs[-1] = TokenLogprobs(0.0, ())
+        preempt(sequence)
+
+    _patch(scheduler, "preempt", forget)
+
+
+def scores_kept_twice(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
+    execute = executor.execute
+
+    def repeat(plan: StepPlan) -> StepResult:
+        result = execute(plan)
+        if rng.random() > RARELY:
+            return result
+        scores = tuple(replace(s, logprobs=(s.logprobs or ()) * 2) for s in result.scores)
+        return replace(result, scores=scores)
+
+    _patch(executor, "execute", repeat)
+
+
 Fault = Callable[[Scheduler, FakeExecutor, random.Random], None]
 
 FAULTS: tuple[Fault, ...] = (
@@ -220,6 +267,10 @@ FAULTS: tuple[Fault, ...] = (
     a_page_freed_while_it_is_read,
     an_adapter_freed_while_it_is_used,
     a_preempted_sequence_that_skips_its_recompute,
+    a_history_without_its_last_token,
+    a_score_read_one_position_too_early,
+    scores_lost_in_a_preemption,
+    scores_kept_twice,
 )
 
 

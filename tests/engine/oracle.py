@@ -1,12 +1,12 @@
-"""Checks every token of a storm against the token-hash model without a pool."""
+"""Checks every token and score of a storm against the token-hash model without a pool."""
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from motet.engine.fake import FakeExecutor, expected_tokens
-from motet.engine.output import TokenOutput
+from motet.engine.fake import FakeExecutor, expected_prompt_logprobs, expected_tokens
+from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.request import Request
 from motet.engine.scheduler import Scheduler
 from tests.engine.factories import (
@@ -22,33 +22,51 @@ from tests.engine.storm import Storm, StormPolicy
 ADAPTERS = [an_adapter(f"a{i}", num_pages=1 + i % 5) for i in range(24)]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is right for one request."""
+
+    tokens: Iterator[int]
+    prompt_logprobs: tuple[TokenLogprobs, ...]
+
+
 @dataclass(slots=True)
 class Oracle:
-    """Knows the right tokens of every request; counts right and wrong ones."""
+    """Knows the right answer to every request; counts right and wrong tokens and scores."""
 
-    expected: dict[str, Iterator[int]] = field(default_factory=dict)
+    expected: dict[str, Answer] = field(default_factory=dict)
     num_right: int = 0
+    num_right_scores: int = 0
     num_wrong: int = 0
 
     def watch(self, requests: Iterator[Request]) -> Iterator[Request]:
         for request in requests:
-            digest, num_pages = (
-                (request.adapter.digest, request.adapter.num_pages)
-                if request.adapter
-                else (None, 0)
-            )
-            self.expected[request.request_id] = expected_tokens(
-                request.prompt, digest, num_pages, PAGE_TOKENS, VOCAB_SIZE
-            )
+            self.expected[request.request_id] = _answer(request)
             yield request
 
     def hear(self, output: TokenOutput) -> None:
+        expected = self.expected[output.request_id]
         if output.token_id is not None:
-            is_right = output.token_id == next(self.expected[output.request_id])
+            is_right = output.token_id == next(expected.tokens)
             self.num_right += is_right
+            self.num_wrong += not is_right
+        if output.index == 0 and output.finish_reason is not FinishReason.ABORT:
+            is_right = output.prompt_logprobs == expected.prompt_logprobs
+            self.num_right_scores += len(output.prompt_logprobs) * is_right
             self.num_wrong += not is_right
         if output.finish_reason is not None:
             del self.expected[output.request_id]
+
+
+def _answer(request: Request) -> Answer:
+    sampling, adapter = request.sampling, request.adapter
+    digest, num_pages = (adapter.digest, adapter.num_pages) if adapter else (None, 0)
+    what = (request.prompt, digest, num_pages, PAGE_TOKENS, VOCAB_SIZE)
+    num_logprobs = sampling.num_prompt_logprobs
+    return Answer(
+        expected_tokens(*what, has_penalties=sampling.has_penalties),
+        () if num_logprobs is None else expected_prompt_logprobs(*what, num_logprobs),
+    )
 
 
 def storm_requests(rng: random.Random) -> Iterator[Request]:
@@ -61,11 +79,13 @@ def storm_requests(rng: random.Random) -> Iterator[Request]:
         adapter = rng.choice([None, *ADAPTERS, *ADAPTERS[:3] * 16])
         yield a_request(
             (*shared, *own),
-            max_tokens=rng.randrange(1, 40),
+            max_tokens=rng.choice([0, *range(1, 40)]),
             adapter=adapter,
             request_id=f"storm-{number}",
             stop_token_ids=tuple(rng.sample(range(VOCAB_SIZE), 3)),
             cache_salt=rng.choice(["", "", "", "tenant"]),
+            presence_penalty=rng.choice([0.0, 0.0, 0.5]),
+            num_prompt_logprobs=rng.choice([None, None, None, None, 0, 2]),
         )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from motet.engine.events import Aborted, Arrived, StepFinished
 from motet.engine.executor import Executor
 from motet.engine.output import TokenOutput
+from motet.engine.plan import Row
 from motet.engine.policy import FirstComeFirstServed
 from motet.engine.request import Request
 from motet.engine.scheduler import Scheduler
@@ -24,6 +25,7 @@ FORCED_EVENTS = (
     "chunked prefill",
     "prefix hit",
     "preemption",
+    "preemption amid prompt scores",
     "KV eviction",
     "adapter eviction",
     "adapter load",
@@ -71,7 +73,7 @@ class Storm:
         if not scheduler.has_work:
             return
         plan = scheduler.plan(0.0)
-        self.forced["chunked prefill"] += sum(row.sampling is None for row in plan.batch.rows)
+        self.forced["chunked prefill"] += sum(self._is_chunk(row) for row in plan.batch.rows)
         self.forced["adapter load"] += len(plan.transfers)
         result = self.executor.execute(plan)
         self._abort("abort during a step")
@@ -86,6 +88,10 @@ class Storm:
         while self.unfinished:
             self.turn()
 
+    def _is_chunk(self, row: Row) -> bool:
+        """More of the prompt follows."""
+        return row.sampling is None and row.end < len(self.unfinished[row.request_id].prompt)
+
     def _arrive(self) -> None:
         while len(self.unfinished) < self.max_unfinished:
             request = next(self.requests, None)
@@ -99,6 +105,10 @@ class Storm:
         if scheduler.running and rng.random() < self.preempt_probability:
             scheduler.preempt(rng.choice(scheduler.running))
             self.forced["preemption"] += 1
+        half_scored = [sequence for sequence in scheduler.running if _is_half_scored(sequence)]
+        if half_scored and rng.random() < 6 * self.preempt_probability:  # there are few of them
+            scheduler.preempt(rng.choice(half_scored))
+            self.forced["preemption amid prompt scores"] += 1
         for kind, event in ((AdapterState, "adapter eviction"), (PrefixNode, "KV eviction")):
             idle = [state for state in memory.idle() if isinstance(state, kind)]
             if idle and rng.random() < self.evict_probability:
@@ -117,3 +127,8 @@ class Storm:
                 del self.unfinished[output.request_id]
             self.forced["prefix hit"] += output.index == 0 and output.num_cached_tokens > 0
             self.on_output(output)
+
+
+def _is_half_scored(sequence: Sequence) -> bool:
+    """Some of its prompt logprobs are known and some are missing."""
+    return 0 < len(sequence.prompt_logprobs) < len(sequence.request.prompt) - 1

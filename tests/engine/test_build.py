@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
 from motet.engine.device.blueprint import check
-from motet.engine.device.build import build, identify
+from motet.engine.device.build import _step_at_the_limits, build, identify
 from motet.engine.events import Arrived
 from motet.engine.request import Request, SamplingParams
 from motet.errors import ConfigError
@@ -119,6 +119,16 @@ def test_engine_info_tells_what_was_built(directories: Directories) -> None:
     assert [adapter.name for adapter in core.info.adapters] == list(KINDS)
     assert core.info.dtype == "float32"
     assert core.info.max_model_len == MAX_MODEL_LEN
+
+
+def test_the_step_that_measures_memory_samples_and_scores_all_it_may(
+    directories: Directories,
+) -> None:
+    limits = BatchConfig(max_batch_tokens=50, max_batch_rows=7)
+    config = directories.config(batch=limits)
+    result = build(config, ignore_progress).executor.execute(_step_at_the_limits(check(config)))
+    assert [token.token_id is not None for token in result.tokens] == [True] * 7
+    assert [len(scores.logprobs or ()) for scores in result.scores] == [50 // 7] * 7
 
 
 def test_progress_counts_adapters_and_weights_to_their_end(directories: Directories) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -49,6 +50,34 @@ def a_core(executor: Executor | None = None) -> EngineCore:
     return EngineCore(info, scheduler, executor or an_executor(scheduler))
 
 
+class Gate:
+    """An executor that takes a step only when it may."""
+
+    def __init__(self, core: EngineCore) -> None:
+        self._executor = core.executor
+        self._steps = threading.Semaphore(0)
+
+    def execute(self, plan: StepPlan) -> StepResult:
+        self._steps.acquire()
+        return self._executor.execute(plan)
+
+    async def take(self, engine: Engine, num_steps: int) -> None:
+        """Let it take so many steps, and wait until the loop has heard of them."""
+        goal = engine.stats.steps + num_steps
+        self._steps.release(num_steps)
+        while engine.stats.steps < goal:
+            await asyncio.sleep(0.001)
+
+    def open(self) -> None:
+        self._steps.release(10_000)
+
+
+def a_gated_core() -> tuple[EngineCore, Gate]:
+    core = a_core()
+    gate = Gate(core)
+    return replace(core, executor=gate), gate
+
+
 @asynccontextmanager
 async def running(core: EngineCore) -> AsyncIterator[Engine]:
     engine = Engine(lambda: core)
@@ -64,8 +93,8 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, timeout=30))
 
 
-async def tokens_of(engine: Engine, request: Request) -> list[TokenOutput]:
-    return [output async for batch in engine.generate(request) for output in batch]
+async def tokens_of(engine: Engine, *requests: Request) -> list[TokenOutput]:
+    return [output async for batch in engine.generate(*requests) for output in batch]
 
 
 async def until_idle(engine: Engine, core: EngineCore) -> None:
@@ -124,6 +153,140 @@ def test_a_stream_closed_early_returns_every_page(num_tokens: int) -> None:
         assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
 
     run(test())
+
+
+# Several requests in one stream.
+
+
+def by_request(outputs: Iterable[TokenOutput]) -> dict[str, list[TokenOutput]]:
+    told: dict[str, list[TokenOutput]] = {}
+    for output in outputs:
+        told.setdefault(output.request_id, []).append(output)
+    return told
+
+
+def test_one_stream_carries_all_tokens_of_several_requests() -> None:
+    async def test() -> None:
+        requests = [a_request(range(i, i + 5), 3 + i, num_prompt_logprobs=0) for i in range(12)]
+        async with running(a_core()) as engine:
+            told = by_request(await tokens_of(engine, *requests))
+            assert engine.num_waiting == 0
+        assert told.keys() == {request.request_id for request in requests}
+        for number, request in enumerate(requests):
+            outputs = told[request.request_id]
+            expected = expected_tokens(request.prompt, None, 0, PAGE_TOKENS, VOCAB_SIZE)
+            assert [o.token_id for o in outputs] == list(islice(expected, 3 + number))
+            assert [o.index for o in outputs] == list(range(3 + number))
+            assert [len(o.prompt_logprobs) for o in outputs] == [4] + [0] * (2 + number)
+            assert [o.finish_reason for o in outputs[-2:]] == [None, FinishReason.LENGTH]
+
+    run(test())
+
+
+def test_an_aborted_request_says_so_while_others_of_its_stream_go_on() -> None:
+    async def test() -> None:
+        core, gate = a_gated_core()
+        async with running(core) as engine:
+            requests = [a_request(4, 100, request_id=name) for name in "abc"]
+            reader = asyncio.ensure_future(tokens_of(engine, *requests))
+            await gate.take(engine, 2)
+            for request_id in ("b", "b", "never heard of"):
+                engine.abort(request_id)
+            gate.open()
+            told = by_request(await reader)
+        assert told["b"][-1].finish_reason is FinishReason.ABORT
+        assert len(told["b"]) < 10
+        for name in "ac":
+            assert [output.index for output in told[name]] == list(range(100))
+            assert told[name][-1].finish_reason is FinishReason.LENGTH
+
+    run(test())
+
+
+def test_closing_a_stream_aborts_all_that_is_unfinished_and_nothing_else() -> None:
+    async def test() -> None:
+        core = a_core()
+        async with running(core) as engine:
+            other = asyncio.ensure_future(tokens_of(engine, a_request(4, 60)))
+            stream = engine.generate(a_request(4, 1), *(a_request(4, 200) for _ in range(12)))
+            await anext(stream)
+            await stream.aclose()
+            assert len(await other) == 60
+            await until_idle(engine, core)
+            assert engine.num_waiting == 0
+        memory = core.scheduler.memory
+        assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+
+    run(test())
+
+
+def test_those_that_have_not_ended_and_do_not_run_are_waiting() -> None:
+    async def test() -> None:
+        core, gate = a_gated_core()
+        async with running(core) as engine:
+            requests = [a_request(4, max_tokens=3) for _ in range(11)]  # a batch has 8 rows
+            reader = asyncio.ensure_future(tokens_of(engine, *requests))
+            await gate.take(engine, 1)
+            assert engine.num_waiting == 3
+            await gate.take(engine, 3)
+            assert engine.num_waiting == 0
+            gate.open()
+            await reader
+
+    run(test())
+
+
+def test_a_request_that_has_ended_is_forgotten_however_slow_its_reader() -> None:
+    async def test() -> None:
+        core, gate = a_gated_core()
+        async with running(core) as engine:
+            stream = engine.generate(a_request(4, 2, request_id="a"), a_request(4, 50))
+            first = asyncio.ensure_future(anext(stream))
+            await gate.take(engine, 1)
+            await first
+            await gate.take(engine, 1)
+            again = asyncio.ensure_future(tokens_of(engine, a_request(4, 30, request_id="a")))
+            await gate.take(engine, 2)
+            await stream.aclose()
+            gate.open()
+            assert len(await again) == 30
+
+    run(test())
+
+
+def test_a_request_ends_once_even_if_the_engine_stops_before_anyone_reads_it() -> None:
+    async def test() -> None:
+        core, gate = a_gated_core()
+        async with running(core) as engine:
+            stream = engine.generate(*(a_request(4, n, request_id=f"{n}") for n in (2, 50)))
+            first = asyncio.ensure_future(anext(stream))
+            await gate.take(engine, 1)
+            outputs = await first
+            await gate.take(engine, 1)
+            stopping = asyncio.ensure_future(engine.stop())
+            await asyncio.sleep(0)
+            gate.open()
+            await stopping
+            outputs += [output async for batch in stream for output in batch]
+        ends = {o.request_id: o.finish_reason for o in outputs if o.finish_reason}
+        assert ends == {"2": FinishReason.LENGTH, "50": FinishReason.ABORT}
+        assert [output.index for output in by_request(outputs)["2"]] == [0, 1]
+
+    run(test())
+
+
+def test_no_request_may_be_named_twice_in_one_stream() -> None:
+    async def test() -> None:
+        async with running(a_core()) as engine:
+            twins = [a_request(4, request_id="a") for _ in range(2)]
+            with pytest.raises(BrokenInvariant, match=r"\['a'\] are not unique"):
+                await tokens_of(engine, *twins)
+            assert len(await tokens_of(engine, twins[0])) == 4
+
+    run(test())
+
+
+# Engines that fail or stop.
 
 
 class BrokenExecutor:
@@ -196,11 +359,15 @@ def test_stopping_while_loading_tells_who_waits() -> None:
 
 def test_a_request_id_in_use_harms_nobody() -> None:
     async def test() -> None:
-        async with running(a_core()) as engine:
+        core, gate = a_gated_core()
+        async with running(core) as engine:
             stream = engine.generate(a_request(4, 100, request_id="a"))
-            outputs = await anext(stream)
+            first = asyncio.ensure_future(anext(stream))
+            await gate.take(engine, 1)
+            outputs = await first
             with pytest.raises(BrokenInvariant, match="not unique"):
                 await tokens_of(engine, a_request(4, request_id="a"))
+            gate.open()
             outputs += [output async for batch in stream for output in batch]
             assert len(outputs) == 100
 

@@ -1,5 +1,6 @@
 """Step inputs and slot tables: every token row knows its position, its place and its adapter."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from motet.engine.device.inputs import StepInputs, build_inputs
 from motet.engine.device.slots import DeviceSlots
-from motet.engine.plan import BASE_SLOT, AdapterBinding, Batch, Row
+from motet.engine.plan import BASE_SLOT, AdapterBinding, Batch, PromptTargets, Row
 from motet.engine.request import SamplingParams
 from motet.errors import BrokenInvariant
 from motet.kernels import CHUNK_ROWS
@@ -68,6 +69,17 @@ def test_every_token_is_written_to_its_place_in_its_page() -> None:
 def test_only_rows_that_sample_have_logits() -> None:
     inputs = inputs_of(a_row(3), a_row(2, samples=False), a_row(1))
     assert inputs.sample_index.tolist() == [2, 5]
+
+
+def test_scored_positions_come_after_those_that_sample_each_before_its_target() -> None:
+    def scored(row: Row, start: int, num_targets: int) -> Row:
+        return replace(row, targets=PromptTargets(start, (7,) * num_targets, 0))
+
+    chunk = scored(a_row(4, start=4, samples=False), start=5, num_targets=4)
+    resumed = scored(a_row(5, start=0, samples=False), start=4, num_targets=2)
+    last = scored(a_row(3), start=1, num_targets=2)
+    inputs = inputs_of(a_row(1), chunk, resumed, last)
+    assert inputs.sample_index.tolist() == [0, 12, 1, 2, 3, 4, 8, 9, 10, 11]
 
 
 def test_base_rows_alone_have_no_adapters_to_compute() -> None:

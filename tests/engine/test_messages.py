@@ -4,14 +4,26 @@ import msgspec
 import pytest
 
 from motet.engine.events import Aborted, AdapterRegistered, Arrived, StepFinished
-from motet.engine.output import EngineStats, FinishReason, StepReport, TokenOutput
-from motet.engine.plan import SampledToken, StepPlan, StepResult
+from motet.engine.output import (
+    EngineStats,
+    FinishReason,
+    StepReport,
+    TokenLogprobs,
+    TokenOutput,
+)
+from motet.engine.plan import PromptScores, SampledToken, StepPlan, StepResult
 from tests.engine.factories import a_request, a_scheduler, an_adapter
+
+A_LOGPROB = TokenLogprobs(-1.5, ((5, -0.5), (6, -1.5)))
 
 
 def a_plan() -> StepPlan:
     adapter = an_adapter()
-    requests = [a_request(), a_request(adapter=adapter)]
+    requests = [
+        a_request(),
+        a_request(adapter=adapter),
+        a_request(num_prompt_logprobs=2, presence_penalty=0.5, logit_bias=((7, -1.5),)),
+    ]
     return a_scheduler(adapters=[adapter], requests=requests).plan(0.0)
 
 
@@ -21,9 +33,20 @@ def a_plan() -> StepPlan:
         Arrived(a_request(adapter=an_adapter()), 1.5),
         Aborted("r1"),
         AdapterRegistered(an_adapter()),
-        StepFinished(StepResult(1, (SampledToken("r1", 5, -0.5, ((5, -0.5),)),), ("digest",)), 2.0),
+        StepFinished(
+            StepResult(
+                step=1,
+                tokens=(SampledToken("r1", 5, -0.5, ((5, -0.5),)), SampledToken("r2", None)),
+                loaded=("digest",),
+                scores=(PromptScores("r1", (A_LOGPROB,)), PromptScores("r2", None)),
+            ),
+            2.0,
+        ),
         StepReport(
-            (TokenOutput("r1", 0, None, finish_reason=FinishReason.ERROR, error="x"),),
+            (
+                TokenOutput("r1", 0, None, finish_reason=FinishReason.ERROR, error="x"),
+                TokenOutput("r2", 0, 5, prompt_logprobs=(A_LOGPROB,)),
+            ),
             EngineStats(num_running=1),
         ),
         a_plan(),

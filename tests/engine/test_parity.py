@@ -15,7 +15,7 @@ from motet.engine.device.build import build
 from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.device.local import LocalExecutor
 from motet.engine.models import MODELS, Model
-from motet.engine.output import TokenOutput
+from motet.engine.output import TokenLogprobs, TokenOutput
 from motet.engine.plan import StepPlan, StepResult
 from motet.engine.request import Request, SamplingParams
 from motet.memory.adapter import Adapter
@@ -56,22 +56,22 @@ class Recorder:
         self.executor._model = model.model
         rows = [row for row in plan.batch.rows if row.sampling]
         for index, row in enumerate(rows):
-            self.logits[row.request_id, row.num_generated] = model.last[index]
+            self.logits[row.request_id, row.num_generated] = model.calls[0][index]
         return result
 
 
 @dataclass(slots=True)
 class _RecordingModel:
     model: Model
-    last: Tensor = field(default_factory=lambda: torch.empty(0))
-    """Logits of the latest step."""
+    calls: list[Tensor] = field(default_factory=list)
+    """Logits of the latest step: of what is sampled, then slices of prompts."""
 
     def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
         return self.model.forward(inputs, state)
 
     def logits(self, hidden: Tensor) -> Tensor:
         logits = self.model.logits(hidden)
-        self.last = logits.clone()
+        self.calls.append(logits.clone())
         return logits
 
 
@@ -90,12 +90,15 @@ def an_engine(reference: Reference, batch: BatchConfig, num_pages: int) -> Engin
 
 
 def some_requests(adapters: list[Adapter | None], rng: random.Random) -> Iterator[Request]:
-    """On each adapter in turn, in pairs that begin alike."""
+    """On each adapter in turn, in pairs that begin alike; some want prompt logprobs."""
     beginning = [rng.randrange(3, VOCAB_SIZE) for _ in range(40)]
     for number in count():
-        shared = beginning[: (33, 40, 0)[number % 3]]
+        shared = beginning[: (33, 40, 0)[number // 2 % 3]]
         own = [rng.randrange(3, VOCAB_SIZE) for _ in range(rng.randrange(1, 30))]
-        sampling = SamplingParams(NUM_TOKENS, temperature=0)
+        num_prompt_logprobs = 3 if number % 5 == 0 else None
+        sampling = SamplingParams(
+            NUM_TOKENS, temperature=0, num_prompt_logprobs=num_prompt_logprobs
+        )
         adapter = adapters[number // 2 % len(adapters)]
         yield Request(f"{number}", (*shared, *own), sampling, adapter)
 
@@ -121,9 +124,11 @@ def test_logits_and_greedy_tokens_equal_the_reference(
         for request in islice(some_requests([None, *core.info.adapters], rng), num_requests)
     }
     tokens: dict[str, list[int]] = {name: [] for name in requests}
+    scores: dict[str, tuple[TokenLogprobs, ...]] = {}
 
     def hear(output: TokenOutput) -> None:
         assert output.token_id is not None
+        scores.setdefault(output.request_id, output.prompt_logprobs)
         tokens[output.request_id].append(output.token_id)
 
     chance = 0.3 if is_stormy else 0.0
@@ -145,6 +150,8 @@ def test_logits_and_greedy_tokens_equal_the_reference(
     num_excluded = sum(
         _compare(request, tokens[name], recorder, reference) for name, request in requests.items()
     )
+    for name, request in requests.items():
+        _compare_scores(request, scores[name], reference)
     assert num_excluded / (num_requests * NUM_TOKENS) < MAX_EXCLUDED_SHARE
     if is_stormy:
         assert all(storm.forced[event] >= 5 for event in MEMORY_EVENTS), storm.forced
@@ -160,3 +167,22 @@ def _compare(request: Request, tokens: list[int], recorder: Recorder, reference:
     got = torch.stack([recorder.logits[request.request_id, i] for i in range(NUM_TOKENS)])
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
     return check_greedy(tokens, expected)
+
+
+def _compare_scores(
+    request: Request, scores: tuple[TokenLogprobs, ...], reference: Reference
+) -> None:
+    """Check the prompt logprobs of one sequence: its own tokens, and the most likely ones."""
+    num_logprobs = request.sampling.num_prompt_logprobs
+    if num_logprobs is None:
+        assert scores == ()
+        return
+    first, *rest = request.prompt
+    adapter = request.adapter.name if request.adapter else None
+    expected = reference.logits([first], rest, adapter).log_softmax(-1)
+    own = torch.tensor([score.logprob for score in scores])
+    torch.testing.assert_close(own, expected[range(len(rest)), rest], atol=1e-4, rtol=0)
+    best = torch.tensor([[logprob for _, logprob in score.top] for score in scores])
+    torch.testing.assert_close(best, expected.topk(num_logprobs).values, atol=1e-4, rtol=0)
+    ids = torch.tensor([[token for token, _ in score.top] for score in scores])
+    torch.testing.assert_close(best, expected.gather(-1, ids), atol=1e-4, rtol=0)

@@ -12,19 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motet.engine.device import sampler
-from motet.engine.device.sampler import sample, uniform
-from motet.engine.plan import Row, SampledToken
+from motet.engine.device import draw
+from motet.engine.device.draw import uniform
+from motet.engine.device.sampler import sample
+from motet.engine.plan import SampledToken
 from motet.engine.request import SamplingParams
-
-
-def a_row(num_generated: int = 0, **params: Any) -> Row:
-    sampling = SamplingParams(**({"max_tokens": 100} | params))
-    return Row("r", (1,), 0, (), -1, sampling, num_generated)
+from tests.engine.factories import a_sampling_row
+from tests.kernels.conftest import NEEDS_GPU
 
 
 def sample_one(logits: Tensor, num_generated: int = 0, **params: Any) -> SampledToken:
-    (token,) = sample(logits.clone().unsqueeze(0), [a_row(num_generated, **params)])
+    (token,) = sample(logits.clone().unsqueeze(0), [a_sampling_row(num_generated, **params)])
     return token
 
 
@@ -55,6 +53,62 @@ def test_uniform_numbers_are_uniform() -> None:
     counts, _ = np.histogram(numbers, bins=20, range=(0, 1))
     assert ((counts - 500) ** 2 / 500).sum() < 43.8  # chi-squared, 19 degrees, p = 0.001
     assert abs(np.corrcoef(numbers[:-1], numbers[1:])[0, 1]) < 0.03
+
+
+# The tokens they lead to.
+
+PINNED_DRAWS: dict[str, tuple[dict[str, Any], str]] = {
+    "plain": (
+        {},
+        "132 581 119 251 897 54 860 429 297 996 330 528 442 271 904 574 53 173 310 733",
+    ),
+    "hot": (
+        {"temperature": 1.7, "seed": 1},
+        "693 831 897 186 365 965 20 419 457 17 371 523 582 68 153 159 818 601 475 503",
+    ),
+    "nucleus": (
+        {"temperature": 0.8, "top_p": 0.9, "seed": 2},
+        "99 561 515 548 146 80 449 185 179 765 640 924 245 409 21 686 463 521 983 14",
+    ),
+    "filtered": (
+        {"top_k": 50, "min_p": 0.05, "seed": 3},
+        "330 33 53 152 53 277 541 376 310 231 66 297 752 409 930 765 119 521 409 165",
+    ),
+    "penalised": (
+        {
+            "repetition_penalty": 1.3,
+            "presence_penalty": 0.5,
+            "frequency_penalty": 0.25,
+            "logit_bias": ((17, 2.5), (994, -100.0)),
+            "seed": 2**64 - 1,
+            "choice": 3,
+        },
+        "681 818 938 73 99 838 542 264 772 607 218 620 747 47 310 281 33 805 370 884",
+    ),
+}
+"""20 draws for each of 5 sets of parameters. No draw is closer than 5e-6 to its neighbour's."""
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+@pytest.mark.parametrize("name", PINNED_DRAWS)
+def test_a_hundred_draws_are_the_same_integers_everywhere(name: str, device: str) -> None:
+    params, expected = PINNED_DRAWS[name]
+    logits = (torch.arange(1000, device=device) * 7919 % 1009) / 128
+    prompt = range(0, 700, 7)
+    rows = [a_sampling_row(i, history=(*prompt, *range(i)), **params) for i in range(20)]
+    tokens = sample(logits.repeat(20, 1), rows)
+    assert [token.token_id for token in tokens] == [int(id_) for id_ in expected.split()]
+
+
+def test_each_choice_draws_tokens_of_its_own_and_draws_them_again() -> None:
+    logits = some_logits(2000)[0]
+
+    def tokens(choice: int) -> list[int | None]:
+        return [sample_one(logits, i, seed=5, choice=choice).token_id for i in range(20)]
+
+    draws = [tokens(choice) for choice in range(4)]
+    assert draws == [tokens(choice) for choice in range(4)]
+    assert len({tuple(some) for some in draws}) == 4
 
 
 # Greedy.
@@ -96,7 +150,7 @@ def exact_probabilities(logits: Tensor, params: SamplingParams) -> NDArray[np.fl
     return probabilities
 
 
-FILTERS: dict[str, dict[str, float]] = {
+FILTERS: dict[str, dict[str, Any]] = {
     "none": {},
     "temperature": {"temperature": 0.5},
     "hot": {"temperature": 3.0},
@@ -111,7 +165,10 @@ FILTERS: dict[str, dict[str, float]] = {
 def test_draws_follow_the_exact_probabilities(name: str) -> None:
     logits = some_logits(vocab=30)[0]
     num_draws = 20_000
-    rows = [a_row(num_generated=seed % 7, seed=seed, **FILTERS[name]) for seed in range(num_draws)]
+    rows = [
+        a_sampling_row(num_generated=seed % 7, seed=seed, **FILTERS[name])
+        for seed in range(num_draws)
+    ]
 
     tokens = Counter(t.token_id for t in sample(logits.repeat(num_draws, 1), rows))
 
@@ -125,9 +182,7 @@ def test_draws_follow_the_exact_probabilities(name: str) -> None:
 
 
 def a_params(**params: Any) -> SamplingParams:
-    sampling = a_row(**params).sampling
-    assert sampling is not None
-    return sampling
+    return SamplingParams(**({"max_tokens": 100} | params))
 
 
 @settings(max_examples=60, deadline=None)
@@ -162,16 +217,26 @@ def test_each_draw_is_the_inverse_of_the_exact_distribution(
 def test_the_window_changes_nothing_but_the_speed(
     params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [a_row(seed=seed, **params) for seed in range(50)]
+    rows = [a_sampling_row(seed=seed, **params) for seed in range(50)]
     whole = sample(some_logits(500, num_rows=50), rows)
-    monkeypatch.setattr(sampler, "WINDOW", 16)
+    monkeypatch.setattr(draw, "WINDOW", 16)
     assert sample(some_logits(500, num_rows=50), rows) == whole
 
 
 def test_a_row_draws_the_same_alone_and_in_any_batch() -> None:
     logits = some_logits(2000, num_rows=8)
     rows = [
-        a_row(num_generated=i, seed=i, temperature=i % 3, top_k=(i % 2) * 40, num_logprobs=i % 4)
+        a_sampling_row(
+            num_generated=i,
+            history=tuple(range(10 * i)),
+            seed=i,
+            temperature=i % 3,
+            top_k=(i % 2) * 40,
+            num_logprobs=i % 4,
+            presence_penalty=i % 3,
+            repetition_penalty=1 + i % 2,
+            logit_bias=((5 * i, 9.0),) * (i % 2),
+        )
         for i in range(8)
     ]
     together = sample(logits.clone(), rows)
@@ -220,7 +285,15 @@ def test_logprobs_are_those_of_the_model() -> None:
     best = expected.argsort(descending=True)[:3].tolist()
 
     token = sample_one(
-        logits, temperature=2.0, top_k=5, num_logprobs=3, min_tokens=1, stop_token_ids=(best[0],)
+        logits,
+        temperature=2.0,
+        top_k=5,
+        num_logprobs=3,
+        min_tokens=1,
+        stop_token_ids=(best[0],),
+        repetition_penalty=2.0,
+        history=tuple(best),
+        logit_bias=((best[1], -2.0), (7, 9.0)),
     )
 
     assert token.token_id is not None and token.token_id != best[0]
@@ -247,7 +320,9 @@ def test_a_row_that_is_not_finite_has_no_token_and_harms_no_other(
     bad: float, temperature: float
 ) -> None:
     logits = some_logits(2000, num_rows=3)
-    rows = [a_row(temperature=temperature, seed=i, top_p=0.9, num_logprobs=1) for i in range(3)]
+    rows = [
+        a_sampling_row(temperature=temperature, seed=i, top_p=0.9, num_logprobs=1) for i in range(3)
+    ]
     healthy = sample(logits.clone(), rows)
     logits[1, 1234] = bad
 

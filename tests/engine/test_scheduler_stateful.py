@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from motet.engine.events import Aborted, Arrived, StepFinished
 from motet.engine.lengths import ENOUGH
-from motet.engine.output import TokenOutput
+from motet.engine.output import FinishReason, TokenOutput
 from motet.engine.plan import StepPlan
 from motet.engine.scheduler import MAX_PREEMPTIONS
 from motet.memory.adapter import Adapter
@@ -31,15 +31,21 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.executor = an_executor(self.scheduler, load_steps=1)
         self.in_flight: StepPlan | None = None
         self.num_tokens: dict[str, int] = {}  # of unfinished requests
+        self.num_scores: dict[str, int] = {}  # prompt logprobs that each of them wants
 
     @rule(
         prompt=st.lists(st.integers(0, 1), min_size=1, max_size=24),
-        max_tokens=st.integers(1, 30),
+        max_tokens=st.integers(0, 30),
         adapter=st.sampled_from([None, *ADAPTERS]),
+        is_scored=st.booleans(),
     )
-    def arrive(self, prompt: list[int], max_tokens: int, adapter: Adapter | None) -> None:
-        request = a_request(prompt, max_tokens, adapter)
+    def arrive(
+        self, prompt: list[int], max_tokens: int, adapter: Adapter | None, is_scored: bool
+    ) -> None:
+        num_prompt_logprobs = 0 if is_scored else None
+        request = a_request(prompt, max_tokens, adapter, num_prompt_logprobs=num_prompt_logprobs)
         self.num_tokens[request.request_id] = 0
+        self.num_scores[request.request_id] = len(prompt) - 1 if is_scored else 0
         self.hear(self.scheduler.handle(Arrived(request, 0.0)))
 
     @precondition(lambda self: self.in_flight is None and self.scheduler.has_work)
@@ -98,6 +104,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             if output.token_id is not None:
                 assert output.index == self.num_tokens[output.request_id]
                 self.num_tokens[output.request_id] += 1
+            if output.index == 0 and output.finish_reason in (None, FinishReason.LENGTH):
+                assert len(output.prompt_logprobs) == self.num_scores[output.request_id]
             if output.finish_reason is not None:
                 del self.num_tokens[output.request_id]  # exactly one end
 

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -16,11 +17,13 @@ from fastapi import FastAPI
 from motet.engine import Adapter, Engine, EngineInfo, EngineStats, FinishReason, TokenOutput
 from motet.engine.core import EngineCore
 from motet.engine.events import Aborted, Arrived, Event
-from motet.engine.output import StepReport
+from motet.engine.output import StepReport, TokenLogprobs
 from motet.engine.request import Request
 from motet.server.app import create_app
 from motet.server.connection import Connection
+from motet.server.service import Served, Service
 from motet.server.settings import ServerConfig
+from motet.server.template import ChatTemplate
 from tests.model_factory import VOCAB_SIZE
 
 EOS = 2
@@ -44,18 +47,22 @@ class ScriptedCore:
         return bool(self._playing)
 
     def turn(self, events: Iterable[Event], now: float) -> StepReport:
+        outputs = []
         for event in events:
             if isinstance(event, Arrived):
                 self.requests.append(event.request)
-                self._playing[event.request.request_id] = self.script(event.request)
+                script = self.script if event.request.sampling.max_tokens else computes
+                self._playing[event.request.request_id] = script(event.request)
             elif isinstance(event, Aborted):
                 self.aborted.add(event.request_id)
-                self._playing.pop(event.request_id, None)
-        outputs = tuple(next(script) for script in self._playing.values())
-        for output in outputs:
+                if self._playing.pop(event.request_id, None):
+                    outputs.append(an_abort(event.request_id))
+        for output in [next(script) for script in self._playing.values()]:
+            outputs.append(output)
             if output.finish_reason is not None:
                 del self._playing[output.request_id]
-        return StepReport(outputs, EngineStats(num_running=len(self._playing), pages_kv=7))
+        stats = EngineStats(num_running=len(self._playing), pages_kv=7)
+        return StepReport(tuple(outputs), stats)
 
 
 Core = ScriptedCore | EngineCore
@@ -102,10 +109,25 @@ def babbles(request: Request) -> Iterator[TokenOutput]:
         yield an_output(request, index, LETTER_A, FinishReason.LENGTH if is_last else None)
 
 
+def rushes(request: Request) -> Iterator[TokenOutput]:
+    """Tokens without end."""
+    return (an_output(request, index, LETTER_A) for index in count())
+
+
 def hesitates(request: Request) -> Iterator[TokenOutput]:
     """As `babbles`, after a while."""
     time.sleep(0.3)
     yield from babbles(request)
+
+
+def computes(request: Request) -> Iterator[TokenOutput]:
+    """The prompt and nothing more."""
+    yield an_output(request, 0, None, FinishReason.LENGTH)
+
+
+def each_choice(*scripts: Script) -> Script:
+    """Its own script for each choice of a prompt."""
+    return lambda request: scripts[request.sampling.choice](request)
 
 
 def fails(reason: FinishReason, message: str, after: int = 0) -> Script:
@@ -126,22 +148,62 @@ def dies(request: Request) -> Iterator[TokenOutput]:
 
 
 def an_output(
-    request: Request, index: int, token_id: int, reason: FinishReason | None = None
+    request: Request, index: int, token_id: int | None, reason: FinishReason | None = None
 ) -> TokenOutput:
     """The likeliest tokens are the chosen one and those before it."""
-    num_top = request.sampling.num_logprobs
-    top = tuple((token_id - rank, -0.5 - rank) for rank in range(num_top or 0))
-    logprob = None if num_top is None else -0.5
-    return TokenOutput(request.request_id, index, token_id, logprob, top, reason, None, 4)
+    logprobs = None if token_id is None else a_logprob(token_id, request.sampling.num_logprobs)
+    of_prompt = [a_logprob(i, request.sampling.num_prompt_logprobs) for i in request.prompt[1:]]
+    return TokenOutput(
+        request.request_id,
+        index,
+        token_id,
+        logprobs.logprob if logprobs else None,
+        logprobs.top if logprobs else (),
+        reason,
+        num_cached_tokens=4,
+        prompt_logprobs=tuple(entry for entry in of_prompt if entry and index == 0),
+    )
+
+
+def a_logprob(token_id: int, num_top: int | None) -> TokenLogprobs | None:
+    if num_top is None:
+        return None
+    return TokenLogprobs(-0.5, tuple((token_id - rank, -0.5 - rank) for rank in range(num_top)))
+
+
+def an_abort(request_id: str) -> TokenOutput:
+    return TokenOutput(request_id, -1, None, finish_reason=FinishReason.ABORT)
+
+
+PLAIN_TEMPLATE = ChatTemplate(
+    "{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}"
+    "{% if add_generation_prompt %}me:{% endif %}",
+    {},
+)
+"""Each message as `role: content;`, in the order they have."""
 
 
 @asynccontextmanager
-async def serving(core: Core, config: ServerConfig | None = None) -> AsyncIterator[FastAPI]:
+async def serving(
+    core: Core,
+    config: ServerConfig | None = None,
+    template: ChatTemplate | None = PLAIN_TEMPLATE,
+) -> AsyncIterator[FastAPI]:
     """The application, ready, with its lifespan."""
     app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
     async with app.router.lifespan_context(app):
-        await app.state.service.ready()
+        await _ready_with(app.state.service, template)
         yield app
+
+
+async def _ready_with(service: Service, template: ChatTemplate | None) -> None:
+    served = replace(await service.ready(), template=template)
+    service._loading = asyncio.create_task(_loaded(served))
+    await service.ready()
+
+
+async def _loaded(served: Served) -> Served:
+    return served
 
 
 def a_config() -> ServerConfig:
@@ -155,15 +217,25 @@ def connect(app: FastAPI) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def listening(core: Core) -> AsyncIterator[str]:
+async def listening(
+    core: Core, config: ServerConfig | None = None, max_connections: int | None = None
+) -> AsyncIterator[str]:
     """The address of a real server."""
-    app = create_app(Engine(lambda: cast(EngineCore, core)), a_config())
+    app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, http=Connection, log_level="error", ws="none"))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                log_level="error",
+                ws="none",
+                limit_concurrency=max_connections,
+            )
+        )
         running = asyncio.create_task(server.serve([listener]))
         while not server.started:
             await asyncio.sleep(0.01)
-        await app.state.service.ready()
+        await _ready_with(app.state.service, PLAIN_TEMPLATE)
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:

@@ -50,7 +50,8 @@ async def test_every_route_answers_with_a_request_id(
     client: httpx.AsyncClient, route: Route
 ) -> None:
     path = route.path.replace("{model:path}", "base")
-    body = {"model": "base", "prompt": "a"} if route.body else None
+    messages = [{"role": "user", "content": "a"}]
+    body = {"model": "base", "prompt": "a", "messages": messages} if route.body else None
     answer = await client.request(route.method, path, json=body, headers={"X-Request-Id": "mine-1"})
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-request-id"] == "mine-1"
@@ -227,6 +228,7 @@ def test_every_name_that_is_served_can_be_requested() -> None:
         {"served_model_name": "a\nb"},
         {"served_model_name": "\udcff"},
         {"served_model_name": "n" * (MAX_NAME_LENGTH + 1)},
+        {"generation_config": "vllm"},
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:

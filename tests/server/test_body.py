@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motet.client.protocol import CompletionRequest
+from motet.client.protocol import ChatRequest, CompletionRequest
 from motet.errors import PayloadTooLarge, RequestError
-from motet.server.body import SMALL_BODY_BYTES, convert, parse_large_object, parse_object
+from motet.server.body import convert
+from motet.server.large_json import MAX_REST_BYTES, parse_large_object
+from motet.server.strict_json import parse_object
 
 HOSTILE = {
     "NaN": b'{"n": NaN}',
@@ -42,6 +44,35 @@ def test_what_is_not_strict_json_is_refused(body: bytes) -> None:
     assert caught.value.code == "invalid_json"
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"model": "a", "n": NaN}', "'n' in the body has NaN, which is no JSON number"),
+        (b'{"x": {"y": [1, -Infinity]}}', "'x' in the body has -Infinity"),
+        (b'{"a": [1e999, 1]}', "'a' in the body has a number that is too large"),
+        (rb'{"prompt": ["\ud800"]}', "'prompt' in the body escapes half a surrogate pair"),
+        (rb'{"x": {"\udfff": 1}}', "'x' in the body escapes half"),
+        (b'{"model": "a", "model": "b"}', "'model' in the body has the same key twice"),
+        (b'{"x": [{"a": 1, "a": 2}]}', "'x' in the body has the same key twice"),
+        (b'{"seed": %b}' % (b"9" * 5000), "'seed' in the body has a number of thousands of digits"),
+    ],
+)
+def test_the_field_that_is_not_strict_json_is_named(body: bytes, says: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_object(body)
+    assert says in str(caught.value)
+    assert caught.value.param == says.split("'")[1]
+
+
+@pytest.mark.parametrize(
+    "body", [rb'{"\ud83d": 1}', b'{"%b": NaN}' % (b"x" * 65), b'{"a\\nb": NaN}', b"[NaN]"]
+)
+def test_a_field_that_cannot_be_repeated_is_not(body: bytes) -> None:
+    with pytest.raises(RequestError, match=r"^the body") as caught:
+        parse_object(body)
+    assert caught.value.param is None
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_parse_or_are_refused(body: bytes) -> None:
     try:
@@ -55,10 +86,12 @@ def test_a_whole_surrogate_pair_is_a_character() -> None:
 
 
 LARGE = {
-    "text": "a\n[€]" * SMALL_BODY_BYTES,
-    "list of a text": ["[" * SMALL_BODY_BYTES],
-    "ids": [*range(SMALL_BODY_BYTES)],
-    "list of ids": [[*range(SMALL_BODY_BYTES)]],
+    "text": "a\n[€]" * MAX_REST_BYTES,
+    "list of a text": ["[" * MAX_REST_BYTES],
+    "ids": [*range(MAX_REST_BYTES)],
+    "list of ids": [[*range(MAX_REST_BYTES)]],
+    "lists of ids": [[*range(MAX_REST_BYTES)], [7], [*range(MAX_REST_BYTES)]],
+    "texts and ids": ["a" * MAX_REST_BYTES, [5, 6], "[1, 2"],
 }
 
 
@@ -67,11 +100,11 @@ LARGE = {
 def test_a_large_prompt_is_read_as_a_small_one(prompt: Any, indent: int | None) -> None:
     fields = {"model": "m", "prompt": prompt, "stop": ["x"], "seed": None}
     body = json.dumps(fields, indent=indent).encode()
-    wish = convert(parse_large_object(body), CompletionRequest)
+    wish = convert(parse_large_object(body, "prompt"), CompletionRequest)
     assert wish == convert(parse_object(body), CompletionRequest)
 
 
-LARGE_TEXT = b'"%b"' % (b"a" * SMALL_BODY_BYTES)
+LARGE_TEXT = b'"%b"' % (b"a" * MAX_REST_BYTES)
 LARGE_HOSTILE = {
     "NaN": b'{"prompt": %b, "n": NaN}' % LARGE_TEXT,
     "same key twice": b'{"prompt": %b, "prompt": "b"}' % LARGE_TEXT,
@@ -80,33 +113,104 @@ LARGE_HOSTILE = {
     "lone surrogate": rb'{"prompt": "\ud800%b"}' % LARGE_TEXT[1:-1],
     "lone surrogate elsewhere": rb'{"x": "\udfff", "prompt": %b}' % LARGE_TEXT,
     "not UTF-8": b'{"prompt": "\xff%b"}' % LARGE_TEXT[1:-1],
-    "many levels": b"[" * SMALL_BODY_BYTES,
+    "many levels": b"[" * MAX_REST_BYTES,
     "trailing text": b'{"prompt": %b} {}' % LARGE_TEXT,
     "list": b"[%b]" % LARGE_TEXT,
     "unending": b'{"prompt": %b' % LARGE_TEXT,
-    "many lists": b'{"prompt": [%b[]]}' % (b"[]," * SMALL_BODY_BYTES),
-    "a list among ids": b'{"prompt": [%b[]]}' % (b"1," * SMALL_BODY_BYTES),
-    "a fraction among ids": b'{"prompt": [%b1.5]}' % (b"1," * SMALL_BODY_BYTES),
-    "thousands of digits": b'{"prompt": [%b]}' % (b"9" * SMALL_BODY_BYTES),
+    "many lists": b'{"prompt": [%b[]]}' % (b"[]," * MAX_REST_BYTES),
+    "a list among ids": b'{"prompt": [%b[]]}' % (b"1," * MAX_REST_BYTES),
+    "a fraction among ids": b'{"prompt": [%b1.5]}' % (b"1," * MAX_REST_BYTES),
+    "thousands of digits": b'{"prompt": [%b]}' % (b"9" * MAX_REST_BYTES),
 }
 
 
 @pytest.mark.parametrize("body", LARGE_HOSTILE.values(), ids=LARGE_HOSTILE.keys())
 def test_a_large_body_is_as_strict(body: bytes) -> None:
     with pytest.raises(RequestError, match=r"body|'prompt"):
-        parse_large_object(body)
+        parse_large_object(body, "prompt")
 
 
-def test_a_large_prompt_of_many_is_named() -> None:
-    with pytest.raises(RequestError, match=r"^'prompt': expected array of length 1$") as caught:
-        parse_large_object(LARGE_HOSTILE["many lists"])
+def test_a_large_list_has_few_entries() -> None:
+    with pytest.raises(RequestError, match=r"^'prompt' has \d+ entries: at most 4096") as caught:
+        parse_large_object(LARGE_HOSTILE["many lists"], "prompt")
     assert caught.value.param == "prompt"
 
 
+TEXT = "a\\[€]😀" * (MAX_REST_BYTES // 2)
+CONVERSATIONS: dict[str, list[dict[str, Any]]] = {
+    "a text": [{"role": "user", "content": TEXT}],
+    "among others": [
+        {"role": "system", "content": "short", "name": None},
+        {"content": TEXT, "role": "user", "name": "x"},
+        {"role": "assistant", "content": None},
+    ],
+    "the same again": [{"role": "user", "content": TEXT}, {"role": "user", "content": TEXT}],
+    "parts": [
+        {"role": "user", "content": [{"type": "text", "text": t} for t in (TEXT, "b", TEXT)]}
+    ],
+    "many of medium size": [{"role": "user", "content": TEXT[:3000]} for _ in range(100)],
+    "a name as long as its text": [
+        {"role": "user", "name": "n" * 2000, "content": "n" * 2000},
+        {"role": "user", "content": TEXT},
+    ],
+}
+
+
+@pytest.mark.parametrize("messages", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("escapes", [False, True])
+def test_a_large_conversation_is_read_as_a_small_one(
+    messages: Any, indent: int | None, escapes: bool
+) -> None:
+    fields = {"model": "m", "messages": messages, "temperature": 0.5}
+    body = json.dumps(fields, indent=indent, ensure_ascii=escapes).encode()
+    wish = convert(parse_large_object(body, "messages"), ChatRequest)
+    assert wish == convert(parse_object(body), ChatRequest)
+
+
+def a_conversation(message: bytes) -> bytes:
+    return b'{"messages": [{"role": "user", "content": %b}, %b]}' % (LARGE_TEXT, message)
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (b'{"role": "user", "role": "user"}', "'messages[1]' in the body has the same key twice"),
+        (b'{"content": "a", "content": %b}' % LARGE_TEXT, "same key twice"),
+        (b'{"content": [{"text": "a", "text": %b}]}' % LARGE_TEXT, "'messages[1].content[0]'"),
+        (b'{"role": NaN}', "the body is not valid JSON"),
+        (b'{"role": 1e999}', "'messages[1]' in the body has a number that is too large"),
+        (rb'{"content": "\ud800"}', "the body is not valid JSON"),
+        (rb'{"content": "\ud800%b"}' % LARGE_TEXT[1:-1], "the body is not valid JSON"),
+        (b'{"content": "\xff%b"}' % LARGE_TEXT[1:-1], "not valid UTF-8"),
+        (b"[]", "'messages[1]' in the body is wrong: Expected object, got array"),
+        (b'{"content": [%b1]}' % (b"1," * 1000), "expected"),
+        (b'{"content": [%b{}]}' % (b"{}," * 5000), "'messages[1].content' has 5001 entries"),
+    ],
+)
+def test_a_large_conversation_is_as_strict(message: bytes, says: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        convert(parse_large_object(a_conversation(message), "messages"), ChatRequest)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"role": "%b"}' % (b"a" * MAX_REST_BYTES),
+        b'{"role": "user", "content": {"x": "%b"}}' % (b"a" * 900),
+    ],
+)
+def test_nothing_but_the_texts_of_a_conversation_may_be_large(message: bytes) -> None:
+    body = b'{"messages": [%b]}' % b",".join([message] * 400)
+    with pytest.raises(PayloadTooLarge, match="without its 'messages' is larger than 256 KiB"):
+        parse_large_object(body, "messages")
+
+
 def test_nothing_but_the_prompt_may_be_large() -> None:
-    body = b'{"prompt": "a", "x": [%b[]]}' % (b"[]," * SMALL_BODY_BYTES)
+    body = b'{"prompt": "a", "x": [%b[]]}' % (b"[]," * MAX_REST_BYTES)
     with pytest.raises(PayloadTooLarge, match="without its 'prompt' is larger than 256 KiB"):
-        parse_large_object(body)
+        parse_large_object(body, "prompt")
 
 
 def test_null_means_left_out() -> None:

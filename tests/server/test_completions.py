@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from motet.client.protocol import CompletionRequest
 from motet.engine import FinishReason, Request, TokenOutput
-from motet.server.requests import DEFAULT_ONLY, LONG_PROMPT_CHARS
+from motet.server.prompts import LONG_CHARS
 from motet.server.text import Tokenizer
+from motet.server.wishes import DEFAULT_ONLY
 from tests.server.scripted import (
     EOS,
     LETTER_A,
@@ -237,27 +239,16 @@ async def test_an_adapter_is_named_with_its_digest(core: ScriptedCore) -> None:
 
 
 NOT_DEFAULT: dict[str, Any] = {
-    "n": 2,
-    "best_of": 2,
-    "echo": True,
     "suffix": "x",
-    "presence_penalty": 0.1,
-    "frequency_penalty": 0.1,
-    "repetition_penalty": 1.1,
-    "logit_bias": {"5": 1},
-    "stop_token_ids": [5],
-    "include_stop_str_in_output": True,
     "prompt_logprobs": 0,
-    "truncate_prompt_tokens": 5,
     "response_format": {"type": "json_object"},
     "structured_outputs": {"regex": "a"},
-    "lora_path": "tuned",
-    "adapter_id": "tuned",
     "lora": [{"id": 0, "scale": 1}],
+    "skip_special_tokens": False,
 }
 
 
-@pytest.mark.parametrize("field", DEFAULT_ONLY)
+@pytest.mark.parametrize("field", DEFAULT_ONLY[CompletionRequest])
 async def test_what_is_not_supported_is_refused_by_name(core: ScriptedCore, field: str) -> None:
     error = await refusal(core, **{field: NOT_DEFAULT[field]})
     assert error["message"] == f"'{field}' is not supported in this version: leave it out"
@@ -276,9 +267,10 @@ async def test_neutral_values_of_unsupported_fields_are_fine(core: ScriptedCore)
         ({"prompt": ""}, "prompt", "'prompt' is empty"),
         ({"prompt": []}, "prompt", "'prompt' is empty"),
         ({"prompt": [[]]}, "prompt", "'prompt' is empty"),
-        ({"prompt": ["a", "b"]}, "prompt", "has 2 entries: this version supports one prompt"),
-        ({"prompt": [[1], [2]]}, "prompt", "one prompt"),
-        ({"prompt": [1, "a"]}, "prompt", "one prompt"),
+        ({"prompt": ["a", ""]}, "prompt", "'prompt[1]' is empty"),
+        ({"prompt": [[1], []]}, "prompt", "'prompt[1]' is empty"),
+        ({"prompt": [1, "a"]}, "prompt", "is a list of token ids and of something else"),
+        ({"prompt": [[1], [2, 320]]}, "prompt", "token 1 of 'prompt[1]' is 320"),
         ({"prompt": [1, 320]}, "prompt", "token 1 of 'prompt' is 320"),
         ({"prompt": [-1]}, "prompt", "token 0 of 'prompt' is -1: the model's vocabulary is 0 to"),
         ({"prompt": [10**30]}, "prompt", "token 0 of 'prompt' is 1000"),
@@ -324,7 +316,7 @@ async def test_a_large_body_is_a_request_like_any_other(core: ScriptedCore) -> N
 async def test_a_long_text_is_a_prompt_like_any_other(
     core: ScriptedCore, tokenizer: Tokenizer
 ) -> None:
-    text = "a b" * LONG_PROMPT_CHARS
+    text = "a b" * LONG_CHARS
     roomy = ScriptedCore(core.script, an_info(Path(core.info.model), max_model_len=100_000))
     await complete(roomy, prompt=text)
     assert roomy.requests[0].prompt == tuple(tokenizer.encode(text))

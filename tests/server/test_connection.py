@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,19 @@ from typing import Any
 import httpx
 import pytest
 
+from motet.server import connection
 from motet.server.body import MAX_BODY_BYTES
-from motet.server.connection import MAX_HEAD_BYTES
-from tests.server.scripted import ScriptedCore, an_info, hesitates, listening, says
+from motet.server.connection import MAX_HEAD_BYTES, MAX_URL_BYTES
+from tests.server.scripted import (
+    ScriptedCore,
+    an_info,
+    babbles,
+    hesitates,
+    listening,
+    rushes,
+    says,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -74,19 +85,109 @@ async def test_what_is_not_http_is_refused_in_our_shape(
 
 
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n"
+HEADERS_TOO_LARGE = (431, "headers_too_large")
+URL_TOO_LONG = (414, "url_too_long")
 OVERSIZED = {
-    "long header": (GET + b"A: ", b"b" * 1_000_000),
-    "long name": (GET, b"a" * 1_000_000),
-    "many headers": (GET, b"A: b\r\n" * 50_000),
-    "long path": (b"GET /", b"a" * 1_000_000),
-    "trailers": (CHUNKED, b"A: b\r\n" * 50_000),
+    "long header": (HEADERS_TOO_LARGE, GET + b"A: ", b"b" * 1_000_000),
+    "long name": (HEADERS_TOO_LARGE, GET, b"a" * 1_000_000),
+    "many headers": (HEADERS_TOO_LARGE, GET, b"A: b\r\n" * 50_000),
+    "trailers": (HEADERS_TOO_LARGE, CHUNKED, b"A: b\r\n" * 50_000),
+    "long path": (URL_TOO_LONG, b"GET /", b"a" * 1_000_000),
+    "long query": (URL_TOO_LONG, b"GET /health?", b"a" * 2 * MAX_URL_BYTES, b" HTTP/1.1\r\n\r\n"),
 }
 
 
-@pytest.mark.parametrize("pieces", OVERSIZED.values(), ids=OVERSIZED.keys())
-async def test_headers_without_end_are_refused(url: str, pieces: tuple[bytes, ...]) -> None:
+@pytest.mark.parametrize("case", OVERSIZED.values(), ids=OVERSIZED.keys())
+async def test_a_head_without_end_is_refused(
+    url: str, case: tuple[tuple[int, str], *tuple[bytes, ...]]
+) -> None:
+    expected, *pieces = case
     status, error = refusal(await exchange(url, *pieces))
-    assert (status, error["code"]) == (431, "headers_too_large")
+    assert (status, error["code"]) == expected
+
+
+INCOMPLETE = {
+    "request line": (b"GET /hea",),
+    "headers": (GET, b"A: b"),
+    "body of known length": (POST + b"Content-Length: 100\r\n\r\n", b"{"),
+    "chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n{\r\n"),
+}
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten every time that a client has, keeping their order."""
+    for name in ("HEAD_S", "BODY_S", "STALL_S"):
+        monkeypatch.setattr(connection, name, getattr(connection, name) / 100)
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("pieces", INCOMPLETE.values(), ids=INCOMPLETE.keys())
+async def test_a_request_that_does_not_arrive_in_time_is_told_so(
+    url: str, pieces: tuple[bytes, ...]
+) -> None:
+    status, error = refusal(await exchange(url, *pieces))
+    assert (status, error["code"]) == (408, "timeout")
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_one_byte_after_the_other_gains_no_time(url: str) -> None:
+    address = httpx.URL(url)
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    answer = asyncio.create_task(reader.read())
+    writer.write(b"GET /")
+    while not answer.done():
+        writer.write(b"a")
+        await asyncio.sleep(0.01)
+    status, _ = refusal(await answer)
+    assert status == 408
+    writer.close()
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("sent", [b"", b"\r\n"])
+async def test_a_connection_that_asks_nothing_is_closed_without_a_word(
+    url: str, sent: bytes
+) -> None:
+    assert await exchange(url, sent) == b""
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_an_answer_outlives_the_time_for_its_request(model_dir: Path) -> None:
+    slow = ScriptedCore(babbles, an_info(model_dir, max_model_len=10_000))
+    body = json.dumps({"model": "base", "prompt": [5], "max_tokens": 500}).encode()
+    request = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    async with listening(slow) as url:
+        answer = await exchange(url, request, b"\r\n")  # blank lines do not begin another
+    assert b'"completion_tokens":500' in answer
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_a_client_that_stops_reading_is_cut_off(model_dir: Path) -> None:
+    endless = ScriptedCore(rushes, an_info(model_dir, max_model_len=10_000_000))
+    wish = {"model": "base", "prompt": [5], "max_tokens": 9_000_000, "stream": True}
+    body = json.dumps(wish | {"logprobs": 20}).encode()
+    async with listening(endless) as url:
+        address = httpx.URL(url)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((address.host, address.port))
+            client.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            await until(lambda: bool(endless.aborted))
+
+
+async def test_one_connection_too_many_is_told_so(model_dir: Path) -> None:
+    core = ScriptedCore(says(100), an_info(model_dir))
+    async with listening(core, max_connections=1) as url:
+        address = httpx.URL(url)
+        _, first = await asyncio.open_connection(address.host, address.port)
+        await asyncio.sleep(0.05)
+        status, error = refusal(await exchange(url, GET + b"\r\n"))
+        assert (status, error["code"]) == (503, "too_many_connections")
+        first.close()
+        async with httpx.AsyncClient() as client:
+            await asyncio.sleep(0.05)
+            assert (await client.get(f"{url}/health")).status_code == 200
 
 
 async def test_large_headers_are_fine(url: str) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +17,7 @@ from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError
 from motet.server import launch
 from motet.server.console import StartConsole, banner
+from motet.server.selection import Names
 from motet.server.service import Served
 from motet.server.settings import ServerConfig
 from motet.server.text import Tokenizer
@@ -28,8 +30,13 @@ class Launch:
     """A server that loads until it is released."""
 
     def __init__(
-        self, model: Path, script: Script = babbles, failure: Exception | None = None
+        self,
+        model: Path,
+        script: Script = babbles,
+        failure: Exception | None = None,
+        drain_seconds: float = 5,
     ) -> None:
+        self._config = replace(CONFIG, drain_seconds=drain_seconds)
         self._core = ScriptedCore(script, an_info(model, max_model_len=1_000_000))
         self._failure = failure
         self._released = threading.Event()
@@ -38,7 +45,7 @@ class Launch:
         self.url = launch.url_of(self._listener)
 
     def start(self) -> asyncio.Task[None]:
-        running = launch.serve(Engine(self._load), CONFIG, self._listener, self.console)
+        running = launch.serve(Engine(self._load), self._config, self._listener, self.console)
         return asyncio.create_task(running)
 
     def release(self) -> None:
@@ -89,10 +96,9 @@ async def test_a_signal_while_loading_ends_loading(model_dir: Path) -> None:
 
 @pytest.mark.anyio
 async def test_an_endless_answer_is_ended_with_an_error(
-    model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launch, "GRACE_S", 0.2)
-    started = Launch(model_dir)
+    started = Launch(model_dir, drain_seconds=0.2)
     running = started.start()
     started.release()
     await until_ready(started.url)
@@ -146,12 +152,13 @@ def test_the_url_is_one_that_works_on_this_machine(host: str, url: str) -> None:
 
 def test_the_banner_counts_what_fits_into_the_pool(model_dir: Path, tokenizer: Tokenizer) -> None:
     info = an_info(model_dir, num_pages=100, page_bytes=65536, page_tokens=16)
-    text = banner(Served("base", info, {}, tokenizer, 0), "http://127.0.0.1:8000")
+    text = banner(Served(Names("base", {}), info, tokenizer, 0), "http://127.0.0.1:8000")
     assert "100 pages of 65,536 bytes (6.2 MiB)" in text
     assert "1,600 tokens, or 50 adapters of rank 16" in text
     assert """-d '{"model": "tuned", "prompt": "Hello", "max_tokens": 16}'""" in text
 
 
 def test_without_a_tokenizer_the_banner_sends_token_ids(model_dir: Path) -> None:
-    served = Served("base", an_info(model_dir, adapters=()), {}, Tokenizer(None), 0)
+    info = an_info(model_dir, adapters=())
+    served = Served(Names("base", {}), info, Tokenizer(None), 0)
     assert '{"model": "base", "prompt": [1, 2, 3]' in banner(served, "http://127.0.0.1:8000")

@@ -87,7 +87,7 @@ def test_special_tokens_have_no_text(tokenizer: Tokenizer) -> None:
 
 def test_stop_strings_wait_for_min_tokens(tokenizer: Tokenizer) -> None:
     a, b = backend_of(tokenizer).encode("ab", add_special_tokens=False).ids
-    text = TextStream(tokenizer.detokenizer([]), ["a"], min_tokens=2)
+    text = TextStream(tokenizer.detokenizer([]), StopStrings(["a"]), min_tokens=2)
     assert "".join(text.push(token_id) for token_id in [a, b, b, a, b]) == "abb"
     assert text.matched == "a"
 
@@ -121,6 +121,54 @@ def test_bytes_that_are_no_text_lose_no_text_around_them(seed: int) -> None:
 def test_a_token_reads_alone_as_it_reads_in_a_text(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("hello world")
     assert "".join(tokenizer.token_text(token_id) for token_id in ids[1:]) == "hello world"
+
+
+@given(text=st.text(min_size=1, max_size=40))
+def test_the_bytes_of_tokens_are_those_of_their_text(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert b"".join(map(tokenizer.token_bytes, ids)) == text.encode()
+
+
+def test_a_byte_that_is_no_character_is_still_known() -> None:
+    tokenizer = Tokenizer(sentencepiece_like())
+    ids = [HELLO, *(3 + byte for byte in "€".encode())]
+    assert b"".join(map(tokenizer.token_bytes, ids)) == " hello€".encode()
+    assert tokenizer.token_text(ids[1]) == "\ufffd"
+
+
+def test_a_token_of_the_replacement_character_is_that_character() -> None:
+    vocabulary = {"<unk>": 0, "\ufffd": 1}
+    backend = Backend(models.BPE(vocabulary, [], unk_token="<unk>"))
+    backend.decoder = decoders.Fuse()
+    tokenizer = Tokenizer(backend)
+    assert tokenizer.token_bytes(1) == "\ufffd".encode()
+
+
+def test_a_prompt_is_spelled_token_by_token(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("a😀b")
+    spelling = tokenizer.spelled(ids)
+    assert spelling.text == "a😀b"
+    assert spelling.offsets == (0, 0, *[1] * (len(ids) - 3), 2)  # the first begins the prompt
+
+
+def test_a_prompt_that_ends_amid_a_character_is_spelled_to_its_end(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode("a😀", add_special_tokens=False)[:-1]
+    assert tokenizer.spelled(ids).text == backend_of(tokenizer).decode(ids)
+    assert len(tokenizer.spelled(ids).offsets) == len(ids)
+
+
+@given(text=st.text("ab\n", max_size=30), stops=STOPS)
+def test_a_stop_string_that_is_kept_is_the_last_of_the_text(text: str, stops: list[str]) -> None:
+    finder = StopStrings(stops, keep_match=True)
+    shown = "".join(map(finder.push, text)) + finder.flush()
+    before, matched = cut(text, stops)
+    assert (shown, finder.matched) == (before + (matched or ""), matched)
+
+
+def test_a_prompt_has_its_beginning_only_if_asked_for(tokenizer: Tokenizer) -> None:
+    first, *others = tokenizer.encode("hello")
+    assert tokenizer.is_special(first)
+    assert tokenizer.encode("hello", add_special_tokens=False) == others
 
 
 def test_without_tokenizer_files_there_is_no_text(tmp_path: Path) -> None:
@@ -163,7 +211,7 @@ def test_a_broken_tokenizer_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 
 def stream(tokenizer: Tokenizer, ids: list[int], stops: list[str] | None = None) -> str:
-    text = TextStream(tokenizer.detokenizer([]), stops or [], min_tokens=0)
+    text = TextStream(tokenizer.detokenizer([]), StopStrings(stops or []), min_tokens=0)
     shown = ""
     for token_id in ids:
         shown += text.push(token_id)

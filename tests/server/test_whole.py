@@ -67,12 +67,22 @@ async def test_thirty_two_clients_get_their_own_tokens(model_dir: Path) -> None:
     assert [a.json()["choices"][0]["token_ids"] for a in answers] == [*map(expected, wishes)]
 
 
-async def test_leaving_at_a_random_token_returns_every_page(model_dir: Path) -> None:
+async def test_every_choice_of_every_prompt_gets_its_own_tokens(model_dir: Path) -> None:
+    wishes = [a_wish(2 * number, max_tokens=20) for number in range(4)]
+    job = a_wish(0, max_tokens=20) | {"prompt": [wish["prompt"] for wish in wishes], "n": 3}
+    async with listening(a_core(model_dir)) as url, httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post("/v1/completions", json=job, timeout=60)
+    choices = answer.json()["choices"]
+    assert [c["token_ids"] for c in choices] == [expected(wishes[i // 3]) for i in range(12)]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+async def test_leaving_at_a_random_token_returns_every_page(model_dir: Path, n: int) -> None:
     core = a_core(model_dir)
     rng = random.Random(0)
 
     async def come_and_go(client: httpx.AsyncClient, number: int) -> None:
-        wish = a_wish(number, max_tokens=200) | {"stream": True}
+        wish = a_wish(number, max_tokens=200) | {"stream": True, "n": n}
         async with client.stream("POST", "/v1/completions", json=wish, timeout=60) as answer:
             num_pieces = rng.randrange(10)
             async for _ in answer.aiter_bytes():

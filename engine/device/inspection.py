@@ -1,0 +1,27 @@
+"""Reads one adapter as a start would, to say whether it can be served."""
+
+from dataclasses import dataclass
+
+from motet.engine.device.blueprint import Blueprint
+from motet.memory.device.peft import read_adapter
+from motet.memory.device.store import HostStore
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """An adapter that can be served."""
+
+    max_rank: int
+    num_modules: int
+    """Linear layers it adapts, over all layers of the model."""
+    num_pages: int
+    digest: str
+
+
+def inspect_adapter(blueprint: Blueprint, base_model_id: str, directory: str) -> AdapterFacts:
+    """Read and lay out all of the adapter. Raises AdapterError, as a start, if it is refused."""
+    geometry = blueprint.spec.geometry
+    weights = read_adapter(directory, geometry, blueprint.config.batch.max_lora_rank)
+    store = HostStore(geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=False)
+    digest = store.stage(weights)
+    return AdapterFacts(weights.max_rank, len(weights.pairs), store[digest].num_pages, digest)

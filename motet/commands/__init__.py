@@ -1,0 +1,1 @@
+"""What commands show and ask; `motet/cli.py` declares them."""

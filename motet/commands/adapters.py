@@ -1,0 +1,62 @@
+"""Lists adapters of a server, and checks directories before one is started."""
+
+import asyncio
+from collections.abc import Sequence
+
+from motet import hub
+from motet.client.client import Client, Model
+from motet.commands.connect import served_models
+from motet.commands.settings import ConnectionConfig
+from motet.commands.table import print_table
+from motet.engine.config import EngineConfig
+from motet.engine.device.blueprint import check
+from motet.engine.device.build import identify
+from motet.engine.device.inspection import inspect_adapter
+from motet.errors import ConfigError
+
+DIGEST_DIGITS = 12
+"""Enough to tell adapters apart by eye."""
+
+
+def list_adapters(connection: ConnectionConfig) -> None:
+    """Print the adapters of a running server. Raises ConfigError when it cannot be asked."""
+    models = asyncio.run(_ask(connection))
+    rows = [
+        (
+            model.id,
+            str(model.adapter.max_rank),
+            f"{model.adapter.num_pages:,}",
+            model.adapter.digest[:DIGEST_DIGITS],
+            model.root,
+        )
+        for model in models
+        if model.adapter is not None
+    ]
+    print_table(("name", "rank", "pages", "digest", "path"), rows)
+
+
+async def _ask(connection: ConnectionConfig) -> list[Model]:
+    async with Client(connection.base_url, api_key=connection.api_key) as client:
+        return await served_models(client)
+
+
+def check_adapters(config: EngineConfig, adapters: Sequence[str]) -> int:
+    """Print one line for each adapter; return how many cannot be served.
+
+    Raises ConfigError when the model cannot be served either.
+    """
+    blueprint = check(config)
+    base_model_id = identify(config.model)
+    num_failed = 0
+    for adapter in adapters:
+        try:
+            found = inspect_adapter(blueprint, base_model_id, hub.locate("adapter", adapter))
+        except ConfigError as error:
+            num_failed += 1
+            print(f"failed  {error}")
+        else:
+            print(
+                f"ok      adapter '{adapter}': rank {found.max_rank}, {found.num_modules:,} "
+                f"modules, {found.num_pages:,} pages, digest {found.digest[:DIGEST_DIGITS]}"
+            )
+    return num_failed

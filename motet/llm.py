@@ -1,0 +1,284 @@
+"""A model and its adapters in this process, without a server."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from itertools import count
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from rich.console import Console
+from rich.progress import Progress
+
+from motet import hub
+from motet.client.protocol import (
+    ChatRequest,
+    CompletionRequest,
+    GenerationRequest,
+    SamplingFields,
+)
+from motet.engine import TokenLogprobs
+from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
+from motet.engine.device.build import build
+from motet.engine.events import Aborted, Arrived
+from motet.errors import ConfigError, RequestError
+from motet.server.body import convert
+from motet.server.choices import Choice, Delta, by_request, choices_of, merged
+from motet.server.console import StartConsole
+from motet.server.prompts import encode_prompts, render_conversation
+from motet.server.requests import Job, Prompt, engine_requests
+from motet.server.selection import Names
+from motet.server.service import Served
+from motet.server.template import ChatTemplate
+from motet.server.text import Tokenizer
+
+Message = Mapping[str, object]
+"""`role` and `content`, as in requests over HTTP."""
+
+DEFAULT_MAX_TOKENS = 16
+"""Of `generate`; `chat` goes on to the end of the context."""
+
+
+class SamplingParams(SamplingFields, kw_only=True, frozen=True, omit_defaults=True):
+    """How to choose tokens: the fields, bounds and defaults of requests over HTTP."""
+
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    """Report the chosen tokens' logprobs and as many of the most likely alternatives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One way the model went on."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: str
+    """`stop` or `length`."""
+    stop_reason: str | int | None
+    """The stop string or stop token id that ended the text."""
+    logprobs: tuple[TokenLogprobs, ...]
+    """Of each token, if asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one prompt: `n` completions."""
+
+    prompt_token_ids: tuple[int, ...]
+    completions: tuple[Completion, ...]
+
+    @property
+    def text(self) -> str:
+        """Of the first completion."""
+        return self.completions[0].text
+
+
+class LLM:
+    """Answers many prompts at once, on any mix of adapters. For one thread.
+
+    The engine, the sampling and the text are those of the server: equal requests with equal seeds
+    have equal answers.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        adapters: Mapping[str, str] | None = None,
+        *,
+        has_progress: bool = True,
+        **options: Any,
+    ) -> None:
+        """Load `model` and `adapters` (name -> PEFT directory); each may be a hub id.
+
+        `options` are those of `motet serve` for model, pool and batch, such as `pool_bytes` or
+        `max_model_len`. With `has_progress`, bars on stderr if it is a terminal. Raises
+        ConfigError for what cannot be served.
+        """
+        named = tuple((adapters or {}).items())
+        config = hub.fetch(EngineConfig(model, named, *_configs(options)))
+        console = StartConsole()
+        self._has_progress = has_progress
+        try:
+            self._core = build(config, console.progress if has_progress else _ignore)
+        finally:
+            console.close()
+        info = self._core.info
+        self._served = Served(
+            names=Names(model, {adapter.name: adapter for adapter in info.adapters}),
+            info=info,
+            tokenizer=Tokenizer.load(info.model),
+            since_s=int(time.time()),
+            template=ChatTemplate.load(info.model),
+        )
+        self._job_ids = count()
+
+    def generate(
+        self,
+        prompts: str | Sequence[int] | Sequence[str | Sequence[int]],
+        sampling: SamplingParams | None = None,
+        *,
+        adapter: str | Sequence[str | None] | None = None,
+    ) -> list[Answer]:
+        """Go on from each prompt: a text or token ids, or a list of them.
+
+        `adapter` is one for all prompts or one for each; None is the base model. Raises
+        RequestError, before anything runs, for what cannot be served.
+        """
+        wish = convert({"prompt": msgspec.to_builtins(prompts)}, CompletionRequest)
+        encoded = encode_prompts(wish.prompt, self._served)
+        return self._run(encoded, sampling, adapter, DEFAULT_MAX_TOKENS)
+
+    def chat(
+        self,
+        messages: Sequence[Message] | Sequence[Sequence[Message]],
+        sampling: SamplingParams | None = None,
+        *,
+        adapter: str | Sequence[str | None] | None = None,
+        **template_options: Any,
+    ) -> list[Answer]:
+        """Say the next message of a conversation, or of each in a list of them.
+
+        `template_options` are `add_generation_prompt`, `continue_final_message` and
+        `chat_template_kwargs`, as in requests over HTTP. Otherwise as `generate`.
+        """
+        is_one = bool(messages) and isinstance(messages[0], Mapping)
+        conversations = [messages] if is_one else messages
+        wishes = (convert({"messages": m, **template_options}, ChatRequest) for m in conversations)
+        rendered = [render_conversation(wish, self._served) for wish in wishes]
+        return self._run(rendered, sampling, adapter, None)
+
+    def _run(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: SamplingParams | None,
+        adapter: str | Sequence[str | None] | None,
+        default_max_tokens: int | None,
+    ) -> list[Answer]:
+        checked = convert(msgspec.to_builtins(sampling or SamplingParams()), SamplingParams)
+        names = [adapter] * len(prompts) if adapter is None or isinstance(adapter, str) else adapter
+        if len(names) != len(prompts):
+            raise RequestError(
+                f"there are {len(names)} adapters for {len(prompts)} prompts: give one for each",
+                param="adapter",
+            )
+        choices: list[Choice] = []
+        for prompt, name in zip(prompts, names, strict=True):
+            job = Job(
+                prompts=[prompt],
+                fields=checked,
+                adapter=self._served.adapter_for(GenerationRequest(model=name or "")),
+                max_tokens=checked.max_tokens,
+                default_max_tokens=default_max_tokens,
+                num_logprobs=checked.logprobs,
+            )
+            requests = engine_requests(job, f"llm-{next(self._job_ids)}", self._served.info)
+            choices += choices_of(job, requests, self._served.tokenizer)
+        completions = self._complete(choices)
+        return [
+            Answer(prompt.ids, tuple(completions[first : first + checked.n]))
+            for first, prompt in zip(range(0, len(choices), checked.n), prompts, strict=True)
+        ]
+
+    def _complete(self, choices: Sequence[Choice]) -> list[Completion]:
+        """All choices to their ends, in one stream of steps."""
+        pieces: dict[str, list[Delta]] = {choice.request.request_id: [] for choice in choices}
+        with self._bar(len(choices)) as advance:
+            for choice, delta in self._steps(choices):
+                pieces[choice.request.request_id].append(delta)
+                advance(len(delta.tokens), choice.is_finished)
+        return [_completion(merged(of_choice)) for of_choice in pieces.values()]
+
+    def _steps(self, choices: Sequence[Choice]) -> Iterator[tuple[Choice, Delta]]:
+        """Turn the engine until all choices have ended; if it is left early, none goes on."""
+        unfinished = {choice.request.request_id: choice for choice in choices}
+        now = time.monotonic()
+        arrivals = [Arrived(choice.request, now) for choice in choices]
+        try:
+            while unfinished:
+                with _uninterrupted():
+                    report = self._core.turn(arrivals, time.monotonic())
+                arrivals = []
+                for request_id, outputs in by_request(report.outputs):
+                    if request_id in unfinished:  # else it came before the abort took effect
+                        choice = unfinished[request_id]
+                        delta = choice.read(outputs)
+                        if delta.failure is not None:
+                            raise delta.failure
+                        if choice.is_finished:
+                            del unfinished[request_id]
+                            self._core.scheduler.handle(Aborted(request_id))  # if it goes on
+                        yield choice, delta
+        finally:
+            for request_id in unfinished:
+                self._core.scheduler.handle(Aborted(request_id))
+
+    @contextmanager
+    def _bar(self, num_choices: int) -> Iterator[Any]:
+        """A bar of finished choices, with the rate of tokens."""
+        console = Console(stderr=True)
+        is_shown = self._has_progress and console.is_terminal
+        num_tokens, start_s = 0, time.monotonic()
+        with Progress(console=console, transient=True, disable=not is_shown) as progress:
+            task = progress.add_task("answers", total=num_choices)
+
+            def advance(num_new_tokens: int, is_finished: bool) -> None:
+                nonlocal num_tokens
+                num_tokens += num_new_tokens
+                rate = num_tokens / max(time.monotonic() - start_s, 1e-9)
+                progress.update(
+                    task, advance=int(is_finished), description=f"answers ({rate:,.0f} tokens/s)"
+                )
+
+            yield advance
+
+
+def _configs(options: Mapping[str, Any]) -> Iterable[Any]:
+    """The options, each in the config that has it. Raises ConfigError for one that none has."""
+    kinds = (ModelConfig, PoolConfig, BatchConfig)
+    known = {item.name for kind in kinds for item in fields(kind)}
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                f"'{name}' is no option of LLM: choose from {', '.join(sorted(known))}"
+            )
+    for kind in kinds:
+        yield kind(**{f.name: options[f.name] for f in fields(kind) if f.name in options})
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C takes effect at the end: a step that is broken off could not be gone on with."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupts: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if interrupts:
+        raise KeyboardInterrupt
+
+
+def _completion(whole: Delta) -> Completion:
+    assert whole.finish_reason is not None
+    return Completion(
+        text=whole.text,
+        token_ids=tuple(token.token_id for token in whole.tokens),
+        finish_reason=whole.finish_reason.value,
+        stop_reason=whole.stop_reason,
+        logprobs=tuple(
+            TokenLogprobs(token.logprob, token.top)
+            for token in whole.tokens
+            if token.logprob is not None
+        ),
+    )
+
+
+def _ignore(stage: str, done: int, total: int) -> None:
+    pass

@@ -1,0 +1,69 @@
+"""A wish from the body of an HTTP request: parsed, typed, within what this version does."""
+
+from collections.abc import Collection
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request as HttpRequest
+
+from motet.client.protocol import ChatRequest, CompletionRequest, GenerationRequest
+from motet.errors import RequestError
+from motet.server.body import convert, read_json
+from motet.server.service import Service
+
+W = TypeVar("W", bound=GenerationRequest)
+
+_COMMON = (
+    "response_format",
+    "structured_outputs",
+    "lora",
+    "prompt_logprobs",
+    "skip_special_tokens",
+)
+DEFAULT_ONLY: dict[type[GenerationRequest], tuple[str, ...]] = {
+    CompletionRequest: (*_COMMON, "suffix"),
+    ChatRequest: (
+        *_COMMON,
+        "chat_template",
+        "tools",
+        "tool_choice",
+        "functions",
+        "function_call",
+        "audio",
+    ),
+}
+"""Fields that this version knows but serves only at their default. All others are implemented."""
+
+LARGE_FIELD: dict[type[GenerationRequest], str] = {
+    CompletionRequest: "prompt",
+    ChatRequest: "messages",
+}
+"""The field that may make a body large."""
+
+
+async def read_wish(service: Service, http: HttpRequest, wire_type: type[W]) -> W:
+    """What the client wishes. Raises RequestError, also for what this version does not do."""
+    fields = await read_json(http, service.aside, LARGE_FIELD[wire_type])
+    service.note_ignored(fields.keys() - set(wire_type.__struct_fields__))
+    wish = convert(service.served.defaults.apply(fields), wire_type)
+    _check_supported(wish, fields.keys())
+    if wish.stream_options is not None and not wish.stream:
+        raise RequestError("'stream_options' needs 'stream': true", param="stream_options")
+    return wish
+
+
+def _check_supported(wish: GenerationRequest, given: Collection[str]) -> None:
+    """Refuse, by name, what this version does not do."""
+    doubtful = [name for name in DEFAULT_ONLY[type(wish)] if name in given]
+    if not doubtful:
+        return
+    default = {field.name: field for field in msgspec.structs.fields(wish)}
+    for name in doubtful:
+        factory = default[name].default_factory
+        neutral = default[name].default if factory is msgspec.NODEFAULT else factory()
+        if getattr(wish, name) != neutral:
+            raise RequestError(
+                f"'{name}' is not supported in this version: leave it out",
+                code="unsupported_parameter",
+                param=name,
+            )

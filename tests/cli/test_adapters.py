@@ -1,0 +1,90 @@
+"""`motet adapters`: what a server has, and what it would accept."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from motet.engine.config import EngineConfig, PoolConfig
+from motet.engine.device.build import build
+from tests.cli.chat_server import KEY, chat_server
+from tests.cli.commands import Commands
+
+
+def test_adapters_of_a_server_are_listed(motet: Commands) -> None:
+    with chat_server() as server:
+        ended = motet.run("adapters", "ls", "--base-url", server.url)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines() == [
+        "name   rank  pages  digest        path",
+        "tuned  8     1,234  0123456789ab  /adapters/[bold]tuned",
+    ]
+
+
+def test_a_path_is_no_markup_on_a_terminal(
+    motet: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    with chat_server() as server:
+        out = motet.run("adapters", "ls", "--base-url", server.url).out
+    assert "/adapters/[bold]tuned" in out
+
+
+def test_a_server_that_wants_a_key_gets_it(motet: Commands) -> None:
+    with chat_server(api_key=KEY) as server:
+        arguments = ("adapters", "ls", "--base-url", server.url)
+        assert "check --api-key" in motet.run(*arguments).err
+        assert motet.run(*arguments, "--api-key", KEY).code == 0
+
+
+def test_a_server_that_is_not_there_is_named(motet: Commands) -> None:
+    ended = motet.run("adapters", "ls", "--base-url", "http://127.0.0.1:9")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "127.0.0.1:9" in ended.err
+
+
+def test_a_good_adapter_is_described_as_a_start_would(
+    model_dir: Path, adapter_dir: Path, motet: Commands
+) -> None:
+    ended = motet.run("adapters", "check", adapter_dir, "--model", model_dir)
+    assert (ended.code, ended.err) == (0, "")
+    pool = PoolConfig(pool_bytes=1024**2)
+    config = EngineConfig(str(model_dir), (("a", str(adapter_dir)),), pool=pool)
+    [adapter] = build(config, lambda stage, done, total: None).info.adapters
+    assert ended.out == (
+        f"ok      adapter '{adapter_dir}': rank 3, 14 modules, {adapter.num_pages} pages, "
+        f"digest {adapter.digest[:12]}\n"
+    )
+
+
+def test_each_bad_adapter_has_its_line_and_the_exit_code_is_1(
+    model_dir: Path, adapter_dir: Path, tmp_path: Path, motet: Commands
+) -> None:
+    bad = shutil.copytree(adapter_dir, tmp_path / "bad")
+    config = json.loads((bad / "adapter_config.json").read_text())
+    (bad / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+    ended = motet.run("adapters", "check", bad, adapter_dir, "/no/such", "--model", model_dir)
+    assert (ended.code, ended.err) == (1, "")
+    first, second, third = ended.out.splitlines()
+    assert first.startswith(f"failed  adapter '{bad}': use_dora is set to True")
+    assert second.startswith(f"ok      adapter '{adapter_dir}'")
+    assert third.startswith("failed  adapter '/no/such' does not exist")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["ADAPTER"], "--model"),
+        (["--model", "MODEL"], "DIR"),
+        (["ADAPTER", "--model", "/no/such"], "model '/no/such' does not exist"),
+    ],
+)
+def test_bad_arguments(
+    arguments: list[str], expected: str, model_dir: Path, adapter_dir: Path, motet: Commands
+) -> None:
+    names = {"ADAPTER": str(adapter_dir), "MODEL": str(model_dir)}
+    ended = motet.run("adapters", "check", *(names.get(text, text) for text in arguments))
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert expected in ended.err

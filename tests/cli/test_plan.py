@@ -1,0 +1,72 @@
+"""`motet plan`: the estimate, for people and for programs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from motet.commands.plan import size_text
+from tests.cli.commands import Commands
+
+POOL = ("--pool-bytes", "1MiB")
+
+
+def test_a_plan_for_programs(model_dir: Path, adapter_dir: Path, motet: Commands) -> None:
+    ended = motet.run("plan", model_dir, "--adapter", f"a={adapter_dir}", *POOL, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    plan = json.loads(ended.out)
+    assert plan["model"] == str(model_dir)
+    assert plan["num_pages"] * plan["page_bytes"] == plan["pool_bytes"] == 1024**2
+    assert [rank["rank"] for rank in plan["ranks"]] == [8, 16, 64]
+    [adapter] = plan["adapters"]
+    assert (adapter["name"], adapter["max_rank"]) == ("a", 3)
+
+
+def test_a_plan_for_people_has_no_frame_in_a_pipe(
+    model_dir: Path, adapter_dir: Path, motet: Commands
+) -> None:
+    ended = motet.run("plan", model_dir, "--adapter", f"a={adapter_dir}", *POOL)
+    assert (ended.code, ended.err) == (0, "")
+    lines = dict(line.split("  ", 1) for line in ended.out.splitlines())
+    facts = {name: text.strip() for name, text in lines.items()}
+    assert facts["model"] == f"{model_dir} (LlamaForCausalLM, float32 on cpu)"
+    assert facts["page"] == "16 tokens, 8.0 KiB"
+    assert facts["pool"] == "128 pages, 1.0 MiB"
+    assert facts["room for KV"] == "2,048 tokens"
+    assert facts["sequences of 512"] == "4 at once"
+    assert facts["adapters of rank 8"] == "16 at once, of 8 pages each"
+    assert facts["adapter a"] == "8 pages, rank 3"
+
+
+def test_a_plan_for_people_has_a_frame_on_a_terminal(
+    model_dir: Path, motet: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # how rich is told that it writes to a terminal
+    out = motet.run("plan", model_dir, *POOL).out
+    assert "what fits" in out
+    assert "│" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--pool-bytes", "64KiB"], "the pool of 65536 bytes is too small"),
+        (["--pool-bytes", "1TB"], "--pool-bytes is 1000000000000"),
+        (["--adapter", "a=/no/such"], "adapter '/no/such' does not exist"),
+        (["--adapter", "a"], "give it as NAME=PATH"),
+    ],
+)
+def test_what_a_start_would_refuse_is_refused_in_its_words(
+    options: list[str], expected: str, model_dir: Path, motet: Commands
+) -> None:
+    ended = motet.run("plan", model_dir, *options)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert expected in ended.err
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (2**40, "1.0 TiB")],
+)
+def test_sizes_have_the_unit_that_suits_them(num_bytes: int, text: str) -> None:
+    assert size_text(num_bytes) == text
