@@ -1,0 +1,30 @@
+"""One real server for all tests of the contract: a tiny Llama and an adapter for it."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+from transformers import LlamaForCausalLM
+
+from tests.adapter_factory import ADAPTER_KINDS, save_adapter
+from tests.cli.process import Server
+from tests.model_factory import make_llama, make_tokenizer
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves `tiny` and `tuned`. Its context is short, so whatever is asked for ends soon."""
+    directory = tmp_path_factory.mktemp("contract")
+    model = make_tokenizer(make_llama(directory / "tiny"))
+    tuned = save_adapter(
+        LlamaForCausalLM.from_pretrained(model), directory / "tuned", ADAPTER_KINDS["all-linear"]
+    )
+    server = Server(
+        model, "--adapter", f"tuned={tuned}", "--pool-bytes", "2MiB", "--max-model-len", 64,
+        "--max-batch-rows", 64,
+    )  # fmt: skip
+    server.wait_for("/ready")
+    yield server
+    code, err = server.stop(signal.SIGTERM)
+    assert code == 0
+    assert "Traceback" not in err, err
