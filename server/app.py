@@ -13,9 +13,13 @@ import motet
 from motet.client.protocol import (
     CompletionRequest,
     CompletionResponse,
+    DetokenizeRequest,
+    DetokenizeResponse,
     ModelCard,
     ModelList,
     Status,
+    TokenizeRequest,
+    TokenizeResponse,
     Version,
 )
 from motet.engine import Engine
@@ -26,6 +30,7 @@ from motet.server.routes.completions import create_completion
 from motet.server.routes.health import health, ready, version
 from motet.server.routes.metrics import metrics
 from motet.server.routes.models import get_model, list_models
+from motet.server.routes.tokens import detokenize, tokenize
 from motet.server.service import Service
 from motet.server.settings import ServerConfig
 
@@ -42,6 +47,8 @@ class Route:
 
 ROUTES = (
     Route("POST", "/v1/completions", create_completion, CompletionResponse, CompletionRequest),
+    Route("POST", "/tokenize", tokenize, TokenizeResponse, TokenizeRequest),
+    Route("POST", "/detokenize", detokenize, DetokenizeResponse, DetokenizeRequest),
     Route("GET", "/v1/models", list_models, ModelList),
     Route("GET", "/v1/models/{model:path}", get_model, ModelCard),
     Route("GET", "/health", health, Status),

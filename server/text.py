@@ -1,7 +1,7 @@
 """Text to token ids, and token ids back to text while they are generated."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
@@ -63,16 +63,29 @@ class Tokenizer:
         """Whether even the longest tokens could not hold `text`; known without a look at it."""
         return self.has_text and len(text) > max_tokens * self._longest_token
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids as the model expects them, with its special tokens. Holds no GIL meanwhile."""
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a text that begins a prompt, or goes on in one. Holds no GIL meanwhile."""
         if self._backend is None:
             raise RequestError(
                 "the model directory has no tokenizer: send the prompt as a list of token ids",
                 code="no_tokenizer",
                 param="prompt",
             )
-        [encoding] = self._backend.encode_batch_fast([text])  # `encode` would hold the GIL
+        [encoding] = self._backend.encode_batch_fast(  # `encode` would hold the GIL
+            [text], add_special_tokens=add_special_tokens
+        )
         return encoding.ids
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of some tokens, special ones included. Raises RequestError."""
+        if self._backend is None:
+            raise RequestError("the model directory has no tokenizer", code="no_tokenizer")
+        return self._backend.decode(ids, skip_special_tokens=False)
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Each token as the vocabulary spells it; a tokenizer is there."""
+        assert self._backend is not None
+        return [self._backend.id_to_token(token_id) or "" for token_id in ids]
 
     def token_text(self, token_id: int) -> str:
         """One token alone, as it reads inside a text."""

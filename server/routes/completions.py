@@ -32,7 +32,6 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
     check_fields(wish)
     adapter = served.adapter_for(wish)
     service.admit(wish.n)
-    service.metrics.params(wish.n, wish.max_tokens)
     prompt = await prompt_ids(wish.prompt, served, service.aside)
     request = engine_request(wish, prompt, adapter, served)
 
