@@ -15,9 +15,13 @@ from motet.client.protocol import (
     ChatResponse,
     CompletionRequest,
     CompletionResponse,
+    DetokenizeRequest,
+    DetokenizeResponse,
     ModelCard,
     ModelList,
     Status,
+    TokenizeRequest,
+    TokenizeResponse,
     Version,
 )
 from motet.engine import Engine
@@ -29,6 +33,7 @@ from motet.server.routes.completions import create_completion
 from motet.server.routes.health import health, ready, version
 from motet.server.routes.metrics import metrics
 from motet.server.routes.models import get_model, list_models
+from motet.server.routes.tokens import detokenize, tokenize
 from motet.server.service import Service
 from motet.server.settings import ServerConfig
 
@@ -46,6 +51,8 @@ class Route:
 ROUTES = (
     Route("POST", "/v1/completions", create_completion, CompletionResponse, CompletionRequest),
     Route("POST", "/v1/chat/completions", create_chat_completion, ChatResponse, ChatRequest),
+    Route("POST", "/tokenize", tokenize, TokenizeResponse, TokenizeRequest),
+    Route("POST", "/detokenize", detokenize, DetokenizeResponse, DetokenizeRequest),
     Route("GET", "/v1/models", list_models, ModelList),
     Route("GET", "/v1/models/{model:path}", get_model, ModelCard),
     Route("GET", "/health", health, Status),

@@ -40,10 +40,18 @@ class _Text(Struct):
     value: Raw = field(default=Raw(), name="text")
 
 
-_Outline = _Prompt | _Messages | _Content | _Text
+class _Tokens(Struct):
+    value: Raw = field(default=Raw(), name="tokens")
+
+
+_Outline = _Prompt | _Tokens | _Messages | _Content | _Text
 _Path = tuple[type[_Outline], ...]
 
-PATHS: dict[str, _Path] = {"prompt": (_Prompt,), "messages": (_Messages, _Content, _Text)}
+PATHS: dict[str, _Path] = {
+    "prompt": (_Prompt,),
+    "tokens": (_Tokens,),
+    "messages": (_Messages, _Content, _Text),
+}
 """Field that may be large -> where in it what is large stands, from the outside in."""
 
 

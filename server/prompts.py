@@ -9,7 +9,6 @@ from motet.client.protocol import Prompt as WirePrompt
 from motet.errors import RequestError
 from motet.server.requests import Prompt
 from motet.server.service import Served
-from motet.server.template import ChatTemplate
 from motet.server.text import Tokenizer
 
 LONG_CHARS = 4096  # take milliseconds
@@ -39,6 +38,14 @@ def is_long(prompt: WirePrompt) -> bool:
 
 def render_conversation(wish: ChatRequest, served: Served) -> Prompt:
     """The messages as the model's template writes them. Raises RequestError. Takes a while."""
+    text = conversation_text(wish, served)
+    _check_length(text, "messages", served)
+    ids = served.tokenizer.encode(text, add_special_tokens=False)
+    return Prompt(tuple(ids), "messages")
+
+
+def conversation_text(wish: ChatRequest, served: Served) -> str:
+    """The same as text, which has the special tokens already."""
     if served.template is None:
         raise RequestError(
             f"the model '{served.name}' has no chat template: send a prompt to /v1/completions, "
@@ -46,10 +53,13 @@ def render_conversation(wish: ChatRequest, served: Served) -> Prompt:
             code="no_chat_template",
             param="messages",
         )
-    text = _render(served.template, wish)
-    _check_length(text, "messages", served)
-    ids = served.tokenizer.encode(text, add_special_tokens=False)
-    return Prompt(tuple(ids), "messages")
+    messages: list[dict[str, object]] = msgspec.to_builtins(wish.messages)
+    return served.template.render(
+        messages,
+        add_generation_prompt=wish.add_generation_prompt,
+        continue_final_message=wish.continue_final_message,
+        kwargs=wish.chat_template_kwargs,
+    )
 
 
 def num_prompts(prompt: WirePrompt) -> int:
@@ -81,16 +91,6 @@ def _ids(prompt: str | list[int], tokenizer: Tokenizer) -> list[int]:
     if isinstance(prompt, str):
         return tokenizer.encode(prompt) if prompt else []
     return prompt
-
-
-def _render(template: ChatTemplate, wish: ChatRequest) -> str:
-    messages: list[dict[str, object]] = msgspec.to_builtins(wish.messages)
-    return template.render(
-        messages,
-        add_generation_prompt=wish.add_generation_prompt,
-        continue_final_message=wish.continue_final_message,
-        kwargs=wish.chat_template_kwargs,
-    )
 
 
 def _check_length(text: str, name: str, served: Served) -> None:

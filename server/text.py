@@ -1,7 +1,7 @@
 """Text to token ids, and token ids back to text while they are generated."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -70,6 +70,17 @@ class Tokenizer:
             [text], add_special_tokens=add_special_tokens
         )
         return encoding.ids
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of some tokens, special ones included. Raises RequestError."""
+        if self._backend is None:
+            raise RequestError("the model directory has no tokenizer", code="no_tokenizer")
+        return self._backend.decode(ids, skip_special_tokens=False)
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Each token as the vocabulary spells it; a tokenizer is there."""
+        assert self._backend is not None
+        return [self._backend.id_to_token(token_id) or "" for token_id in ids]
 
     def token_text(self, token_id: int) -> str:
         """One token alone, as it reads inside a text."""

@@ -6,7 +6,13 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import Request as HttpRequest
 
-from motet.client.protocol import ChatRequest, CompletionRequest, GenerationRequest
+from motet.client.protocol import (
+    ChatRequest,
+    CompletionRequest,
+    DetokenizeRequest,
+    GenerationRequest,
+    TokenizeRequest,
+)
 from motet.errors import RequestError
 from motet.server.body import convert, read_json
 from motet.server.service import Service
@@ -34,17 +40,27 @@ DEFAULT_ONLY: dict[type[GenerationRequest], tuple[str, ...]] = {
 }
 """Fields that this version knows but serves only at their default. All others are implemented."""
 
-LARGE_FIELD: dict[type[GenerationRequest], str] = {
+LARGE_FIELD: dict[type[msgspec.Struct], str] = {
     CompletionRequest: "prompt",
     ChatRequest: "messages",
+    TokenizeRequest: "prompt",
+    DetokenizeRequest: "tokens",
 }
 """The field that may make a body large."""
 
 
-async def read_wish(service: Service, http: HttpRequest, wire_type: type[W]) -> W:
-    """What the client wishes. Raises RequestError, also for what this version does not do."""
+async def read_fields(
+    service: Service, http: HttpRequest, wire_type: type[msgspec.Struct]
+) -> dict[str, object]:
+    """What the body gives of `wire_type`, not converted yet. Raises RequestError."""
     fields = await read_json(http, service.aside, LARGE_FIELD[wire_type])
     service.note_ignored(fields.keys() - set(wire_type.__struct_fields__))
+    return fields
+
+
+async def read_wish(service: Service, http: HttpRequest, wire_type: type[W]) -> W:
+    """What the client wishes. Raises RequestError, also for what this version does not do."""
+    fields = await read_fields(service, http, wire_type)
     wish = convert(service.served.defaults.apply(fields), wire_type)
     _check_supported(wish, fields.keys())
     if wish.stream_options is not None and not wish.stream:

@@ -41,6 +41,12 @@ from motet.client.protocol.generation import (
     StreamOptions,
 )
 from motet.client.protocol.models import AdapterCard, ModelCard, ModelList
+from motet.client.protocol.tokens import (
+    DetokenizeRequest,
+    DetokenizeResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+)
 
 __all__ = [
     "AdapterCard",
@@ -58,6 +64,8 @@ __all__ = [
     "CompletionChunk",
     "CompletionRequest",
     "CompletionResponse",
+    "DetokenizeRequest",
+    "DetokenizeResponse",
     "ErrorDetail",
     "ErrorResponse",
     "GenerationRequest",
@@ -71,6 +79,8 @@ __all__ = [
     "Status",
     "StreamOptions",
     "TextPart",
+    "TokenizeRequest",
+    "TokenizeResponse",
     "TopLogprob",
     "Usage",
     "Version",
