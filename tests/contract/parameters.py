@@ -20,10 +20,10 @@ class Said:
     token_ids: Sequence[int]
 
 
-Fields = Mapping[str, Any]
+Fields = dict[str, Any]
 Value = Fields | Callable[[Said], Fields]
 """Some can be known only when the model has spoken."""
-Table = Mapping[str, Sequence[Value]]
+Table = dict[str, Sequence[Value]]
 
 NEVER = "never said"
 NUM_TOKENS = 20

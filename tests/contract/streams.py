@@ -20,7 +20,7 @@ def chunks_of(stream: str) -> list[Any]:
 
 def as_whole(chunks: Sequence[Any]) -> dict[str, Any]:
     """The answer in pieces as one that was not streamed."""
-    first = chunks[0]
+    first: dict[str, Any] = chunks[0]
     pieces: dict[int, list[Any]] = {}
     for chunk in chunks:
         for name in ("id", "created", "model", "system_fingerprint"):
@@ -55,7 +55,7 @@ def _joined(pieces: Sequence[Any]) -> dict[str, Any]:
         assert piece["finish_reason"] is piece["stop_reason"] is None
     for piece in pieces[1:]:
         assert "prompt_token_ids" not in piece
-    whole = last | _text(pieces) | {"logprobs": _logprobs(pieces)}
+    whole: dict[str, Any] = last | _text(pieces) | {"logprobs": _logprobs(pieces)}
     if "token_ids" in first:
         whole["token_ids"] = [token for piece in pieces for token in piece["token_ids"]]
     if "prompt_token_ids" in first:

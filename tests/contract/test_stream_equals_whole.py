@@ -40,10 +40,6 @@ NEIGHBOURS: tuple[dict[str, Any], ...] = (
     {"model": "tiny", "prompt": "kuli " * 9, "seed": 5, "max_tokens": 24, "frequency_penalty": 2},
 )
 
-GREETING: dict[str, dict[str, Any]] = {
-    "/v1/completions": {"prompt": "ba"},
-    "/v1/chat/completions": {"messages": [{"role": "user", "content": "ba"}]},
-}
 ASKED = frozenset("é😀")
 """Characters that prompts have, and perhaps nobody else."""
 
@@ -126,9 +122,10 @@ async def asker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asker
 async def answers(asker: Asker) -> list[Answers]:
     """To every case. The neighbours have their own tokens each time."""
     expected = await asker.neighbours()
+    spoken = await asyncio.gather(*(asker.said(path, row) for path, row in CASES))
     found = []
-    for path, row in CASES:
-        body = body_of(row, await asker.said(path, row))
+    for (path, row), said in zip(CASES, spoken, strict=True):
+        body = body_of(row, said)
         alone = await asker.whole(path, body)
         neighbours, in_company, chunks = await asyncio.gather(
             asker.neighbours(), asker.whole(path, body), asker.chunks(path, body)
@@ -179,7 +176,12 @@ async def test_the_cases_reach_every_ending_and_characters_of_every_length(
     assert REPLACEMENT in said
 
 
-CONTRADICTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+GREETING: dict[str, dict[str, Any]] = {
+    "/v1/completions": {"prompt": "ba"},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "ba"}]},
+}
+
+OF_BOTH: dict[str, tuple[str, dict[str, Any]]] = {
     "no room to generate": ("max_tokens", {"max_tokens": 0}),
     "more than the context": ("max_tokens", {"max_tokens": MAX_MODEL_LEN}),
     "a least above the most": ("min_tokens", {"min_tokens": 3, "max_tokens": 2}),
@@ -192,7 +194,7 @@ CONTRADICTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "two adapters": ("lora_path", {"model": "tuned", "lora_path": "tuner"}),
     "not supported": ("response_format", {"response_format": {"type": "json_object"}}),
 }
-"""The field that is refused, and the fields."""
+"""What is wrong -> the field that is named, and what the body has."""
 OF_COMPLETIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "a prompt without tokens": ("prompt", {"prompt": ["ba", ""]}),
     "a prompt without room": ("prompt", {"prompt": [[5], [5] * MAX_MODEL_LEN]}),
@@ -215,7 +217,7 @@ OF_CHAT: dict[str, tuple[str, dict[str, Any]]] = {
 REFUSED = {
     f"{path.rpartition('/')[2]}: {name}": (path, *refused)
     for path, own in zip(ROUTES, (OF_COMPLETIONS, OF_CHAT), strict=True)
-    for name, refused in (CONTRADICTIONS | own).items()
+    for name, refused in (OF_BOTH | own).items()
 }
 
 
