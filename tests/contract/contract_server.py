@@ -142,6 +142,7 @@ def serving(
     models: Models,
     *,
     pool_bytes: int = POOL_BYTES,
+    max_model_len: int | None = None,
     change: Callable[[EngineCore], EngineCore] = lambda core: core,
     **options: Any,
 ) -> Iterator[Api]:
@@ -149,7 +150,7 @@ def serving(
     config = EngineConfig(
         str(models.base),
         tuple((name, str(path)) for name, path in models.adapters.items()),
-        ModelConfig(device="cpu"),
+        ModelConfig("cpu", max_model_len=max_model_len),
         PoolConfig(pool_bytes),
     )
     engine = Engine(lambda: change(build(config, lambda *_: None, poison_released=True)))
