@@ -1,10 +1,11 @@
 """Prompts as clients send them, as token ids."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 
-from motet.client.protocol import ChatRequest
+from motet.client.protocol import ChatMessage, ChatRequest
 from motet.client.protocol import Prompt as WirePrompt
 from motet.errors import RequestError
 from motet.server.requests import Prompt
@@ -46,6 +47,7 @@ def render_conversation(wish: ChatRequest, served: Served) -> Prompt:
             code="no_chat_template",
             param="messages",
         )
+    _check_tools(wish.messages)
     text = _render(served.template, wish)
     _check_length(text, "messages", served)
     ids = served.tokenizer.encode(text, add_special_tokens=False)
@@ -81,6 +83,18 @@ def _ids(prompt: str | list[int], tokenizer: Tokenizer) -> list[int]:
     if isinstance(prompt, str):
         return tokenizer.encode(prompt) if prompt else []
     return prompt
+
+
+def _check_tools(messages: Sequence[ChatMessage]) -> None:
+    """Refuse, by name, what this version does not do."""
+    for index, message in enumerate(messages):
+        for name in ("tool_calls", "tool_call_id"):
+            if getattr(message, name):
+                raise RequestError(
+                    f"'messages[{index}].{name}' is not supported in this version: leave it out",
+                    code="unsupported_parameter",
+                    param="messages",
+                )
 
 
 def _render(template: ChatTemplate, wish: ChatRequest) -> str:
