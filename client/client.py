@@ -16,8 +16,8 @@ from motet.client.protocol import ChatRequest, CompletionRequest, GenerationRequ
 from motet.errors import ServerError
 
 CONNECT_TIMEOUT_S = 10.0
-EVENT = "data: "
-END_OF_STREAM = "[DONE]"
+EVENT = b"data: "
+END_OF_STREAM = b"[DONE]"
 
 T = TypeVar("T")
 Piece = TypeVar("Piece", "Chunk", "ChatPiece")
@@ -148,18 +148,16 @@ class Client:
             async with self._http.stream(
                 "POST",
                 f"{self._base_url}{path}",
-                content=msgspec.json.encode(request),
+                content=_body(request),
                 headers={"Content-Type": "application/json"},
             ) as response:
                 if response.is_error:
                     await response.aread()
                     raise _refusal(response)
-                async for line in response.aiter_lines():
-                    if line.startswith(EVENT):
-                        event = line.removeprefix(EVENT)
-                        if event == END_OF_STREAM:
-                            return
-                        yield _piece(event.encode(), kind)
+                async for event in _events(response):
+                    if event == END_OF_STREAM:
+                        return
+                    yield _piece(event, kind)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
         raise ServerError("the answer broke off before its end")
@@ -174,6 +172,23 @@ class _ModelList(Struct, kw_only=True, frozen=True):
 
 class _Refusal(Struct, kw_only=True, frozen=True):
     error: ErrorMessage
+
+
+def _body(request: GenerationRequest) -> bytes:
+    try:
+        return msgspec.json.encode(request)
+    except UnicodeEncodeError as error:  # where a terminal or a pipe gave something else
+        raise ServerError("the request cannot be sent: it has text that is no UTF-8") from error
+
+
+async def _events(response: httpx.Response) -> AsyncGenerator[bytes]:
+    """The data of each event. Only CR and LF end a line: Unicode has more, which JSON may hold."""
+    rest = b""
+    async for received in response.aiter_bytes():
+        *lines, rest = (rest + received).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            if line.startswith(EVENT):
+                yield line.removeprefix(EVENT)
 
 
 def _piece(event: bytes, kind: type[Piece]) -> Piece:

@@ -128,7 +128,7 @@ class LLM:
         `adapter` is one for all prompts or one for each; None is the base model. Raises
         RequestError, before anything runs, for what cannot be served.
         """
-        wish = convert({"prompt": msgspec.to_builtins(prompts)}, CompletionRequest)
+        wish = convert({"prompt": prompts}, CompletionRequest)
         encoded = encode_prompts(wish.prompt, self._served)
         return self._run(encoded, sampling, adapter, DEFAULT_MAX_TOKENS)
 
@@ -138,16 +138,22 @@ class LLM:
         sampling: SamplingParams | None = None,
         *,
         adapter: str | Sequence[str | None] | None = None,
-        **template_options: Any,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        chat_template_kwargs: Mapping[str, object] | None = None,
     ) -> list[Answer]:
         """Say the next message of a conversation, or of each in a list of them.
 
-        `template_options` are `add_generation_prompt`, `continue_final_message` and
-        `chat_template_kwargs`, as in requests over HTTP. Otherwise as `generate`.
+        The options of the template are those of requests over HTTP. Otherwise as `generate`.
         """
+        options = {
+            "add_generation_prompt": add_generation_prompt,
+            "continue_final_message": continue_final_message,
+            "chat_template_kwargs": chat_template_kwargs or {},
+        }
         is_one = bool(messages) and isinstance(messages[0], Mapping)
         conversations = [messages] if is_one else messages
-        wishes = (convert({"messages": m, **template_options}, ChatRequest) for m in conversations)
+        wishes = (convert({"messages": m, **options}, ChatRequest) for m in conversations)
         rendered = [render_conversation(wish, self._served) for wish in wishes]
         return self._run(rendered, sampling, adapter, None)
 

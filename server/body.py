@@ -85,5 +85,5 @@ def _violation(fields: dict[str, object], report: str) -> RequestError:
 def _show(value: object) -> str:
     if isinstance(value, dict | list):
         return ""
-    text = json.dumps(value)
+    text = json.dumps(value, default=repr)  # JSON has no bytes, but callers in this process do
     return f" is {text[:_MAX_SHOWN]}{'…' if len(text) > _MAX_SHOWN else ''}"

@@ -1,10 +1,11 @@
 """Prompts as clients send them, as token ids."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 
-from motet.client.protocol import ChatRequest
+from motet.client.protocol import ChatMessage, ChatRequest
 from motet.client.protocol import Prompt as WirePrompt
 from motet.errors import RequestError
 from motet.server.requests import Prompt
@@ -53,6 +54,7 @@ def conversation_text(wish: ChatRequest, served: Served) -> str:
             code="no_chat_template",
             param="messages",
         )
+    _check_tools(wish.messages)
     messages: list[dict[str, object]] = msgspec.to_builtins(wish.messages)
     return served.template.render(
         messages,
@@ -91,6 +93,18 @@ def _ids(prompt: str | list[int], tokenizer: Tokenizer) -> list[int]:
     if isinstance(prompt, str):
         return tokenizer.encode(prompt) if prompt else []
     return prompt
+
+
+def _check_tools(messages: Sequence[ChatMessage]) -> None:
+    """Refuse, by name, what this version does not do."""
+    for index, message in enumerate(messages):
+        for name in ("tool_calls", "tool_call_id"):
+            if getattr(message, name):
+                raise RequestError(
+                    f"'messages[{index}].{name}' is not supported in this version: leave it out",
+                    code="unsupported_parameter",
+                    param="messages",
+                )
 
 
 def _check_length(text: str, name: str, served: Served) -> None:

@@ -15,6 +15,7 @@ REPLACEMENT = "\ufffd"
 """Stands for bytes that are no character."""
 _BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")  # of vocabularies with byte fallback
 _CONTEXT_TOKENS = 8  # of the prompt: the first space and a split character depend on what precedes
+_MAX_CHARACTER_TOKENS = 4  # of UTF-8, one for each byte
 _MAX_WITHHELD = 64  # tokens without text; a character needs at most 4, so these are no character
 
 
@@ -66,9 +67,14 @@ class Tokenizer:
                 code="no_tokenizer",
                 param="prompt",
             )
-        [encoding] = self._backend.encode_batch_fast(  # `encode` would hold the GIL
-            [text], add_special_tokens=add_special_tokens
-        )
+        try:
+            [encoding] = self._backend.encode_batch_fast(  # `encode` would hold the GIL
+                [text], add_special_tokens=add_special_tokens
+            )
+        except TypeError as error:
+            raise RequestError(
+                "the prompt has half a surrogate pair, which is no character", param="prompt"
+            ) from error
         return encoding.ids
 
     def decode(self, ids: list[int]) -> str:
@@ -136,7 +142,8 @@ class Detokenizer:
     ) -> None:
         self._backend = backend
         self._special_ids = special_ids
-        self._stream = DecodeStream(list(prompt[-_CONTEXT_TOKENS:]), skip_special_tokens=True)
+        context = _context(backend, prompt) if backend else []
+        self._stream = DecodeStream(context, skip_special_tokens=True)
         self._withheld: list[int] = []  # pushed since the last text: an unfinished character
 
     def push(self, token_id: int) -> str:
@@ -234,6 +241,24 @@ class TextStream:
     def finish(self) -> str:
         """The rest, when no more tokens follow."""
         return self._stops.push(self._detokenizer.flush()) + self._stops.flush()
+
+
+def _context(backend: Backend, prompt: Sequence[int]) -> list[int]:
+    """The end of `prompt`, on which the text of what follows depends.
+
+    With byte fallback, bytes of which one is no character are all shown as replaced: a context that
+    began amid a character would spoil the others.
+    """
+    start = max(0, len(prompt) - _CONTEXT_TOKENS)
+    earliest = max(0, start - _MAX_CHARACTER_TOKENS + 1)
+    while start > earliest and _goes_on_a_character(backend.id_to_token(prompt[start])):
+        start -= 1
+    return list(prompt[start:])
+
+
+def _goes_on_a_character(piece: str | None) -> bool:
+    byte = _BYTE_PIECE.fullmatch(piece or "")
+    return byte is not None and 0x80 <= int(byte[1], 16) < 0xC0
 
 
 def _overlap(text: str, stop: str) -> int:

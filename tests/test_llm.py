@@ -138,6 +138,8 @@ def test_everything_is_given_back(llm: LLM) -> None:
         ([5, 99999], {}, None, "99999"),
         ([], {}, None, "'prompt' is empty"),
         ([[1.5]], {}, None, "prompt"),
+        (b"hello", {}, None, "'prompt' is .*bytes"),
+        ("\ud800", {}, None, "surrogate"),
     ],
 )
 def test_what_cannot_be_served_is_refused_and_leaves_nothing(
@@ -146,6 +148,13 @@ def test_what_cannot_be_served_is_refused_and_leaves_nothing(
     with pytest.raises(RequestError, match=says):
         llm.generate(prompts, SamplingParams(**sampling), adapter=adapter)
     assert not llm._core.scheduler.has_work
+
+
+def test_what_chat_cannot_do_is_refused(llm: LLM) -> None:
+    with pytest.raises(RequestError, match="tool_calls' is not supported"):
+        llm.chat([{"role": "user", "content": "hi", "tool_calls": [{}]}])
+    with pytest.raises(TypeError, match="temperature"):
+        llm.chat(MESSAGES, temperature=0)  # type: ignore[call-arg]
 
 
 def test_an_interrupt_ends_what_runs(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:

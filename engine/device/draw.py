@@ -107,7 +107,7 @@ def _sorted_threshold(
     has_top_k, has_top_p = top_k < vocab, _column((p.top_p for p in params), top) < 1
     by_rank = top.gather(-1, top_k.clamp(max=window) - 1).masked_fill_(~has_top_k, -torch.inf)
 
-    mass = (top.exp() * (top >= by_rank)).cumsum(dim=-1, dtype=torch.float64)
+    mass = top.exp().cumsum(dim=-1, dtype=torch.float64)  # no nucleus reaches beyond by_rank
     total = (weights * (scaled >= by_rank)).sum(-1, keepdim=True, dtype=torch.float64)
     wanted = _column((p.top_p for p in params), total) * total
     # The nucleus is the shortest head of the order that holds at least top_p of the mass.

@@ -1,7 +1,6 @@
 """A YAML file of options: which line gives which value, as it would be typed on a command line."""
 
 import difflib
-import reprlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +54,18 @@ def _read_settings(path: Path) -> Iterator[Setting]:
         root = yaml.compose(_read_bytes(path), Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path} is nested too deeply: write one 'name: value' per line"
+        ) from error
     if root is None:
         return
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path} is no list of options: write one 'name: value' per line")
     for key, value in root.value:
         place = f"{path}, line {key.start_mark.line + 1}"
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError(f"{place}: a key is no text: write one 'name: value' per line")
         yield Setting(place, str(key.value), _value_of(place, str(key.value), value))
 
 
@@ -97,10 +102,7 @@ def _option_of(setting: Setting, single: Collection[str], repeatable: Collection
     name = setting.key.replace("-", "_")
     if name in single:
         if isinstance(setting.value, list):
-            raise ConfigError(
-                f"{setting.place}: '{setting.key}' is {reprlib.repr(setting.value)}: "
-                "it takes one value"
-            )
+            raise ConfigError(f"{setting.place}: '{setting.key}' has several values: it takes one")
         return name
     for spelling in (name, name.removesuffix("s")):
         if spelling in repeatable:

@@ -37,6 +37,13 @@ class ConfigurableCommand(TyperCommand):
             if parameter.multiple:
                 parameter.envvar_list_splitter = LIST_SEPARATOR  # type: ignore[misc]
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """Which is for people: `MOTET_HELP` would keep every command from running."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.allow_from_autoenv = False
+        return option
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)

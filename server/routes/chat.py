@@ -41,14 +41,6 @@ def _check(wish: ChatRequest) -> None:
     """Refuse what contradicts itself."""
     if wish.top_logprobs is not None and not wish.logprobs:
         raise RequestError("'top_logprobs' needs 'logprobs': true", param="top_logprobs")
-    for index, message in enumerate(wish.messages):
-        for name in ("tool_calls", "tool_call_id"):
-            if getattr(message, name):
-                raise RequestError(
-                    f"'messages[{index}].{name}' is not supported in this version: leave it out",
-                    code="unsupported_parameter",
-                    param="messages",
-                )
 
 
 def _max_tokens(wish: ChatRequest) -> int | None:

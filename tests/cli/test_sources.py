@@ -128,7 +128,9 @@ def test_an_empty_file_changes_nothing(text: str, file: Path) -> None:
         ("port: 70000", ["line 1: --port is 70000: it must be 1 to 9"]),
         ("order: sideways", ["order is 'sideways'", "'up'"]),
         ("pool_bytes: 8GX", ["line 1: --pool-bytes is '8GX'", "8GiB"]),
-        ("port: [1, 2]", ["'port' is ['1', '2']: it takes one value"]),
+        ("port: [1, 2]", ["'port' has several values: it takes one"]),
+        ("port: " + "[" * 10**4, ["nested too deeply"]),
+        ("? [port, a]\n: 1", ["line 1: a key is no text"]),
         ("port: 1\nport: 2", ["line 2: 'port' is there twice", "line 1"]),
         ("api_key: a\napi_keys: b", ["line 2: 'api_keys' is there twice"]),
         ("adapter: {a: [b]}", ["line 1: 'adapter' is nested too deeply"]),
@@ -156,6 +158,13 @@ def test_what_is_wrong_in_the_environment_is_named(
     monkeypatch.setenv("MOTET_PORT", value)
     with pytest.raises(ConfigError, match=f"^environment variable MOTET_PORT: {expected}"):
         run("m")
+
+
+def test_the_environment_cannot_ask_for_help(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MOTET_HELP", "1")
+    assert run("m").model == "m"
 
 
 def test_what_is_wrong_on_the_command_line_is_not_blamed_on_the_file(file: Path) -> None:

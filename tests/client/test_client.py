@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import httpx
+import msgspec
 import pytest
 
 from motet.client.client import ChatPiece, Chunk, Client, Model
@@ -70,6 +71,14 @@ def test_a_stream_is_its_pieces_then_its_usage() -> None:
     assert last.usage and last.usage.completion_tokens == 2
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("text", ["a\u2028b", "a\u0085b", "\u000b"])
+def test_only_what_ends_a_line_of_events_ends_one(text: str, end: bytes) -> None:
+    piece = msgspec.json.encode({"choices": [{"text": text}]})
+    [chunk] = stream(200, b"data: %b%bdata: [DONE]%b" % (piece, end * 2, end))
+    assert chunk.choices[0].text == text
+
+
 def test_a_chat_stream_is_its_pieces() -> None:
     content = b"""\
 data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
@@ -89,6 +98,16 @@ data: [DONE]
 def test_a_chat_stream_that_breaks_off_is_an_error() -> None:
     with pytest.raises(ServerError, match="broke off its answer: engine"):
         chat(b'data: {"error": {"message": "engine failed"}}\n\n')
+
+
+def test_what_is_no_text_is_not_sent() -> None:
+    async def ask() -> None:
+        message = ChatMessage(role="user", content="\udcff")
+        async with Client("http://motet") as client:
+            await anext(client.stream_chat(ChatRequest(messages=[message], stream=True)))
+
+    with pytest.raises(ServerError, match="no UTF-8"):
+        asyncio.run(ask())
 
 
 @pytest.mark.parametrize(("key", "header"), [("secret", "Bearer secret"), (None, None)])

@@ -256,10 +256,23 @@ def test_position_and_seed_both_change_the_draw() -> None:
     assert len(tokens) > 95
 
 
-@pytest.mark.parametrize("temperature", [1e-45, 1e-30, 1e-6])
+@pytest.mark.parametrize("temperature", [1e-300, 1e-45, 1e-30, 1e-6])
 def test_a_tiny_temperature_is_greedy(temperature: float) -> None:
     logits = some_logits()[0]
     assert sample_one(logits, temperature=temperature).token_id == int(logits.argmax())
+
+
+def test_the_tail_of_a_large_vocabulary_is_drawn_token_by_token() -> None:
+    """Behind a token that is almost sure, fp32 sums would run many others together."""
+    vocab, tail = 100_000, 1e-8
+    logits = torch.full((vocab,), math.log(tail))
+    logits[0] = 0
+    expected = list(range(50_000, 50_064))
+    drawn = []
+    for token in expected:
+        number = (1 + (token - 0.5) * tail) / (1 + (vocab - 1) * tail)
+        drawn += draw._draw(logits.clone().unsqueeze(0), [SamplingParams(1)], [number]).tolist()
+    assert max(abs(a - b) for a, b in zip(drawn, expected, strict=True)) <= 1
 
 
 def test_top_k_keeps_tokens_that_equal_the_last_kept() -> None:

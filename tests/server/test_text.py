@@ -109,6 +109,21 @@ def test_text_that_decodes_otherwise_than_it_was_shown_goes_on_where_it_was() ->
     assert pieces == ["e", "", "\ufffd hello", " say"]
 
 
+@pytest.mark.parametrize("num_words", range(8))
+@pytest.mark.parametrize("character", ["é", "漢", "😀"])
+def test_a_character_of_bytes_follows_a_long_prompt_of_them(character: str, num_words: int) -> None:
+    """Where a context of fixed length begins does not depend on where characters do."""
+    tokenizer = Tokenizer(sentencepiece_like())
+    ids = [3 + byte for byte in character.encode()]
+    detokenizer = tokenizer.detokenizer([*ids * 9, *[SAY] * num_words])
+    assert "".join(detokenizer.push(token_id) for token_id in [*ids, *ids]) == character * 2
+
+
+def test_a_text_with_half_a_surrogate_pair_is_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(RequestError, match="half a surrogate pair"):
+        tokenizer.encode("\ud800")
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_bytes_that_are_no_text_lose_no_text_around_them(seed: int) -> None:
     tokenizer = Tokenizer(sentencepiece_like())
