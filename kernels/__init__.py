@@ -73,9 +73,13 @@ class Kernels(Protocol):
 
     def paged_attention(
         self, out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch,
-        scale: float,
+        scale: float, window: int | None,
     ) -> None:  # fmt: skip
-        """Causal attention of query and out `[num_tokens, num_heads, head_dim]` over paged KV."""
+        """Causal attention of query and out `[num_tokens, num_heads, head_dim]` over paged KV.
+
+        The query at position p sees positions `max(0, p - window + 1)` to p, or all up to p when
+        `window` is None. What no query sees, in the pages of a row too, may hold anything.
+        """
 
     def lora_shrink(
         self, mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,

@@ -27,11 +27,12 @@ def write_kv(kv: Tensor, layer: int, key: Tensor, value: Tensor, kv_slot: Tensor
 
 
 def paged_attention(
-    out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch, scale: float
-) -> None:
+    out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch,
+    scale: float, window: int | None,
+) -> None:  # fmt: skip
     keys, values = kv[:, layer, 0], kv[:, layer, 1]  # [num_pages, page_tokens, kv_heads, head_dim]
-    for blocks in _computed_together(_query_blocks(batch), page_tokens=kv.shape[3]):
-        _attend(out, query, keys, values, batch.page_table, blocks, scale)
+    for blocks in _computed_together(_query_blocks(batch, window), page_tokens=kv.shape[3]):
+        _attend(out, query, keys, values, batch.page_table, blocks, scale, window)
 
 
 def lora_shrink(
@@ -72,40 +73,47 @@ def copy_pages(arena: Tensor, image: Tensor, pages: Tensor) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _QueryBlock:
-    """Consecutive queries of one row, the last of which sees `context_len` positions."""
+    """Consecutive queries of one row, which together see its positions `[seen_from, seen_to)`."""
 
     row: int
     first_query: int  # row of query and out
     num_queries: int
-    context_len: int
+    seen_from: int
+    seen_to: int  # one past the position of the last query
+
+    def pages(self, page_tokens: int) -> range:
+        """Where in its page table the seen positions lie."""
+        return range(self.seen_from // page_tokens, -(-self.seen_to // page_tokens))
 
 
-def _query_blocks(batch: AttentionBatch) -> Iterator[_QueryBlock]:
+def _query_blocks(batch: AttentionBatch, window: int | None) -> Iterator[_QueryBlock]:
     starts, context_lens = batch.query_start.tolist(), batch.context_len.tolist()
     for row, (start, stop) in enumerate(pairwise(starts)):
         for first in range(start, stop, QUERY_BLOCK):
-            last = min(first + QUERY_BLOCK, stop)
-            yield _QueryBlock(row, first, last - first, context_lens[row] - (stop - last))
+            num_queries = min(QUERY_BLOCK, stop - first)
+            position = context_lens[row] - (stop - first)
+            seen_from = 0 if window is None else max(0, position - window + 1)
+            yield _QueryBlock(row, first, num_queries, seen_from, position + num_queries)
 
 
 def _computed_together(
     blocks: Iterable[_QueryBlock], page_tokens: int
 ) -> Iterator[list[_QueryBlock]]:
-    """Long blocks one by one; single queries by context length, within a factor of two."""
+    """Long blocks one by one; single queries by pages seen, within a factor of two."""
     single: dict[int, list[_QueryBlock]] = defaultdict(list)
     for block in blocks:
         if block.num_queries > 1:
             yield [block]
         else:
-            single[(block.context_len // page_tokens).bit_length()].append(block)
+            single[len(block.pages(page_tokens)).bit_length()].append(block)
     yield from single.values()
 
 
 def _attend(
     out: Tensor, query: Tensor, keys: Tensor, values: Tensor, page_table: Tensor,
-    blocks: list[_QueryBlock], scale: float,
+    blocks: list[_QueryBlock], scale: float, window: int | None,
 ) -> None:  # fmt: skip
-    """Attention of blocks with equally many queries, keys padded to the longest context.
+    """Attention of blocks with equally many queries, keys padded to as many whole pages.
 
     The query heads that share a KV head are laid out as further queries of it, so keys and values
     are never repeated.
@@ -121,9 +129,14 @@ def _attend(
     q = query[tokens].view(num_blocks, num_queries, kv_heads, -1, head_dim)
     group = q.shape[3]
 
-    context_len = torch.tensor([block.context_len for block in blocks], device=device)
-    last_seen = context_len[:, None] - num_queries + queries
-    is_seen = torch.arange(k.shape[1], device=device) <= last_seen[:, :, None]
+    # Positions count from the first gathered one, which is the beginning of a page.
+    page_tokens = keys.shape[1]
+    seen_to = [block.seen_to - block.pages(page_tokens).start * page_tokens for block in blocks]
+    last_seen = torch.tensor(seen_to, device=device)[:, None] - num_queries + queries
+    positions = torch.arange(k.shape[1], device=device)
+    is_seen = positions <= last_seen[:, :, None]
+    if window is not None:
+        is_seen &= positions > last_seen[:, :, None] - window
     attended = scaled_dot_product_attention(
         q.transpose(1, 2).flatten(2, 3),
         k.transpose(1, 2),
@@ -136,19 +149,21 @@ def _attend(
 
 
 def _gather(side: Tensor, page_table: Tensor, blocks: list[_QueryBlock]) -> Tensor:
-    """Keys or values of the blocks: [num_blocks, longest context, kv_heads, head_dim].
+    """Keys or values in the pages that blocks see: [num_blocks, num_positions, kv_heads, head_dim].
 
-    Past a context a page may hold anything, even NaN, which no mask of weights would stop: it is
-    zeroed.
+    What is not seen may be anything, even NaN, which no mask of weights would stop: it is zeroed.
     """
     _, page_tokens, kv_heads, head_dim = side.shape
-    num_positions = max(block.context_len for block in blocks)
+    seen_pages = [block.pages(page_tokens) for block in blocks]
     rows = torch.tensor([block.row for block in blocks], device=side.device)
-    pages = page_table[rows, : -(-num_positions // page_tokens)]
+    first = torch.tensor([pages.start for pages in seen_pages], device=side.device)
+    columns = first[:, None] + torch.arange(max(map(len, seen_pages)), device=side.device)
+    pages = page_table[rows[:, None], columns.clamp_(max=page_table.shape[1] - 1)]
     gathered = side.index_select(0, pages.flatten()).view(len(blocks), -1, kv_heads, head_dim)
-    for held, block in zip(gathered, blocks, strict=True):
-        held[block.context_len :] = 0
-    return gathered[:, :num_positions]
+    for held, block, seen in zip(gathered, blocks, seen_pages, strict=True):
+        held[: block.seen_from - seen.start * page_tokens] = 0
+        held[block.seen_to - seen.start * page_tokens :] = 0
+    return gathered
 
 
 @dataclass(slots=True)

@@ -77,6 +77,6 @@ class _Attention:
         state.kernels.write_kv(state.kv, self._layer, key, value, inputs.attention.kv_slot)
         attended = torch.empty_like(query)
         state.kernels.paged_attention(
-            attended, query, state.kv, self._layer, inputs.attention, self._head_dim**-0.5
+            attended, query, state.kv, self._layer, inputs.attention, self._head_dim**-0.5, None
         )
         return self._out.forward(attended.flatten(1), inputs, state)

@@ -6,6 +6,7 @@
 
 import math
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -16,6 +17,11 @@ from motet.kernels.triton.dot import dot
 LEAST_BLOCK = 16  # the least side of a tensor-core product
 MOST_QUERIES = 64  # queries times the heads that share a KV head, per program
 BLOCK_POSITIONS = 32
+
+UNLIMITED = 2**31 - 1
+"""A window that reaches to the first position of any context."""
+
+LOWEST = tl.constexpr(torch.finfo(torch.float32).min)
 
 
 def write_kv(kv: Tensor, layer: int, key: Tensor, value: Tensor, kv_slot: Tensor) -> None:
@@ -30,8 +36,9 @@ def write_kv(kv: Tensor, layer: int, key: Tensor, value: Tensor, kv_slot: Tensor
 
 
 def paged_attention(
-    out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch, scale: float
-) -> None:
+    out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch,
+    scale: float, window: int | None,
+) -> None:  # fmt: skip
     """Queries and the heads that share a KV head are the rows of one product per program."""
     num_rows = batch.context_len.shape[0]
     page_tokens, kv_heads, head_dim = kv.shape[3:]
@@ -41,7 +48,8 @@ def paged_attention(
     layer_kv = kv[:, layer]
     _attention_kernel[(num_rows, triton.cdiv(most_queries, block_queries), kv_heads)](
         out, query, layer_kv, batch.query_start, batch.context_len, batch.page_table,
-        scale * math.log2(math.e), page_tokens, head_dim, group,
+        scale * math.log2(math.e), UNLIMITED if window is None else window,
+        page_tokens, head_dim, group,
         out.stride(0), out.stride(1), query.stride(0), query.stride(1),
         layer_kv.stride(0), layer_kv.stride(1), layer_kv.stride(2), layer_kv.stride(3),
         batch.page_table.stride(0),
@@ -74,7 +82,7 @@ def _write_kv_kernel(
 @triton.jit
 def _attention_kernel(
     out_ptr, query_ptr, kv_ptr, query_start_ptr, context_len_ptr, page_table_ptr,
-    scale_log2, page_tokens, head_dim, group,
+    scale_log2, window, page_tokens, head_dim, group,
     out_token_stride, out_head_stride, query_token_stride, query_head_stride,
     page_stride, side_stride, offset_stride, kv_head_stride, table_row_stride,
     BLOCK_QUERIES: tl.constexpr, BLOCK_POSITIONS: tl.constexpr, BLOCK_DIM: tl.constexpr,
@@ -94,19 +102,22 @@ def _attention_kernel(
     items = first_item + tl.arange(0, BLOCK_QUERIES)
     head = kv_head * group + items % group
     token = (row_start + items // group).to(tl.int64)
-    last_seen = context_len - num_queries + items // group  # position of each query
+    # Position of each query; items past the last one repeat it, so that they see something.
+    last_seen = tl.minimum(context_len - num_queries + items // group, context_len - 1)
     dims = tl.arange(0, BLOCK_DIM)
     has_dim = dims < head_dim
     mask = (items < num_queries * group)[:, None] & has_dim[None, :]
     query_ptrs = query_ptr + token * query_token_stride + head * query_head_stride
     query = tl.load(query_ptrs[:, None] + dims[None, :], mask=mask, other=0.0)
 
-    # Position 0 is in the first block and every query sees it, so `highest` is finite from then on.
-    highest = tl.full((BLOCK_QUERIES,), float("-inf"), tl.float32)
+    # The first positions may all lie before the window of a later query. `highest` is finite even
+    # then, so that their weights are 0 and not NaN.
+    highest = tl.full((BLOCK_QUERIES,), LOWEST, tl.float32)
     total = tl.zeros((BLOCK_QUERIES,), tl.float32)
     sums = tl.zeros((BLOCK_QUERIES, BLOCK_DIM), tl.float32)
-    stop = tl.minimum(context_len, tl.max(last_seen) + 1)
-    for start in range(0, stop, BLOCK_POSITIONS):
+    first = tl.maximum(tl.min(last_seen) - window + 1, 0)
+    stop = tl.max(last_seen) + 1
+    for start in range(first, stop, BLOCK_POSITIONS):
         positions = start + tl.arange(0, BLOCK_POSITIONS)
         is_held = positions < stop
         pages = page_table_ptr + row * table_row_stride + positions // page_tokens
@@ -120,6 +131,7 @@ def _attention_kernel(
 
         scores = dot(query, tl.trans(key)) * scale_log2
         is_seen = positions[None, :] <= last_seen[:, None]
+        is_seen &= positions[None, :] > last_seen[:, None] - window
         scores = tl.where(is_seen, scores, float("-inf"))
         new_highest = tl.maximum(highest, tl.max(scores, 1))
         weights = tl.exp2(scores - new_highest[:, None])

@@ -51,6 +51,11 @@ class Row:
     def context_len(self) -> int:
         return self.key.shape[0]
 
+    @property
+    def first_position(self) -> int:
+        """Of the first query."""
+        return self.context_len - self.num_queries
+
     def kv_slots(self, page_tokens: int) -> list[int]:
         return [
             self.lease.pages[p // page_tokens] * page_tokens + p % page_tokens

@@ -12,19 +12,26 @@ SCALE = 0.3
 MIXED = [(7, 7), (1, 1), (1, 13), (3, 9), (1, 8), (5, 21), (1, 4)]
 """New and total tokens of each row: whole and chunked prefill, decode, full and started pages."""
 
+LONG = [(70, 91), (1, 100), (1, 33), (2, 64)]
+"""Rows of several blocks of queries and of positions in Triton. Windows of the last queries of a
+block begin past its first positions."""
+
+WINDOWS = (1, 3, 16, 17, 1000)
+"""Less than a page, one page and a token more, more than any context."""
+
 
 def an_arena(target: Target, page_tokens: int = 4, head_dim: int = 16) -> Arena:
     return Arena(target, a_layout(target, page_tokens, head_dim), num_pages=100)
 
 
-def attend(arena: Arena, rows: list[Row], query: Tensor) -> Tensor:
+def attend(arena: Arena, rows: list[Row], query: Tensor, window: int | None = None) -> Tensor:
     out = torch.full_like(query, torch.nan)
     batch = an_attention_batch(arena, rows)
-    arena.target.kernels.paged_attention(out, query, arena.kv, LAYER, batch, SCALE)
+    arena.target.kernels.paged_attention(out, query, arena.kv, LAYER, batch, SCALE, window)
     return out
 
 
-def dense(rows: list[Row], query: Tensor) -> Tensor:
+def dense(rows: list[Row], query: Tensor, window: int | None = None) -> Tensor:
     """The same in float64, with repeated KV heads, one row after the other."""
     attended = []
     queries = torch.split(query.double(), [row.num_queries for row in rows])
@@ -32,21 +39,23 @@ def dense(rows: list[Row], query: Tensor) -> Tensor:
         group = q.shape[1] // row.key.shape[1]
         key, value = (kv.double().repeat_interleave(group, 1) for kv in (row.key, row.value))
         scores = SCALE * torch.einsum("qhd,khd->hqk", q, key)
-        unseen = torch.ones_like(scores, dtype=torch.bool).triu(
-            row.context_len - row.num_queries + 1
-        )
-        weights = scores.masked_fill(unseen, -torch.inf).softmax(-1)
+        is_seen = torch.ones_like(scores, dtype=torch.bool).tril(row.first_position)
+        if window is not None:
+            is_seen = is_seen.triu(row.first_position - window + 1)
+        weights = scores.masked_fill(~is_seen, -torch.inf).softmax(-1)
         attended.append(torch.einsum("hqk,khd->qhd", weights, value))
     return torch.cat(attended)
 
 
-def check_against_dense(arena: Arena, rows: list[Row], num_heads: int) -> None:
+def check_against_dense(
+    arena: Arena, rows: list[Row], num_heads: int, window: int | None = None
+) -> None:
     num_tokens = sum(row.num_queries for row in rows)
     query = arena.target.randn(num_tokens, num_heads, arena.layout.head_dim)
 
-    out = attend(arena, rows, query)
+    out = attend(arena, rows, query, window)
 
-    assert_near(out, dense(rows, query), TOLERANCE[arena.target.dtype])
+    assert_near(out, dense(rows, query, window), TOLERANCE[arena.target.dtype])
 
 
 @pytest.mark.parametrize("num_heads", [2, 6, 8])
@@ -67,10 +76,41 @@ def test_any_page_and_head_size_equals_dense_attention(
     check_against_dense(arena, some_rows(arena, MIXED), num_heads=4)
 
 
-def test_a_long_prefill_behind_a_prefix_equals_dense_attention(target: Target) -> None:
+@pytest.mark.parametrize("window", [None, 17])
+def test_a_long_prefill_behind_a_prefix_equals_dense_attention(
+    target: Target, window: int | None
+) -> None:
     arena = an_arena(target, page_tokens=16)
 
-    check_against_dense(arena, some_rows(arena, [(150, 171), (1, 100)]), num_heads=4)
+    check_against_dense(arena, some_rows(arena, [(150, 171), (1, 100)]), 4, window)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_window_hides_what_lies_before_it(target: Target, window: int) -> None:
+    arena = an_arena(target, page_tokens=16)
+
+    check_against_dense(arena, some_rows(arena, MIXED + LONG), 2, window)
+
+
+def test_a_window_of_one_token_is_its_own_value(target: Target) -> None:
+    arena = an_arena(target)
+    rows = some_rows(arena, MIXED)
+
+    out = attend(arena, rows, target.randn(sum(new for new, _ in MIXED), 2, 16), window=1)
+
+    assert torch.equal(out, torch.cat([row.value[row.first_position :] for row in rows]))
+
+
+@pytest.mark.parametrize("window", [1, 17])
+def test_kv_behind_the_windows_of_a_row_is_not_seen(target: Target, window: int) -> None:
+    arena = an_arena(target, page_tokens=16)
+    rows = some_rows(arena, LONG)
+    expected = dense(rows, query := target.randn(sum(new for new, _ in LONG), 4, 16), window)
+    for row in rows:
+        for slot in row.kv_slots(16)[: max(0, row.first_position - window + 1)]:
+            arena.kv[slot // 16, LAYER, :, slot % 16] = torch.nan
+
+    assert_near(attend(arena, rows, query, window), expected, TOLERANCE[target.dtype])
 
 
 def test_one_token_of_context_is_its_own_value(target: Target) -> None:

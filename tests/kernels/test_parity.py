@@ -40,6 +40,7 @@ def test_lora_equals_the_reference(target: Target, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_attention_equals_the_reference(target: Target, seed: int) -> None:
     rng = random.Random(seed)
+    window = rng.choice((None, rng.randrange(1, 40)))
     contexts = [rng.randrange(1, 40) for _ in range(rng.randrange(1, 9))]
     lengths = [(rng.choice((1, rng.randint(1, context))), context) for context in contexts]
     arena = Arena(target, a_layout(target, page_tokens=4, head_dim=16), num_pages=100)
@@ -48,7 +49,7 @@ def test_attention_equals_the_reference(target: Target, seed: int) -> None:
 
     for kernels in (target.kernels, reference):
         results.append(torch.full_like(query, torch.nan))
-        kernels.paged_attention(results[-1], query, arena.kv, LAYER, batch, scale=0.25)
+        kernels.paged_attention(results[-1], query, arena.kv, LAYER, batch, 0.25, window)
 
     actual, expected = results
     assert_near(actual, expected, TOLERANCE[target.dtype])
