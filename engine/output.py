@@ -88,6 +88,7 @@ class EngineInfo:
     dtype: str
     device: str
     vocab_size: int
+    """Ids that stand for tokens, 0 to below this; padding of the model's vocabulary is left out."""
     max_model_len: int
     eos_token_ids: tuple[int, ...]
     max_lora_rank: int

@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 VOCAB_SIZE = 320
@@ -29,7 +38,29 @@ TINY: dict[str, Any] = {
 }
 
 
-def make_llama(
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The classes of transformers, and what makes a tiny model typical of its family."""
+
+    config: type[PreTrainedConfig]
+    model: type[PreTrainedModel]
+    typical: dict[str, Any] = field(default_factory=dict)
+
+
+WINDOW = 11  # less than most sequences of the tests, and no multiple of any page
+SOME_LAYERS = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1}
+
+FAMILIES = {
+    "LlamaForCausalLM": Family(LlamaConfig, LlamaForCausalLM),
+    "MistralForCausalLM": Family(MistralConfig, MistralForCausalLM, {"sliding_window": WINDOW}),
+    "Qwen2ForCausalLM": Family(Qwen2Config, Qwen2ForCausalLM, SOME_LAYERS),
+    "Qwen3ForCausalLM": Family(Qwen3Config, Qwen3ForCausalLM, SOME_LAYERS | {"head_dim": 32}),
+}
+"""Architecture -> how to make a tiny one; one line for each in the engine's MODELS."""
+
+
+def make_model(
+    architecture: str,
     path: Path,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
@@ -39,15 +70,17 @@ def make_llama(
     """Write config.json, generation_config.json and safetensors; equal arguments, equal bytes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(LlamaConfig(**TINY | config))
+        family = FAMILIES[architecture]
+        model = family.model(family.config(**TINY | family.typical | config))
         _roughen(model)
     torch.nn.Module.to(model, dtype)
     model.save_pretrained(path, max_shard_size=max_shard_size)
     return path
 
 
-MAKERS: dict[str, Callable[..., Path]] = {"LlamaForCausalLM": make_llama}
-"""Architecture -> what makes a tiny one; one line for each in the engine's MODELS."""
+MAKERS: dict[str, Callable[..., Path]] = {name: partial(make_model, name) for name in FAMILIES}
+
+make_llama = MAKERS["LlamaForCausalLM"]
 
 
 def make_tokenizer(path: Path) -> Path:

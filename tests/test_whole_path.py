@@ -40,7 +40,7 @@ def server(reference: Reference) -> Iterator[Server]:
     named = [f"{name}={path}" for name, path in reference.adapters.items()]
     adapters = [part for pair in named for part in ("--adapter", pair)]
     server = Server(
-        reference.model, *adapters, "--pool-bytes", "1MB", "--max-model-len", 128,
+        reference.model, *adapters, "--pool-bytes", "1250KB", "--max-model-len", 128,
         "--max-batch-tokens", 64,
     )  # fmt: skip
     server.wait_for("/ready")

@@ -208,7 +208,7 @@ def _info(blueprint: Blueprint, num_pages: int, adapters: tuple[Adapter, ...]) -
         architecture=spec.architecture,
         dtype=str(blueprint.dtype).removeprefix("torch."),
         device=str(blueprint.device),
-        vocab_size=spec.vocab_size,
+        vocab_size=spec.num_token_ids,
         max_model_len=blueprint.max_model_len,
         eos_token_ids=spec.eos_token_ids,
         max_lora_rank=config.batch.max_lora_rank,

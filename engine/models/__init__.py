@@ -1,18 +1,18 @@
 """The model families motet serves.
 
-A new one is a class beside `llama.py` and a line in MODELS; the parity tests pick it up there.
+A new one is a module beside `llama.py` and a line in MODELS; the parity tests pick it up there.
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from motet.engine.device.inputs import DeviceState, StepInputs
-from motet.engine.models.llama import Llama
+from motet.engine.models import llama, mistral, qwen2, qwen3
+from motet.engine.models.decoder import Decoder
 from motet.engine.models.loader import Progress, Weights
-from motet.engine.models.spec import ModelSpec, read_spec
+from motet.engine.models.spec import ModelSpec, ReadTraits, read_spec
 
 __all__ = ["MODELS", "Model", "ModelSpec", "Progress", "check_weights", "load_model", "read_config"]
 
@@ -27,13 +27,16 @@ class Model(Protocol):
         """
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """What follows, by last hidden states: float32 `[len(hidden), vocab_size]`."""
+        """What follows, by last hidden states: float32 `[len(hidden), num_token_ids]`."""
 
 
-MODELS: dict[str, Callable[[ModelSpec, Weights, int], Model]] = {
-    "LlamaForCausalLM": Llama,
+MODELS: dict[str, ReadTraits] = {
+    "LlamaForCausalLM": llama.traits,
+    "MistralForCausalLM": mistral.traits,
+    "Qwen2ForCausalLM": qwen2.traits,
+    "Qwen3ForCausalLM": qwen3.traits,
 }
-"""Architecture as config.json names it -> class, built from (spec, weights, max_model_len)."""
+"""Architecture as config.json names it -> what reads the traits of its decoder."""
 
 
 def read_config(directory: str) -> ModelSpec:
@@ -41,7 +44,7 @@ def read_config(directory: str) -> ModelSpec:
 
     Raises ModelError unless the model can be served.
     """
-    return read_spec(directory, MODELS.keys())
+    return read_spec(directory, MODELS)
 
 
 def check_weights(spec: ModelSpec) -> None:
@@ -71,6 +74,6 @@ def _build(
 ) -> tuple[Model, Weights]:
     """The model with its parameters still undefined."""
     weights = Weights(spec.directory, dtype, device)
-    model = MODELS[spec.architecture](spec, weights, max_model_len)
+    model = Decoder(spec, weights, max_model_len)
     weights.check_complete()
     return model, weights

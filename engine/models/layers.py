@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.models.loader import Weights
+from motet.engine.models.rope import Rotation
+from motet.engine.models.spec import ModelSpec
 from motet.memory.layout import AdapterGeometry
 
 
@@ -57,13 +59,55 @@ class LoraLinear:
         return y
 
 
+class HeadNorm:
+    """Norms each head: those of queries by one weight, those of keys by another."""
+
+    def __init__(self, weights: Weights, spec: ModelSpec, path: str) -> None:
+        self._query = RMSNorm(weights, f"{path}.q_norm", spec.head_dim, spec.norm_epsilon)
+        self._key = RMSNorm(weights, f"{path}.k_norm", spec.head_dim, spec.norm_epsilon)
+        self._num_heads = spec.num_heads
+
+    def forward(self, heads: Tensor) -> Tensor:
+        """Of `heads` `[num_tokens, num_heads + num_kv_heads, head_dim]`, queries first."""
+        query, key = heads.tensor_split([self._num_heads], dim=1)
+        return torch.cat((self._query.forward(query), self._key.forward(key)), dim=1)
+
+
+class Attention:
+    """Grouped-query attention (arXiv:2305.13245) over paged KV."""
+
+    def __init__(self, weights: Weights, spec: ModelSpec, layer: int, path: str) -> None:
+        at, traits = (weights, spec.geometry, layer, path), spec.traits
+        self._qkv = LoraLinear(*at, ("q_proj", "k_proj", "v_proj"), has_bias=traits.has_qkv_bias)
+        self._norm = HeadNorm(weights, spec, path) if traits.has_qk_norm else None
+        self._out = LoraLinear(*at, ("o_proj",), has_bias=traits.has_output_bias)
+        self._layer = layer
+        self._window = traits.windows[layer]
+        self._head_dim = spec.head_dim
+        self._num_heads, self._num_kv_heads = spec.num_heads, spec.num_kv_heads
+
+    def forward(
+        self, x: Tensor, rotation: Rotation, inputs: StepInputs, state: DeviceState
+    ) -> Tensor:
+        heads = self._qkv.forward(x, inputs, state).view(len(x), -1, self._head_dim)
+        turned, value = heads.tensor_split([self._num_heads + self._num_kv_heads], dim=1)
+        if self._norm is not None:
+            turned = self._norm.forward(turned)
+        query, key = rotation.apply(turned).tensor_split([self._num_heads], dim=1)
+        state.kernels.write_kv(state.kv, self._layer, key, value, inputs.attention.kv_slot)
+        attended = torch.empty_like(query)
+        state.kernels.paged_attention(
+            attended, query, state.kv, self._layer, inputs.attention,
+            self._head_dim**-0.5, self._window,
+        )  # fmt: skip
+        return self._out.forward(attended.flatten(1), inputs, state)
+
+
 class GatedMLP:
     """down(silu(gate(x)) * up(x)) (arXiv:2002.05202)."""
 
-    def __init__(
-        self, weights: Weights, geometry: AdapterGeometry, layer: int, path: str, *, has_bias: bool
-    ) -> None:
-        at = (weights, geometry, layer, path)
+    def __init__(self, weights: Weights, spec: ModelSpec, layer: int, path: str) -> None:
+        at, has_bias = (weights, spec.geometry, layer, path), spec.traits.has_mlp_bias
         self._gate_up = LoraLinear(*at, ("gate_proj", "up_proj"), has_bias=has_bias)
         self._down = LoraLinear(*at, ("down_proj",), has_bias=has_bias)
 

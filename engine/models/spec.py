@@ -2,23 +2,27 @@
 
 import math
 import reprlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedConfig, logging
+from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from motet.engine.models.pretrained import invalid_config, load_config
 from motet.engine.models.rope import RopeSpec, read_rope
+from motet.engine.models.traits import Traits
+from motet.engine.models.vocabulary import read_vocabulary
 from motet.errors import ModelError
 from motet.memory.device.files import MODEL, must_be_directory, read_json
 from motet.memory.layout import AdapterGeometry, LinearShape
 
 CONFIG_FILE = "config.json"
 GENERATION_FILE = "generation_config.json"
+
+ReadTraits = Callable[[PreTrainedConfig], Traits]
+"""How one family's parsed config says what its decoder has."""
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -52,6 +56,9 @@ class ModelSpec:
     dtype: str
     """Of the checkpoint, one of DTYPES; float32 where config.json does not say."""
     vocab_size: int
+    """Rows of the embedding and of the head."""
+    num_token_ids: int
+    """The first of them, which stand for tokens: the only ones that get logits."""
     hidden_size: int
     intermediate_size: int
     num_layers: int
@@ -63,11 +70,10 @@ class ModelSpec:
     norm_epsilon: float
     is_tied: bool
     """The output head is the token embedding."""
-    has_attention_bias: bool
-    has_mlp_bias: bool
     eos_token_ids: tuple[int, ...]
-    """Everything that config.json or generation_config.json calls an end, ascending."""
+    """Those of the token ids that the model or its tokenizer calls an end, ascending."""
     rope: RopeSpec
+    traits: Traits
 
     @property
     def geometry(self) -> AdapterGeometry:
@@ -85,10 +91,11 @@ class ModelSpec:
         return AdapterGeometry(self.num_layers, modules)
 
 
-def read_spec(directory: str, architectures: Collection[str]) -> ModelSpec:
-    """Read config.json and generation_config.json; no code of the model is run.
+def read_spec(directory: str, families: Mapping[str, ReadTraits]) -> ModelSpec:
+    """Read config.json, generation_config.json and the tokenizer; no code of the model is run.
 
-    Raises ModelError, one line naming the value and the remedy, unless the model can be served.
+    `families` are the architectures that are served. Raises ModelError, one line naming the value
+    and the remedy, unless the model can be served.
     """
     path = Path(directory)
     must_be_directory(path, MODEL)
@@ -96,8 +103,8 @@ def read_spec(directory: str, architectures: Collection[str]) -> ModelSpec:
     has_generation = (path / GENERATION_FILE).exists()
     generation = read_json(path / GENERATION_FILE, MODEL) if has_generation else {}
     try:
-        architecture = _architecture(content, architectures)
-        return _spec(directory, architecture, _parse(path), generation)
+        architecture = _architecture(content, families.keys())
+        return _spec(directory, architecture, load_config(path), generation, families[architecture])
     except ModelError as error:
         raise ModelError(f"model '{directory}': {error}") from error.__cause__
 
@@ -121,39 +128,22 @@ def _architecture(content: dict[str, Any], architectures: Collection[str]) -> st
     return str(architecture)
 
 
-def _parse(path: Path) -> PreTrainedConfig:
-    config: PreTrainedConfig
-    try:
-        with _quiet_transformers():
-            config = AutoConfig.from_pretrained(
-                path, trust_remote_code=False, local_files_only=True
-            )
-    except Exception as error:  # whatever its validators raise, the file is what is wrong
-        raise _invalid(error) from error
-    return config
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """What it would warn of is refused here, by an error of ours."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(CRITICAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
 def _spec(
-    directory: str, architecture: str, config: PreTrainedConfig, generation: dict[str, Any]
+    directory: str,
+    architecture: str,
+    config: PreTrainedConfig,
+    generation: dict[str, Any],
+    read_traits: ReadTraits,
 ) -> ModelSpec:
     try:
         _check(config)
+        vocabulary = read_vocabulary(Path(directory), config, generation)
         return ModelSpec(
             directory=directory,
             architecture=architecture,
             dtype=_dtype(config),
             vocab_size=config.vocab_size,
+            num_token_ids=vocabulary.num_token_ids,
             hidden_size=config.hidden_size,
             intermediate_size=config.intermediate_size,
             num_layers=config.num_hidden_layers,
@@ -163,13 +153,12 @@ def _spec(
             max_positions=config.max_position_embeddings,
             norm_epsilon=config.rms_norm_eps,
             is_tied=config.tie_word_embeddings,
-            has_attention_bias=config.attention_bias,
-            has_mlp_bias=config.mlp_bias,
-            eos_token_ids=_eos_token_ids(config, generation),
+            eos_token_ids=vocabulary.eos_token_ids,
             rope=read_rope(config),
+            traits=read_traits(config),
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _invalid(error) from error
+        raise invalid_config(error) from error
 
 
 def _check(config: PreTrainedConfig) -> None:
@@ -185,11 +174,6 @@ def _check(config: PreTrainedConfig) -> None:
         )
     if not 0 <= config.rms_norm_eps < math.inf:
         raise ModelError(f"rms_norm_eps is {config.rms_norm_eps}: correct {CONFIG_FILE}")
-    if config.pretraining_tp not in (None, 1):
-        raise ModelError(
-            f"pretraining_tp is {config.pretraining_tp}: the order of sums it asks for is not "
-            "served; choose a model with 1"
-        )
     if config.hidden_act not in ACTIVATIONS:
         raise ModelError(
             f"hidden_act '{config.hidden_act}' is not served: choose a model with {ACTIVATIONS[0]}"
@@ -202,21 +186,3 @@ def _check(config: PreTrainedConfig) -> None:
 
 def _dtype(config: PreTrainedConfig) -> str:
     return str(config.dtype or DTYPES[0]).removeprefix("torch.")
-
-
-def _eos_token_ids(config: PreTrainedConfig, generation: dict[str, Any]) -> tuple[int, ...]:
-    ids: set[int] = set()
-    for value in (config.eos_token_id, generation.get("eos_token_id")):
-        listed = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(isinstance(id, int) and 0 <= id < config.vocab_size for id in listed):
-            raise ModelError(
-                f"eos_token_id is {reprlib.repr(value)}: correct it to an id, or a list of ids, of "
-                f"the vocabulary (0 to {config.vocab_size - 1})"
-            )
-        ids.update(listed)
-    return tuple(sorted(ids))
-
-
-def _invalid(error: Exception) -> ModelError:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return ModelError(f"{CONFIG_FILE} is not valid ({reason}): correct it or download it again")

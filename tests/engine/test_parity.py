@@ -14,7 +14,7 @@ from motet.engine.core import EngineCore
 from motet.engine.device.build import build
 from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.device.local import LocalExecutor
-from motet.engine.models import MODELS, Model
+from motet.engine.models import MODELS, Model, read_config
 from motet.engine.output import TokenOutput
 from motet.engine.plan import StepPlan, StepResult
 from motet.engine.request import Request, SamplingParams
@@ -76,7 +76,8 @@ class _RecordingModel:
 
 
 def an_engine(reference: Reference, batch: BatchConfig, num_pages: int) -> EngineCore:
-    page_bytes = 3 * 2 * 16 * 2 * 16 * 4  # layers, K and V, tokens, KV heads, head_dim, fp32
+    head_dim = read_config(str(reference.model)).head_dim
+    page_bytes = 3 * 2 * 16 * 2 * head_dim * 4  # layers, K and V, tokens, KV heads, fp32
     config = EngineConfig(
         model=str(reference.model),
         adapters=tuple((name, str(path)) for name, path in reference.adapters.items()),

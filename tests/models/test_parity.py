@@ -9,23 +9,22 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from motet.engine.models import MODELS, load_model, read_config
-from tests.model_factory import MAKERS, VOCAB_SIZE
+from tests.model_factory import MAKERS, VOCAB_SIZE, make_tokenizer
 from tests.models.stepping import Stepper, Take, Track
 
 LENGTHS = (37, 1, 22)
 
 ROPE = {"rope_theta": 10000.0}
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "grouped heads": {},
+COMMON: dict[str, dict[str, Any]] = {
+    "typical": {},
     "as many KV heads as heads": {"num_key_value_heads": 4},
     "one KV head": {"num_key_value_heads": 1},
     "tied embeddings": {"tie_word_embeddings": True},
-    "own head_dim": {"head_dim": 32},
-    "biases": {"attention_bias": True, "mlp_bias": True},
+    "own head_dim": {"head_dim": 24},
     "other theta and epsilon": {"rope_parameters": {"rope_theta": 500.0}, "rms_norm_eps": 1e-2},
     "rope linear": {"rope_parameters": ROPE | {"rope_type": "linear", "factor": 4.0}},
     "rope dynamic": {"rope_parameters": ROPE | {"rope_type": "dynamic", "factor": 4.0}},
@@ -57,6 +56,33 @@ VARIANTS: dict[str, dict[str, Any]] = {
         }
     },
 }
+"""Changes of a typical config that all families take."""
+
+ALL_LAYERS = {"use_sliding_window": True, "max_window_layers": 0}
+LAYER_TYPES = {"layer_types": ["sliding_attention", "full_attention"]}
+QWEN_WINDOWS: dict[str, dict[str, Any]] = {
+    "no window": {"use_sliding_window": False},
+    "no window in use": {"max_window_layers": 2},
+    "windows in all layers": ALL_LAYERS | {"sliding_window": 16},
+    "windows of one position": ALL_LAYERS | {"sliding_window": 1},
+    "window wider than the sequence": ALL_LAYERS | {"sliding_window": 40},
+    "window wider than the model": ALL_LAYERS | {"sliding_window": 10**6},
+    "layers of their own types": LAYER_TYPES | {"max_window_layers": 2},
+}
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "LlamaForCausalLM": {"biases": {"attention_bias": True, "mlp_bias": True}},
+    "MistralForCausalLM": {
+        "no window": {"sliding_window": None},
+        "windows of one position": {"sliding_window": 1},
+        "window wider than the sequence": {"sliding_window": 40},
+    },
+    "Qwen2ForCausalLM": QWEN_WINDOWS,
+    "Qwen3ForCausalLM": QWEN_WINDOWS
+    | {"biases": {"attention_bias": True}, "head_dim of other families": {"head_dim": 16}},
+}
+"""Changes that one family alone takes, or takes in its own way."""
+
+CASES = [(name, variant) for name in MODELS for variant in COMMON | VARIANTS[name]]
 
 Schedule = list[list[Take]]
 
@@ -123,10 +149,9 @@ def test_every_family_has_a_maker() -> None:
     assert MAKERS.keys() == MODELS.keys()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("architecture", MODELS)
+@pytest.mark.parametrize(("architecture", "variant"), CASES)
 def test_logits_equal_transformers(tmp_path: Path, architecture: str, variant: str) -> None:
-    path = MAKERS[architecture](tmp_path, **VARIANTS[variant])
+    path = MAKERS[architecture](tmp_path, **(COMMON | VARIANTS[architecture])[variant])
     expected = reference_logits(path, some_tracks())
     for schedule in (whole, joining_one_by_one):
         actual = a_stepper(path).run(some_tracks(), schedule(LENGTHS))
@@ -141,6 +166,20 @@ def test_logits_do_not_depend_on_how_tokens_are_cut_into_steps(
     path = MAKERS[architecture](tmp_path)
     actual = a_stepper(path).run(some_tracks(), schedule(LENGTHS))
     assert_equal_logits(actual, reference_logits(path, some_tracks()))
+
+
+@pytest.mark.parametrize("is_tied", [False, True], ids=["head", "tied"])
+@pytest.mark.parametrize("architecture", MODELS)
+def test_padding_of_the_vocabulary_has_no_logits(
+    tmp_path: Path, architecture: str, is_tied: bool
+) -> None:
+    config = {"vocab_size": 384, "tie_word_embeddings": is_tied}
+    path = make_tokenizer(MAKERS[architecture](tmp_path, **config))
+    (expected, *_) = reference_logits(path, some_tracks())
+    (actual,) = a_stepper(path).run(some_tracks()[:1], whole(LENGTHS[:1]))
+    num_tokens = len(AutoTokenizer.from_pretrained(path))  # some classes add tokens of their own
+    assert num_tokens == actual.shape[1] < 384
+    assert_equal_logits([actual], [expected[:, :num_tokens]])
 
 
 @pytest.mark.parametrize("architecture", MODELS)
