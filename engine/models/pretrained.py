@@ -46,15 +46,16 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase | None:
                 directory, trust_remote_code=False, local_files_only=True
             )
     except Exception as error:  # transformers and tokenizers raise bare ones
-        raise _invalid_tokenizer(str(error).partition("\n")[0]) from error
+        raise _invalid_tokenizer(_one_line(error)) from error
     if not tokenizer.get_vocab():
         raise _invalid_tokenizer("it has no tokens")
     return tokenizer
 
 
 def invalid_config(error: Exception) -> ModelError:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return ModelError(f"config.json is not valid ({reason}): correct it or download it again")
+    return ModelError(
+        f"config.json is not valid ({_one_line(error)}): correct it or download it again"
+    )
 
 
 def _invalid_tokenizer(reason: str) -> ModelError:
@@ -62,6 +63,10 @@ def _invalid_tokenizer(reason: str) -> ModelError:
         f"the tokenizer cannot be loaded ({reason}): download its files again, or remove "
         f"{', '.join(TOKENIZER_FILES)} to serve token ids only"
     )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 @contextmanager

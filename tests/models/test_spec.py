@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from motet.engine.models import read_config
+from motet.engine.models.traits import Traits
 from motet.errors import ModelError
-from tests.model_factory import make_llama
+from tests.model_factory import MAKERS, WINDOW, make_llama, make_tokenizer
 
 OLD_ROPE: dict[str, Any] = {"rope_theta": 5000.0, "rope_parameters": None}
 
@@ -38,17 +40,64 @@ def test_spec_holds_what_config_says(tmp_path: Path) -> None:
     }
 
 
+TYPICAL_TRAITS = {
+    "LlamaForCausalLM": Traits(windows=(None, None)),
+    "MistralForCausalLM": Traits(windows=(WINDOW, WINDOW)),
+    "Qwen2ForCausalLM": Traits(windows=(None, WINDOW), has_qkv_bias=True),
+    "Qwen3ForCausalLM": Traits(windows=(None, WINDOW), has_qk_norm=True),
+}
+
+
+@pytest.mark.parametrize("architecture", MAKERS)
+def test_spec_holds_the_traits_of_the_family(tmp_path: Path, architecture: str) -> None:
+    spec = read_config(str(MAKERS[architecture](tmp_path)))
+    assert spec.traits == TYPICAL_TRAITS[architecture]
+
+
+@pytest.mark.parametrize("window", [512, 10**20])
+def test_a_window_that_hides_nothing_is_none(tmp_path: Path, window: int) -> None:
+    edit(MAKERS["MistralForCausalLM"](tmp_path) / "config.json", sliding_window=window)
+    assert read_config(str(tmp_path)).traits.windows == (None, None)
+
+
+def test_layer_types_that_say_nothing_new_are_served(tmp_path: Path) -> None:
+    path = MAKERS["MistralForCausalLM"](tmp_path)
+    edit(path / "config.json", layer_types=["sliding_attention"] * 2)
+    assert read_config(str(path)).traits == TYPICAL_TRAITS["MistralForCausalLM"]
+
+
 def test_a_spec_is_a_value(tmp_path: Path) -> None:
     path = str(make_llama(tmp_path))
     assert read_config(path) == read_config(path)
     assert hash(read_config(path)) == hash(read_config(path))
 
 
-def test_eos_ids_come_from_both_files(tmp_path: Path) -> None:
+def test_eos_ids_come_from_both_files_and_the_tokenizer(tmp_path: Path) -> None:
     make_llama(tmp_path)
     edit(tmp_path / "config.json", eos_token_id=7)
     edit(tmp_path / "generation_config.json", eos_token_id=[9, 3, 7])
     assert read_config(str(tmp_path)).eos_token_ids == (3, 7, 9)
+    make_tokenizer(tmp_path)
+    assert read_config(str(tmp_path)).eos_token_ids == (2, 3, 7, 9)
+
+
+def test_ids_that_the_tokenizer_lacks_are_padding_and_no_end(tmp_path: Path) -> None:
+    make_llama(tmp_path, vocab_size=384, eos_token_id=[2, 350])
+    spec = read_config(str(tmp_path))
+    assert (spec.num_token_ids, spec.eos_token_ids) == (384, (2, 350))
+    make_tokenizer(tmp_path)
+    spec = read_config(str(tmp_path))
+    assert (spec.vocab_size, spec.num_token_ids, spec.eos_token_ids) == (384, 320, (2,))
+
+
+def test_tokens_that_the_model_lacks_are_ignored(tmp_path: Path) -> None:
+    make_tokenizer(make_llama(tmp_path))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer.add_special_tokens({"eos_token": "<added>"})
+    tokenizer.save_pretrained(tmp_path)
+    assert tokenizer.eos_token_id == 320
+    spec = read_config(str(tmp_path))
+    assert (spec.num_token_ids, spec.eos_token_ids) == (320, (2,))
 
 
 def test_generation_config_may_be_absent(tmp_path: Path) -> None:
@@ -167,6 +216,59 @@ def test_config_is_refused_by_name(tmp_path: Path, case: str) -> None:
     assert_refused(tmp_path, message)
 
 
+REFUSED_FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "layers of another type": (
+        "Qwen2ForCausalLM",
+        {"layer_types": ["full_attention", "linear_attention"]},
+        "layer_types has 'linear_attention': choose a model of full_attention and sliding_",
+    ),
+    "layers of a type nobody knows": (
+        "Qwen3ForCausalLM",
+        {"layer_types": ["full_attention", "spiral_attention"]},
+        "config.json is not valid.*layer_types.*spiral_attention",
+    ),
+    "fewer layer types than layers": (
+        "Qwen3ForCausalLM",
+        {"layer_types": ["full_attention"]},
+        "config.json is not valid.*num_hidden_layers.*layer_types",
+    ),
+    "sliding layers without a window": (
+        "Qwen2ForCausalLM",
+        {"layer_types": ["full_attention", "sliding_attention"], "use_sliding_window": False},
+        "layer_types has 'sliding_attention', but there is no window: set .*use_sliding_window",
+    ),
+    "window of nothing": (
+        "Qwen3ForCausalLM",
+        {"sliding_window": 0},
+        "sliding_window is 0: it must be at least 1",
+    ),
+    "negative window": ("MistralForCausalLM", {"sliding_window": -1}, "sliding_window is -1: "),
+    "window that is text": (
+        "MistralForCausalLM",
+        {"sliding_window": "4k"},
+        "config.json is not valid.*sliding_window",
+    ),
+    "layer types beside one window": (
+        "MistralForCausalLM",
+        {"layer_types": ["full_attention", "sliding_attention"]},
+        r"layer_types is \['full_attention'.*sliding_attention when sliding_window is 11",
+    ),
+    "name of another family": (
+        "Qwen2ForCausalLM",
+        {"architectures": ["Qwen3ForCausalLM"]},
+        "model_type 'qwen2' is not that of Qwen3ForCausalLM",
+    ),
+    "heads of no size": ("Qwen2ForCausalLM", {"hidden_size": 3}, "head_dim is 0.*at least 1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_FAMILIES)
+def test_config_of_a_family_is_refused_by_name(tmp_path: Path, case: str) -> None:
+    architecture, fields, message = REFUSED_FAMILIES[case]
+    edit(MAKERS[architecture](tmp_path) / "config.json", **fields)
+    assert_refused(tmp_path, message)
+
+
 REFUSED_FILES = {
     "empty config": ("config.json", b"", "config.json is not valid JSON.*copy it again"),
     "corrupt config": ("config.json", b'{"a": ', "config.json is not valid JSON"),
@@ -183,6 +285,16 @@ REFUSED_FILES = {
         "generation_config.json",
         b'{"eos_token_id": ["</s>"]}',
         r"eos_token_id is \['</s>'\]",
+    ),
+    "corrupt tokenizer": (
+        "tokenizer.json",
+        b"{",
+        "the tokenizer cannot be loaded .*: download its files again, or remove tokenizer.json",
+    ),
+    "tokenizer without tokens": (
+        "tokenizer.json",
+        b'{"added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}',
+        r"the tokenizer cannot be loaded \(it has no tokens\)",
     ),
 }
 
@@ -203,6 +315,11 @@ def test_pipe_or_device_is_not_read(tmp_path: Path, name: str) -> None:
     path.unlink()
     os.mkfifo(path)
     assert_refused(tmp_path, f"{name} is no regular file")
+
+
+def test_pipe_in_place_of_the_tokenizer_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(make_llama(tmp_path) / "tokenizer.json")
+    assert_refused(tmp_path, r"the tokenizer cannot be loaded \(tokenizer.json is no regular file")
 
 
 def test_refusal_is_the_only_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
