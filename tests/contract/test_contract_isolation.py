@@ -66,7 +66,7 @@ def test_2_2_13_more_adapters_than_fit_are_all_answered_by_themselves(
     many = {f"big-{i}": save_adapter(model, tmp_path / f"big-{i}", kind, i) for i in range(6)}
     crowd = replace(models, adapters=many)
     wishes = [{"model": name, "prompt": a_prompt(1, 20)} for name in many]
-    with serving(crowd, pool_bytes=2**22) as api:
+    with serving(crowd) as api:
         alone = [tokens(api, **wish) for wish in wishes]
     assert len(set(map(tuple, alone))) == len(many)
     with (
