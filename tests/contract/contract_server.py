@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from transformers import LlamaForCausalLM
 
-from motet.engine import Engine
+from motet.engine import Engine, EngineStatus
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
 from motet.engine.device.build import build
@@ -162,6 +162,8 @@ def serving(
         try:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             with httpx.Client(base_url=url, timeout=HANG_S) as http:
+                until(lambda: engine.status is not EngineStatus.LOADING)
+                assert engine.status is EngineStatus.READY, "the engine could not load"
                 until(lambda: http.get("/ready").is_success)
                 yield Api(http)
         finally:

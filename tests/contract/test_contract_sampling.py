@@ -121,7 +121,12 @@ def test_2_5_2_more_entries_than_twenty_are_refused(api: Api, k: int) -> None:
 def test_2_5_2_with_echo_only_the_first_token_has_no_logprob(
     api: Api, max_tokens: int, k: int
 ) -> None:
-    wish = {"prompt": [7, 5, 3, 9], "echo": True, "logprobs": k, "max_tokens": max_tokens}
+    wish: dict[str, Any] = {
+        "prompt": [7, 5, 3, 9],
+        "echo": True,
+        "logprobs": k,
+        "max_tokens": max_tokens,
+    }
     logprobs = only_choice(api.ask(**wish))["logprobs"]
     assert {len(values) for values in logprobs.values()} == {4 + max_tokens}
     assert [value is None for value in logprobs["token_logprobs"]] == [True] + [False] * (

@@ -122,7 +122,7 @@ def test_2_1_4_every_way_to_name_a_model_means_that_model(
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("wish", DISAGREEMENTS)
 def test_2_1_4_names_that_disagree_are_refused(
-    api: Api, surface: Surface, wish: dict[str, str], stream: bool
+    api: Api, surface: Surface, wish: dict[str, Any], stream: bool
 ) -> None:
     error = api.refusal(surface, **wish, stream=stream)
     assert error["code"] == "adapter_conflict"
@@ -139,7 +139,7 @@ def test_2_1_4_the_base_and_each_adapter_say_something_else(api: Api, surface: S
 @both_surfaces
 @pytest.mark.parametrize("wish", [{"model": "tiny:legal"}, {"lora_path": "legal"}])
 def test_2_1_5_without_adapters_the_error_says_that_lora_is_not_enabled(
-    models: Models, surface: Surface, wish: dict[str, str]
+    models: Models, surface: Surface, wish: dict[str, Any]
 ) -> None:
     with serving(replace(models, adapters={})) as api:
         error = api.refusal(surface, 404, **wish)
