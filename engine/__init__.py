@@ -1,6 +1,6 @@
 """Decides what runs next and runs it."""
 
-from motet.engine.engine import Engine, EngineStatus
+from motet.engine.engine import Engine, EngineStatus, Unfinished
 from motet.engine.output import EngineInfo, EngineStats, FinishReason, TokenOutput
 from motet.engine.request import Request, SamplingParams
 from motet.memory.adapter import Adapter
@@ -15,4 +15,5 @@ __all__ = [
     "Request",
     "SamplingParams",
     "TokenOutput",
+    "Unfinished",
 ]

@@ -51,7 +51,7 @@ async def test_every_route_answers_with_a_request_id(
 ) -> None:
     path = route.path.replace("{model:path}", "base")
     body = {"model": "base", "prompt": "a"} if route.body else None
-    wish = body and {"tokens": [5], **body}
+    wish: dict[str, Any] | None = body and {**body, "tokens": [5]}
     answer = await client.request(route.method, path, json=wish, headers={"X-Request-Id": "mine-1"})
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-request-id"] == "mine-1"
