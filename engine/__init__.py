@@ -1,6 +1,6 @@
 """Decides what runs next and runs it."""
 
-from motet.engine.engine import Engine, EngineStatus
+from motet.engine.engine import Engine, EngineStatus, Unfinished
 from motet.engine.output import EngineInfo, EngineStats, FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.request import Request, SamplingParams
 from motet.memory.adapter import Adapter
@@ -16,4 +16,5 @@ __all__ = [
     "SamplingParams",
     "TokenLogprobs",
     "TokenOutput",
+    "Unfinished",
 ]

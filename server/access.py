@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from motet.errors import RequestError, Unauthorized
 from motet.server.errors import response_to
+from motet.server.request_ids import HEADER
+from motet.server.selection import GENERATION_HEADER
 
 PUBLIC = {("GET", "/health"), ("HEAD", "/health"), ("GET", "/ready"), ("HEAD", "/ready")}
 """Answered without a key: probes have none."""
@@ -18,7 +20,7 @@ PUBLIC = {("GET", "/health"), ("HEAD", "/health"), ("GET", "/ready"), ("HEAD", "
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
 """Pages of this machine may always read the answers."""
 
-EXPOSED_HEADERS = ("X-Request-Id", "X-Adapter-Generation", "Retry-After")
+EXPOSED_HEADERS = (HEADER, GENERATION_HEADER, "Retry-After")
 
 
 class ApiKeys:

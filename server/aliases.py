@@ -10,8 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from motet.engine import Engine, EngineInfo, EngineStats, EngineStatus, FinishReason
-from motet.engine.engine import Unfinished
+from motet.engine import Engine, EngineInfo, EngineStats, EngineStatus, FinishReason, Unfinished
 
 VLLM_NAMES = {
     "motet_requests_running": "num_requests_running",
@@ -106,12 +105,12 @@ def _adapters(info: EngineInfo, unfinished: Collection[Unfinished]) -> dict[str,
     """Computed anew each time, so no series is left behind for adapters of the past."""
     return {
         "max_lora": str(info.max_batch_adapters),
-        "running_lora_adapters": _listed(unfinished, has_begun=True),
-        "waiting_lora_adapters": _listed(unfinished, has_begun=False),
+        "running_lora_adapters": listed(unfinished, has_begun=True),
+        "waiting_lora_adapters": listed(unfinished, has_begun=False),
     }
 
 
-def _listed(unfinished: Collection[Unfinished], *, has_begun: bool) -> str:
+def listed(unfinished: Collection[Unfinished], *, has_begun: bool) -> str:
     """The adapters that were asked for last, if they are too many."""
     names = [
         item.request.adapter.name

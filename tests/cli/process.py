@@ -45,8 +45,11 @@ class Server:
         assert self._process.stdout
         return "".join(self._process.stdout.readline() for _ in range(BANNER_LINES))
 
+    def signal(self, signal_number: int) -> None:
+        self._process.send_signal(signal_number)
+
     def stop(self, signal_number: int) -> tuple[int, str]:
         """Exit code and stderr."""
-        self._process.send_signal(signal_number)
+        self.signal(signal_number)
         _, err = self._process.communicate(timeout=60)
         return self._process.returncode, err

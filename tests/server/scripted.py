@@ -110,8 +110,10 @@ def babbles(request: Request) -> Iterator[TokenOutput]:
 
 
 def rushes(request: Request) -> Iterator[TokenOutput]:
-    """Tokens without end."""
-    return (an_output(request, index, LETTER_A) for index in count())
+    """Tokens without end, several in a millisecond."""
+    for index in count():
+        time.sleep(0.0002)
+        yield an_output(request, index, LETTER_A)
 
 
 def hesitates(request: Request) -> Iterator[TokenOutput]:

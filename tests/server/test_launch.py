@@ -1,7 +1,9 @@
 """The server from a bound port to a clean stop, around an engine that plays a script."""
 
 import asyncio
+import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -17,11 +19,12 @@ from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError
 from motet.server import launch
 from motet.server.console import StartConsole, banner
+from motet.server.open_files import MAX_CONNECTIONS, connection_limit
 from motet.server.selection import Names
 from motet.server.service import Served
 from motet.server.settings import ServerConfig
 from motet.server.text import Tokenizer
-from tests.server.scripted import Script, ScriptedCore, an_info, babbles
+from tests.server.scripted import Script, ScriptedCore, an_info, babbles, rushes
 
 CONFIG = ServerConfig(port=0, served_model_name="base")
 
@@ -42,6 +45,8 @@ class Launch:
         self._released = threading.Event()
         self.console = StartConsole()
         self._listener = launch.listen(CONFIG)
+        # Small, so that it is soon seen who does not read; connections inherit it.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         self.url = launch.url_of(self._listener)
 
     def start(self) -> asyncio.Task[None]:
@@ -114,6 +119,79 @@ async def test_an_endless_answer_is_ended_with_an_error(
     assert capsys.readouterr().err == ""
 
 
+ENDLESS = {"model": "base", "prompt": [1], "max_tokens": 100_000, "stream": True}
+
+
+@pytest.mark.anyio
+async def test_while_an_answer_goes_on_nothing_begins_and_probes_are_told(model_dir: Path) -> None:
+    started = Launch(model_dir, drain_seconds=30)
+    running = started.start()
+    started.release()
+    await until_ready(started.url)
+    async with (
+        httpx.AsyncClient(base_url=started.url) as client,
+        httpx.AsyncClient(base_url=started.url) as kept_alive,
+    ):
+        assert (await kept_alive.get("/ready")).status_code == 200
+        wish = ENDLESS | {"max_tokens": 500}
+        async with client.stream("POST", "/v1/completions", json=wish) as answer:
+            lines = answer.aiter_lines()
+            await anext(lines)
+            os.kill(os.getpid(), signal.SIGTERM)
+            refused = await kept_alive.get("/ready")
+            while refused.status_code == 200:  # the signal is not noticed yet
+                refused = await kept_alive.get("/ready")
+            refusals = [refused]
+            for path in ("/v1/models", "/ready"):
+                async with httpx.AsyncClient(base_url=started.url) as newcomer:
+                    refusals.append(await newcomer.get(path))
+                    assert (await newcomer.get("/health")).status_code == 200
+            rest = [line async for line in lines if line]
+    await running
+    for refusal in refusals:
+        assert (refusal.status_code, refusal.json()["error"]["code"]) == (503, "draining")
+        assert (refusal.headers["retry-after"], refusal.headers["connection"]) == ("1", "close")
+    assert rest[-1] == "data: [DONE]"
+
+
+@pytest.mark.anyio
+async def test_without_time_to_drain_answers_end_at_once(model_dir: Path) -> None:
+    started = Launch(model_dir, drain_seconds=0)
+    running = started.start()
+    started.release()
+    await until_ready(started.url)
+    async with (
+        httpx.AsyncClient() as client,
+        client.stream("POST", f"{started.url}/v1/completions", json=ENDLESS) as answer,
+    ):
+        os.kill(os.getpid(), signal.SIGTERM)
+        lines = [line async for line in answer.aiter_lines() if line]
+    await running
+    assert "the server is stopping" in lines[-1]
+
+
+@pytest.mark.anyio
+async def test_a_client_that_does_not_read_cannot_keep_the_server(
+    model_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "CUT_S", 0.2)
+    started = Launch(model_dir, rushes, drain_seconds=0.5)
+    running = started.start()
+    started.release()
+    await until_ready(started.url)
+    address = httpx.URL(started.url)
+    body = json.dumps(ENDLESS | {"max_tokens": 900_000, "logprobs": 20}).encode()
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((address.host, address.port))
+        client.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        await asyncio.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.anyio
 async def test_what_loading_raises_ends_the_server(model_dir: Path) -> None:
     started = Launch(model_dir, failure=ModelError("the weights are corrupt"))
@@ -148,6 +226,26 @@ def test_what_is_no_host_is_named_in_a_few_characters(host: str) -> None:
 def test_the_url_is_one_that_works_on_this_machine(host: str, url: str) -> None:
     with launch.listen(ServerConfig(host=host, port=0)) as listener:
         assert launch.url_of(listener).startswith(url)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 3601])
+def test_a_drain_takes_a_reasonable_time(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="--drain-seconds is"):
+        ServerConfig(drain_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("hard", "expected"),
+    [(1024, 768), (300, 150), (10**6, MAX_CONNECTIONS), (resource.RLIM_INFINITY, MAX_CONNECTIONS)],
+)
+def test_connections_leave_files_to_spare(
+    hard: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (64, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: asked.append(limits))
+    assert connection_limit() == expected
+    assert asked == [(hard, hard)]
 
 
 def test_the_banner_counts_what_fits_into_the_pool(model_dir: Path, tokenizer: Tokenizer) -> None:

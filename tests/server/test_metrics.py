@@ -1,13 +1,28 @@
 """The counts that dashboards rely on."""
 
+import asyncio
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from motet.engine import FinishReason
-from tests.server.scripted import ScriptedCore, an_info, babbles, connect, fails, serving
+from motet.engine import Adapter, FinishReason, Request, SamplingParams, TokenOutput, Unfinished
+from motet.errors import ConfigError
+from motet.server.aliases import MAX_LISTED_ADAPTERS, listed
+from motet.server.settings import ServerConfig
+from tests.server.scripted import (
+    LETTER_A,
+    ScriptedCore,
+    an_info,
+    an_output,
+    babbles,
+    connect,
+    fails,
+    serving,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +77,132 @@ async def test_a_refused_request_counts_no_tokens(model_dir: Path) -> None:
         seen = await read(client)
     assert seen["motet_requests_total[refused]"] == 1
     assert seen["motet_prompt_tokens_total"] == 0
+
+
+# What dashboards, load testers and routers look for. Times that vLLM takes in its scheduler (queue,
+# prefill, inference) are not there: nothing here measures them yet.
+SUCCESSES = ("stop", "length", "abort")
+VLLM_COUNTERS = {
+    "prefix_cache_queries": 0,
+    "prefix_cache_hits": 0,
+    "prompt_tokens": 30,
+    "generation_tokens": 100,
+    "num_preemptions": 0,
+}
+VLLM_GAUGES = {"num_requests_running": 0, "num_requests_waiting": 0, "kv_cache_usage_perc": 0.07}
+VLLM_HISTOGRAMS = {
+    "iteration_tokens_total": (100, 130),
+    "time_to_first_token_seconds": (10, None),
+    "inter_token_latency_seconds": (90, None),
+    "e2e_request_latency_seconds": (10, None),
+    "request_decode_time_seconds": (10, None),
+    "request_prompt_tokens": (10, 30),
+    "request_generation_tokens": (10, 100),
+}
+
+
+async def test_ten_requests_of_ten_tokens_read_the_same_under_vllm_s_names(
+    model_dir: Path,
+) -> None:
+    core = ScriptedCore(babbles, an_info(model_dir))
+    async with serving(core) as app, connect(app) as client:
+        for _ in range(10):
+            await client.post("/v1/completions", json=HELLO | {"max_tokens": 10})
+        seen = await read(client)
+    counts = {f"{name}_total": value for name, value in VLLM_COUNTERS.items()} | VLLM_GAUGES
+    assert {name: seen[f"vllm:{name}[base]"] for name in counts} == counts
+    for name, (count, total) in VLLM_HISTOGRAMS.items():
+        assert seen[f"vllm:{name}_count[base]"] == count, name
+        assert total is None or seen[f"vllm:{name}_sum[base]"] == total, name
+        assert seen[f"vllm:{name}_bucket[+Inf][base]"] == count, name
+    assert seen["vllm:iteration_tokens_total_bucket[1.0][base]"] == 90
+    assert seen["vllm:iteration_tokens_total_bucket[4.0][base]"] == 100
+    ends = {reason: seen[f"vllm:request_success_total[{reason}][base]"] for reason in SUCCESSES}
+    assert ends == {"stop": 0, "length": 10, "abort": 0}
+    assert not any("request_success_total[error]" in name for name in seen)
+
+
+async def test_what_requests_ask_for_is_counted(model_dir: Path) -> None:
+    async with serving(ScriptedCore(babbles, an_info(model_dir))) as app, connect(app) as client:
+        app.state.service.metrics.params(n=3, max_tokens=10)
+        app.state.service.metrics.params(n=1, max_tokens=None)
+        seen = await read(client)
+    assert seen["vllm:request_params_n_sum[base]"] == 4
+    assert seen["vllm:request_params_max_tokens_count[base]"] == 1
+
+
+async def test_the_pool_is_described_as_vllm_s_cache(model_dir: Path) -> None:
+    async with serving(ScriptedCore(babbles, an_info(model_dir))) as app, connect(app) as client:
+        text = (await client.get("/metrics")).text
+    [family] = [f for f in text_string_to_metric_families(text) if "cache_config" in f.name]
+    assert family.samples[0].labels == {
+        "model_name": "base",
+        "block_size": "16",
+        "num_gpu_blocks": "100",
+        "kv_cache_size_tokens": "1600",
+        "kv_cache_max_concurrency": "12.50",
+    }
+    assert family.samples[0].value == 1
+
+
+async def lora_labels(client: httpx.AsyncClient) -> dict[str, str]:
+    """Of the only series."""
+    text = (await client.get("/metrics")).text
+    [family] = [
+        f for f in text_string_to_metric_families(text) if f.name.endswith("lora_requests_info")
+    ]
+    [sample] = family.samples
+    assert sample.value > 1e9  # seconds since the epoch
+    return sample.labels
+
+
+async def test_adapters_in_use_are_one_series_that_follows_them(model_dir: Path) -> None:
+    may_go_on = threading.Event()
+
+    def waits(request: Request) -> Iterator[TokenOutput]:
+        yield an_output(request, 0, LETTER_A)
+        may_go_on.wait(10)
+        yield an_output(request, 1, LETTER_A, FinishReason.LENGTH)
+
+    core = ScriptedCore(waits, an_info(model_dir))
+    async with serving(core) as app, connect(app) as client:
+        idle = await lora_labels(client)
+        assert (idle["max_lora"], idle["running_lora_adapters"]) == ("4", "")
+        wish = HELLO | {"model": "tuned"}
+        first = asyncio.create_task(client.post("/v1/completions", json=wish))
+        while (seen := await lora_labels(client))["running_lora_adapters"] != "tuned":
+            await asyncio.sleep(0.005)
+        assert seen["waiting_lora_adapters"] == ""
+        second = asyncio.create_task(client.post("/v1/completions", json=wish))
+        while (await lora_labels(client))["waiting_lora_adapters"] != "tuned":
+            await asyncio.sleep(0.005)
+        may_go_on.set()
+        await asyncio.gather(first, second)
+        assert await lora_labels(client) == idle
+
+
+def test_a_label_lists_no_more_adapters_than_are_read() -> None:
+    adapters = [Adapter(f"a{number}", "d", 1, 8, 2) for number in range(1000)]
+    unfinished = [
+        Unfinished(Request(adapter.name, (1,), SamplingParams(1), adapter), asyncio.Queue())
+        for adapter in adapters
+    ]
+    label = listed(unfinished, has_begun=False)
+    assert label.split(",") == [
+        f"a{number}" for number in range(999, 999 - MAX_LISTED_ADAPTERS, -1)
+    ]
+
+
+async def test_aliases_can_be_left_out(model_dir: Path) -> None:
+    config = ServerConfig(served_model_name="base", metrics_aliases="none")
+    core = ScriptedCore(babbles, an_info(model_dir))
+    async with serving(core, config) as app, connect(app) as client:
+        assert "vllm:" not in (await client.get("/metrics")).text
+
+
+def test_other_aliases_are_unknown() -> None:
+    with pytest.raises(ConfigError, match="--metrics-aliases is 'sglang': choose none or vllm"):
+        ServerConfig(metrics_aliases="sglang")
 
 
 async def test_two_servers_count_apart(model_dir: Path) -> None:

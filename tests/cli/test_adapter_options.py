@@ -1,0 +1,92 @@
+"""Every way to say which adapters are served: what is served, and what is refused."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.commands import Commands
+from tests.cli.process import Server
+from tests.cli.test_bad_input import assert_one_line
+
+
+@pytest.fixture
+def shelf(adapter_dir: Path, tmp_path: Path) -> Path:
+    """A directory of two adapters, and of other things."""
+    shelf = tmp_path / "shelf"
+    for name in ("one", "two"):
+        shutil.copytree(adapter_dir, shelf / name)
+    (shelf / "empty").mkdir()
+    (shelf / "notes.txt").write_text("no adapter")
+    return shelf
+
+
+def test_all_options_together_serve_all_adapters(
+    model_dir: Path, adapter_dir: Path, shelf: Path
+) -> None:
+    as_json = json.dumps({"name": "org/c", "path": str(adapter_dir), "base_model_name": "tiny"})
+    server = Server(
+        *(model_dir, "--pool-bytes", "1MiB"),
+        *("--adapter", f"a={adapter_dir}", "--lora-modules", f"b={adapter_dir}"),
+        *("--lora-modules", as_json, "--adapter-dir", shelf),
+    )
+    server.wait_for("/ready")
+    models = httpx.get(f"{server.url}/v1/models").json()["data"]
+    assert server.stop(signal.SIGTERM) == (0, "")
+    assert [model["id"] for model in models] == ["tiny", "a", "b", "org/c", "one", "two"]
+    assert models[4]["root"] == str(shelf / "one")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--adapter", "a:b=x"], ["'a:b'", "base:adapter"]),
+        (["--lora-modules", "a"], ["--lora-modules is 'a'", "NAME=PATH"]),
+        (["--lora-modules", '{"name": "a"}'], ["--lora-modules is", "path"]),
+        (["--lora-modules", "{"], ["--lora-modules is '{'", "NAME=PATH"]),
+        (["--lora-modules", "a=x", "--adapter", "a=y"], ["'a'", "twice"]),
+        (["--adapter-dir", "/no/such"], ["--adapter-dir is '/no/such'", "No such file"]),
+        (["--adapter-dir", __file__], ["--adapter-dir is", "Not a directory"]),
+    ],
+)
+def test_bad_options(
+    arguments: list[str], expected: list[str], model_dir: Path, motet: Commands
+) -> None:
+    assert_one_line(motet.run("serve", model_dir, "--port", 0, *arguments), *expected)
+
+
+@pytest.mark.parametrize("name", ["a:b", "a\nb"])
+def test_a_directory_that_requests_cannot_name_is_refused(
+    name: str, model_dir: Path, shelf: Path, motet: Commands
+) -> None:
+    (shelf / "one").rename(shelf / name)
+    ended = motet.run("serve", model_dir, "--port", 0, "--adapter-dir", shelf)
+    assert_one_line(ended, repr(name))
+
+
+@pytest.mark.parametrize("what", ["directory", "file"])
+def test_what_leads_out_of_the_adapter_directory_is_refused(
+    what: str, model_dir: Path, adapter_dir: Path, shelf: Path, motet: Commands
+) -> None:
+    if what == "directory":
+        stray = shelf / "stray"
+        stray.symlink_to(adapter_dir)
+    else:
+        stray = shelf / "one" / "adapter_model.safetensors"
+        stray.unlink()
+        stray.symlink_to(adapter_dir / stray.name)
+    ended = motet.run("serve", model_dir, "--port", 0, "--adapter-dir", shelf)
+    assert_one_line(ended, str(stray), "leads out", "--adapter-dir")
+
+
+def test_a_link_that_stays_in_the_directory_is_another_name(
+    model_dir: Path, shelf: Path, motet: Commands
+) -> None:
+    (shelf / "alias").symlink_to(shelf / "one")
+    ended = motet.run(
+        "serve", model_dir, "--port", 0, "--adapter-dir", shelf, "--adapter", "alias=x"
+    )
+    assert_one_line(ended, "'alias'", "twice")
