@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+CLIENTS := $(VENV)/clients/ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: setup test check bench soak
 
-setup: $(READY)
+setup: $(READY) $(CLIENTS)
 
 # A recent pip for dependency groups; then torch alone: nothing
 # else may decide which build of it is installed.
@@ -19,7 +20,13 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) --constraint constraints.txt --editable . --group dev
 	touch $@
 
-test: $(READY)
+# Stock clients of other versions than ours, for tests of the contract.
+$(CLIENTS): $(READY)
+	rm -rf $(@D)
+	$(PIP) --target $(@D) --group clients
+	touch $@
+
+test: $(READY) $(CLIENTS)
 	$(BIN)/pytest -m "not soak"
 
 check: $(READY)

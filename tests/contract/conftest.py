@@ -10,19 +10,26 @@ from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.cli.process import Server
 from tests.model_factory import make_llama, make_tokenizer
 
+CHAT_TEMPLATE = (
+    "{% for message in messages %}[{{ message.role }}] {{ message.content }}{% endfor %}"
+)
+"""Renders whatever there is."""
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serves `tiny` and `tuned`. Its context is short, so whatever is asked for ends soon."""
     directory = tmp_path_factory.mktemp("contract")
-    model = make_tokenizer(make_llama(directory / "tiny"))
+    model = make_tokenizer(make_llama(directory / "tiny"), CHAT_TEMPLATE)
     tuned = save_adapter(
         LlamaForCausalLM.from_pretrained(model), directory / "tuned", ADAPTER_KINDS["all-linear"]
     )
-    server = Server(
-        model, "--adapter", f"tuned={tuned}", "--pool-bytes", "2MiB", "--max-model-len", 64,
-        "--max-batch-rows", 64,
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OMP_NUM_THREADS", "1")  # as in tests/conftest.py
+        server = Server(
+            model, "--adapter", f"tuned={tuned}", "--pool-bytes", "2MiB", "--max-model-len", 64,
+            "--max-batch-rows", 64,
+        )  # fmt: skip
     server.wait_for("/ready")
     yield server
     code, err = server.stop(signal.SIGTERM)

@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
     "seed": 1,
     "request-timeout": 60,
     "max-stream-events": 100_000,
-    "generation": {"deterministic": True, "database": "none", "max-examples": 400},
+    "generation": {"deterministic": True, "database": "none", "max-examples": 250},
     "phases": {"stateful": {"enabled": False}},  # no answer names what another request takes
     # A schema cannot say what contradicts itself, what the model lacks and what does not fit.
     "checks": {"positive_data_acceptance": {"enabled": False}},
@@ -69,23 +69,28 @@ class Fuzzer:
                     self.failures += [str(c.failure_info.failure) for c in checks if c.failure_info]
 
     def _make_modest(self, context: schemathesis.HookContext, case: Case) -> Case:
-        """Most good bodies keep a few fields only: with all, hardly any would be served."""
+        """Most good bodies keep a few fields and get few tokens: else hardly any would be served,
+        and those for long.
+        """
         if case.meta and case.meta.generation.mode.is_positive and isinstance(case.body, dict):
             dice = random.Random(repr(case.body))
             if dice.random() < MODEST_SHARE:
+                schema = self._body_schema(case)
                 num_kept = min(len(case.body), dice.randint(0, MAX_MODEST_FIELDS))
-                kept = {*dice.sample(sorted(case.body), num_kept), *self._required_fields(case)}
+                kept = {*dice.sample(sorted(case.body), num_kept), *schema["required"]}
+                modest: dict[str, Any] = {
+                    "model": dice.choice(["tiny", "tuned"]),
+                    "max_tokens": dice.randint(1, 4),
+                    "stream": dice.random() < 0.5,
+                }
                 case.body = {name: value for name, value in case.body.items() if name in kept}
-                case.body["model"] = dice.choice(["tiny", "tuned"])
+                case.body |= {name: modest[name] for name in modest if name in schema["properties"]}
         return case
 
-    def _required_fields(self, case: Case) -> list[str]:
-        content = self._operation(case)["requestBody"]["content"]
-        schema = self.document["components"]["schemas"][
-            _name(content["application/json"]["schema"])
-        ]
-        required: list[str] = schema["required"]
-        return required
+    def _body_schema(self, case: Case) -> dict[str, Any]:
+        content = self._operation(case)["requestBody"]["content"]["application/json"]
+        schema: dict[str, Any] = self.document["components"]["schemas"][_name(content["schema"])]
+        return schema
 
     def _operation(self, case: Case) -> dict[str, Any]:
         operation: dict[str, Any] = self.document["paths"][case.path][case.method.lower()]
@@ -160,7 +165,7 @@ def test_every_answer_is_as_documented(fuzzer: Fuzzer) -> None:
     assert not fuzzer.failures, "\n\n".join(fuzzer.failures[:10])
 
 
-def test_only_documented_statuses_were_seen_and_no_failure_of_ours(fuzzer: Fuzzer) -> None:
+def test_no_request_made_the_server_fail(fuzzer: Fuzzer) -> None:
     seen = {status for counts in fuzzer.statuses.values() for status in counts}
     assert not {status for status in seen if status >= 500} - {503}
 
@@ -175,4 +180,4 @@ def test_every_operation_was_served_and_not_only_refused(fuzzer: Fuzzer) -> None
         for method, operation in operations.items():
             num_served = fuzzer.statuses[f"{method.upper()} {path}"][200]
             assert num_served >= (MIN_SERVED if "requestBody" in operation else 1), (path, method)
-    assert fuzzer.num_events > 0
+    assert fuzzer.num_events > MIN_SERVED
