@@ -1,5 +1,6 @@
 """Models and adapters by their names on the Hugging Face hub."""
 
+import json
 import re
 import sys
 from dataclasses import dataclass, replace
@@ -22,6 +23,10 @@ FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model"]
 
 OTHER_FILES = ["*/*", "consolidated*"]
 """Nothing below the top; no second copy of the weights in another layout."""
+
+INDEX_FILE = "model.safetensors.index.json"
+"""Names the shards of weights that are more than one file."""
+_SHARD = "-of-"  # in the names of shards
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -69,12 +74,12 @@ class _Snapshot:
     revision: str | None
 
     def cached(self) -> str | None:
-        """Its directory in the cache, if the weights are there."""
+        """Its directory in the cache, if all weights are there."""
         try:
             directory = self._get(local_files_only=True)
         except LocalEntryNotFoundError:
             return None
-        return directory if any(Path(directory).glob("*.safetensors")) else None
+        return directory if _has_weights(Path(directory)) else None
 
     def downloaded(self) -> str:
         """Its directory in the cache after a download, with bars if someone watches."""
@@ -92,3 +97,12 @@ class _Snapshot:
             ignore_patterns=OTHER_FILES,
             local_files_only=local_files_only,
         )
+
+
+def _has_weights(directory: Path) -> bool:
+    """False as well where a download has been broken off: it leaves some of several shards."""
+    found = {path.name for path in directory.glob("*.safetensors")}
+    index = directory / INDEX_FILE
+    if index.exists():
+        return found.issuperset(json.loads(index.read_bytes())["weight_map"].values())
+    return any(_SHARD not in name for name in found)

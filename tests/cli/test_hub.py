@@ -15,6 +15,7 @@ from motet import hub
 from motet.engine.config import EngineConfig
 from motet.errors import ConfigError
 from tests.cli.process import MOTET, Server
+from tests.model_factory import make_llama
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -90,6 +91,16 @@ def test_another_revision_than_the_cached_one_is_not_taken_for_it(
 def test_a_snapshot_without_weights_is_not_enough(model_dir: Path, cache: Path) -> None:
     snapshot = store(cache, "org/model", model_dir)
     (snapshot / "model.safetensors").unlink()
+    with pytest.raises(ConfigError, match="org/model"):
+        hub.locate("model", "org/model")
+
+
+@pytest.mark.parametrize("lost", ["*-00001-*", "*-00002-*", "*.index.json"])
+def test_what_a_broken_download_left_is_not_enough(lost: str, tmp_path: Path, cache: Path) -> None:
+    sharded = make_llama(tmp_path / "sharded", max_shard_size="200KB")
+    snapshot = store(cache, "org/model", sharded)
+    assert hub.locate("model", "org/model") == str(snapshot)
+    next(snapshot.glob(lost)).unlink()
     with pytest.raises(ConfigError, match="org/model"):
         hub.locate("model", "org/model")
 

@@ -14,6 +14,8 @@ from motet.server.requests import Job, Prompt, engine_requests
 from motet.server.text import Tokenizer
 from tests.server.scripted import EOS, a_logprob, an_info, an_output
 
+BOS = 1  # a special token
+
 
 def some_choices(
     tokenizer: Tokenizer, *prompts: str, job: dict[str, Any] | None = None, **fields: Any
@@ -53,6 +55,13 @@ def test_a_text_ends_with_its_tokens(tokenizer: Tokenizer) -> None:
     whole = read(tokenizer, ids)
     assert (whole.text, whole.finish_reason, whole.stop_reason) == ("a 😀", "length", None)
     assert [token.token_id for token in whole.tokens] == ids
+
+
+def test_a_special_token_amid_a_text_is_no_text(tokenizer: Tokenizer) -> None:
+    [letter] = ids_of(tokenizer, "a")
+    whole = read(tokenizer, [letter, BOS, letter])
+    assert whole.text == "aa"
+    assert [token.is_text for token in whole.tokens] == [True, False, True]
 
 
 def test_end_of_sequence_is_a_token_that_is_no_text(tokenizer: Tokenizer) -> None:
