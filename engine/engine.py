@@ -162,6 +162,7 @@ class Engine:
             self._post(self._on_failed, error)
             return
         self._post(self._on_ready, core.info)
+        self._post(self._on_report, core.turn((), time.monotonic()))  # what an idle engine has
         try:
             self._serve(core)
         except BaseException as error:

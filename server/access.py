@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from motet.errors import RequestError, Unauthorized
+from motet.server.answers import GENERATION_HEADER
 from motet.server.errors import response_to
 from motet.server.request_ids import HEADER
-from motet.server.selection import GENERATION_HEADER
 
 PUBLIC = {("GET", "/health"), ("HEAD", "/health"), ("GET", "/ready"), ("HEAD", "/ready")}
 """Answered without a key: probes have none."""

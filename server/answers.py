@@ -15,6 +15,7 @@ from motet.server.requests import Job
 from motet.server.service import Served
 
 LOWEST_LOGPROB = -9999.0  # stands for minus infinity, which JSON does not have
+GENERATION_HEADER = "X-Adapter-Generation"
 _HEADER_CHARS = string.punctuation.replace("%", "")
 
 
@@ -38,7 +39,7 @@ class Head:
     @property
     def headers(self) -> dict[str, str]:
         """Which weights answer, percent-encoded where a header cannot have the character."""
-        return {"X-Adapter-Generation": quote(self.fingerprint, safe=_HEADER_CHARS)}
+        return {GENERATION_HEADER: quote(self.fingerprint, safe=_HEADER_CHARS)}
 
 
 class Form(Protocol):

@@ -3,7 +3,6 @@
 import difflib
 from bisect import bisect
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote
 
 from motet.client.protocol import GenerationRequest
 from motet.engine import Adapter
@@ -17,9 +16,6 @@ ALIASES = ("lora_path", "adapter_id")
 
 MAX_SHOWN_CHARS = 80
 """Of a name that was asked for; longer names are not proposed."""
-
-GENERATION_HEADER = "X-Adapter-Generation"
-_HEADER_SAFE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 
 _NUM_PROPOSED = 3
 _NUM_NEIGHBOURS = 32
@@ -84,17 +80,6 @@ class Names:
         return ModelNotFound(
             f"the model {given!r:.80} does not exist: {remedy}", code="model_not_found", param=field
         )
-
-
-def generation_headers(adapter: Adapter | None) -> dict[str, str]:
-    """Which weights answer, as a header; none for the base model.
-
-    What a header cannot carry of a name is percent-encoded.
-    """
-    if adapter is None:
-        return {}
-    name = quote(adapter.name, safe=_HEADER_SAFE)
-    return {GENERATION_HEADER: f"{name}@{adapter.digest[:8]}"}
 
 
 class Spellings:

@@ -5,12 +5,15 @@ from starlette.responses import Response
 
 import motet
 from motet.client.protocol import Status, Version
+from motet.engine import EngineStatus
 from motet.server.responses import json_response
 from motet.server.service import Service
 
 
 async def health(service: Service, http: Request) -> Response:
-    """The process answers."""
+    """The process answers; 503 when its engine has failed and only a restart can help."""
+    if service.engine.status is EngineStatus.FAILED:
+        _ = service.engine.info  # says so
     return json_response(Status(status="ok"))
 
 

@@ -20,7 +20,7 @@ from motet.server.app import ROUTES, Route, create_app
 from motet.server.body import MAX_BODY_BYTES, convert
 from motet.server.errors import ANSWERS, body_of, row_of
 from motet.server.settings import ServerConfig
-from tests.server.scripted import ScriptedCore, a_config, an_info, connect, says, serving
+from tests.server.scripted import ScriptedCore, a_config, an_info, connect, dies, says, serving
 from tests.server.test_body import HOSTILE
 
 pytestmark = pytest.mark.anyio
@@ -254,3 +254,18 @@ def test_every_error_has_an_answer(kind: type[MotetError]) -> None:
     is_for_clients = any(issubclass(kind, listed) for listed in ANSWERS)
     assert (body_of(error).error.message == "told") == is_for_clients
     assert (row.status == 500) == (not is_for_clients)
+
+
+async def test_a_server_whose_engine_has_failed_is_not_healthy(model_dir: Path) -> None:
+    core = ScriptedCore(dies, an_info(model_dir))
+    async with serving(core) as app, connect(app) as client:
+        assert (await client.get("/health")).status_code == 200
+        await client.post("/v1/completions", json={"prompt": "a"})
+        for path in ("/health", "/ready"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+
+
+async def test_an_idle_engine_is_seen_before_its_first_step(client: httpx.AsyncClient) -> None:
+    series = (await client.get("/metrics")).text.splitlines()
+    assert 'motet_pages{owner="kv"} 7.0' in series

@@ -201,7 +201,7 @@ async def test_aliases_can_be_left_out(model_dir: Path) -> None:
 
 
 def test_other_aliases_are_unknown() -> None:
-    with pytest.raises(ConfigError, match="--metrics-aliases is 'sglang': choose none or vllm"):
+    with pytest.raises(ConfigError, match="--metrics-aliases is 'sglang': it must be none or vllm"):
         ServerConfig(metrics_aliases="sglang")
 
 

@@ -8,7 +8,7 @@ import pytest
 from motet.client.protocol import CompletionRequest
 from motet.engine import Adapter
 from motet.errors import ModelNotFound, RequestError
-from motet.server.selection import MAX_SHOWN_CHARS, Names, Spellings, generation_headers
+from motet.server.selection import MAX_SHOWN_CHARS, Names, Spellings
 from tests.server.scripted import ScriptedCore, an_info, connect, says, serving
 
 ADAPTERS = {name: Adapter(name, f"digest of {name}", 1, 8, 2) for name in ("tuned", "org/other")}
@@ -95,15 +95,6 @@ def test_a_misspelt_name_is_told_what_it_may_have_meant(given: str) -> None:
     with pytest.raises(ModelNotFound, match="did you mean 'tuned'") as unknown:
         select(model=given)
     assert repr(given) in str(unknown.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"), [("org/a-b", "org/a-b"), ("é 50%", "%C3%A9%2050%25"), ("a@b", "a@b")]
-)
-def test_a_header_tells_which_weights_answer(name: str, shown: str) -> None:
-    adapter = Adapter(name, "0123456789abcdef", 1, 8, 2)
-    assert generation_headers(adapter) == {"X-Adapter-Generation": f"{shown}@01234567"}
-    assert generation_headers(None) == {}
 
 
 def test_among_thousands_of_names_the_slip_is_found_wherever_it_is() -> None:
