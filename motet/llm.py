@@ -151,7 +151,7 @@ class LLM:
             "continue_final_message": continue_final_message,
             "chat_template_kwargs": chat_template_kwargs or {},
         }
-        is_one = bool(messages) and isinstance(messages[0], Mapping)
+        is_one = not messages or isinstance(messages[0], Mapping)
         conversations = [messages] if is_one else messages
         wishes = (convert({"messages": m, **options}, ChatRequest) for m in conversations)
         rendered = [render_conversation(wish, self._served) for wish in wishes]

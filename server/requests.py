@@ -85,8 +85,8 @@ def check_num_choices(num_prompts: int, n: int) -> None:
     """Raises RequestError when there would be more than MAX_CHOICES."""
     if num_prompts * n > MAX_CHOICES:
         raise RequestError(
-            f"'prompt' has {num_prompts} entries and 'n' is {n}: {num_prompts * n} choices are "
-            f"more than {MAX_CHOICES}, send them in several requests",
+            f"'prompt' ({num_prompts}) times 'n' ({n}) are {num_prompts * n} choices, more than "
+            f"{MAX_CHOICES}: send them in several requests",
             param="n" if n > 1 else "prompt",
         )
 

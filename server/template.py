@@ -6,13 +6,14 @@ reach beyond the conversation.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import jinja2
 
 from motet.errors import ModelError, RequestError
+from motet.pretrained import load_tokenizer
 from motet.server.content import Message, content_forms
 from motet.server.jinja import MAX_RENDER_S, BoundedTemplate, OutOfTime
-from motet.server.pretrained import load_pretrained
 
 RESERVED = frozenset(
     {
@@ -70,7 +71,7 @@ class ChatTemplate:
 
         Raises ModelError when it is there but cannot be used.
         """
-        tokenizer = load_pretrained(directory)
+        tokenizer = load_tokenizer(Path(directory))
         if tokenizer is None or tokenizer.chat_template is None:
             return None
         source = tokenizer.chat_template

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
 
 from motet.errors import ModelError, RequestError
-from motet.server.pretrained import load_pretrained
+from motet.pretrained import load_tokenizer
 
 REPLACEMENT = "\ufffd"
 """Stands for bytes that are no character."""
@@ -38,7 +39,7 @@ class Tokenizer:
     @classmethod
     def load(cls, directory: str) -> "Tokenizer":
         """Raises ModelError when the files are there but cannot be used."""
-        loaded = load_pretrained(directory)
+        loaded = load_tokenizer(Path(directory))
         if loaded is None:
             return cls(None)
         backend = getattr(loaded, "backend_tokenizer", None)

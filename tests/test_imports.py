@@ -34,6 +34,9 @@ PARTS = {  # a file belongs to the longest path that contains it
 }
 PARTS["client"].may_import.add("client/protocol")
 PARTS["bench"] = Part(set(PARTS))
+PARTS["motet/pretrained.py"] = Part(set(), never=DEVICE - {"transformers"})
+PARTS["engine/models"].may_import.add("motet/pretrained.py")
+PARTS["server"].may_import.add("motet/pretrained.py")
 PARTS["motet/hub.py"] = Part({"engine"}, never=DEVICE)
 PARTS["motet/llm.py"] = Part(set(PARTS), never=DEVICE)
 PARTS["motet/commands"] = Part(set(PARTS), never=DEVICE)

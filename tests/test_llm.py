@@ -157,6 +157,11 @@ def test_what_chat_cannot_do_is_refused(llm: LLM) -> None:
         llm.chat(MESSAGES, temperature=0)  # type: ignore[call-arg]
 
 
+def test_no_conversation_is_no_request(llm: LLM) -> None:
+    with pytest.raises(RequestError, match="'messages'"):
+        llm.chat([])
+
+
 def test_an_interrupt_ends_what_runs(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
     execute = llm._core.executor.execute
     steps: list[int] = []

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils.logging import get_verbosity, set_verbosity
 
 from motet.errors import ModelError
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def load_config(directory: Path) -> PreTrainedConfig:
@@ -31,37 +29,9 @@ def load_config(directory: Path) -> PreTrainedConfig:
     return config
 
 
-def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer, or None where there is none. Raises ModelError when it cannot be used."""
-    files = [directory / name for name in TOKENIZER_FILES if (directory / name).exists()]
-    if not files:
-        return None
-    for path in files:
-        if not path.is_file():  # reading a pipe or a device would not end
-            raise _invalid_tokenizer(f"{path.name} is no regular file")
-    tokenizer: PreTrainedTokenizerBase
-    try:
-        with _quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(
-                directory, trust_remote_code=False, local_files_only=True
-            )
-    except Exception as error:  # transformers and tokenizers raise bare ones
-        raise _invalid_tokenizer(_one_line(error)) from error
-    if not tokenizer.get_vocab():
-        raise _invalid_tokenizer("it has no tokens")
-    return tokenizer
-
-
 def invalid_config(error: Exception) -> ModelError:
     return ModelError(
         f"config.json is not valid ({_one_line(error)}): correct it or download it again"
-    )
-
-
-def _invalid_tokenizer(reason: str) -> ModelError:
-    return ModelError(
-        f"the tokenizer cannot be loaded ({reason}): download its files again, or remove "
-        f"{', '.join(TOKENIZER_FILES)} to serve token ids only"
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from motet.engine.models.pretrained import load_tokenizer
 from motet.errors import ModelError
+from motet.pretrained import load_tokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import reprlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,7 @@ class ConfigurableCommand(TyperCommand):
         return option
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _check_environment(self.params)
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
@@ -64,6 +66,20 @@ class ConfigurableCommand(TyperCommand):
             if setting is None:
                 raise
             raise ConfigError(f"{setting.place}: {error}") from error
+
+
+def _check_environment(parameters: Iterable[Any]) -> None:
+    """An empty variable is a secret or a setting that got lost: not the wish to do without."""
+    for parameter in parameters:
+        variable = _variable(parameter)
+        if os.environ.get(variable) == "":
+            raise ConfigError(
+                f"environment variable {variable} is empty: give it a value or unset it"
+            )
+
+
+def _variable(parameter: Any) -> str:
+    return f"{ENVIRONMENT_PREFIX}_{parameter.name.upper()}"
 
 
 def _read_file(ctx: typer.Context, path: Path | None) -> None:
@@ -104,7 +120,7 @@ def _setting(ctx: Any, parameter: Any) -> Setting | None:
     """Where the value of a parameter stands, unless it is the command line or the default."""
     match ctx.get_parameter_source(parameter.name).name:
         case "ENVIRONMENT":
-            variable = f"{ENVIRONMENT_PREFIX}_{parameter.name.upper()}"
+            variable = _variable(parameter)
             place = f"environment variable {variable}"
             return Setting(place, parameter.name, os.environ[variable])
         case "DEFAULT_MAP":

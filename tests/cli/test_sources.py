@@ -160,6 +160,15 @@ def test_what_is_wrong_in_the_environment_is_named(
         run("m")
 
 
+def test_a_lost_secret_does_not_open_the_server(
+    monkeypatch: pytest.MonkeyPatch, motet: Commands
+) -> None:
+    monkeypatch.setenv("MOTET_API_KEY", "")
+    ended = motet.run("serve", "nowhere")
+    assert (ended.code, ended.out) == (2, "")
+    assert "MOTET_API_KEY is empty" in ended.err
+
+
 def test_the_environment_cannot_ask_for_help(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

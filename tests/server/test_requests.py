@@ -157,7 +157,7 @@ def test_too_many_choices_are_refused_with_both_counts(
     num_prompts: int, n: int, param: str
 ) -> None:
     error = refusal_of(*[(5,)] * num_prompts, n=n)
-    assert f"'prompt' has {num_prompts} entries and 'n' is {n}" in str(error)
+    assert f"'prompt' ({num_prompts}) times 'n' ({n})" in str(error)
     assert error.param == param
 
 
