@@ -1,4 +1,4 @@
-"""One real server for all tests of the contract: a tiny Llama and an adapter for it."""
+"""Real servers for the tests of the contract: tiny Llamas with adapters."""
 
 import signal
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from transformers import LlamaForCausalLM
 
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.cli.process import Server
+from tests.contract.contract_server import Api, Models, make_models, serving
 from tests.model_factory import make_llama, make_tokenizer
 
 CHAT_TEMPLATE = (
@@ -35,3 +36,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     code, err = server.stop(signal.SIGTERM)
     assert code == 0
     assert "Traceback" not in err, err
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """What `api` serves. Not to be changed."""
+    return make_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def api(models: Models) -> Iterator[Api]:
+    """A server in this process, for one module: nobody else changes its counts."""
+    with serving(models) as api:
+        yield api

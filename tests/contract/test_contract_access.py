@@ -16,7 +16,6 @@ from tests.contract.contract_server import (
     Surface,
     both_surfaces,
     error_in,
-    make_models,
     serving,
     until,
 )
@@ -25,17 +24,6 @@ CHAT = SURFACES["chat"]
 KEYS = ("first-key", "second-key")
 PUBLIC = ("/health", "/ready")
 GUARDED = ("/v1/models", "/v1/models/tiny", "/metrics", "/version", "/openapi.json", "/nowhere")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return make_models(tmp_path_factory.mktemp("access"))
-
-
-@pytest.fixture(scope="module")
-def api(models: Models) -> Iterator[Api]:
-    with serving(models) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")

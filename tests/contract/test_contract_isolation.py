@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from tests.contract.contract_server import (
     Surface,
     both_surfaces,
     error_in,
-    make_models,
     serving,
     until,
 )
@@ -29,17 +27,6 @@ from tests.contract.contract_server import (
 NAMES = ("tiny", "legal", "medical")
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 24, "return_token_ids": True}
 OWNERS = ("kv", "adapter")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return make_models(tmp_path_factory.mktemp("isolation"))
-
-
-@pytest.fixture(scope="module")
-def api(models: Models) -> Iterator[Api]:
-    with serving(models) as api:
-        yield api
 
 
 def a_prompt(seed: int, num_tokens: int = 64) -> list[int]:

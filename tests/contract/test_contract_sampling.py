@@ -1,6 +1,5 @@
 """Contract 2.5: prompts, sampling, logprobs and stops."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from tests.contract.contract_server import (
     Surface,
     both_surfaces,
     error_in,
-    make_models,
     serving,
 )
 
@@ -24,17 +22,6 @@ CHAT_LOGPROBS: dict[str, Any] = {"seed": 1, "max_tokens": 24, "logprobs": True}
 EOS = 2
 ONLY_EOS = {"logit_bias": {str(EOS): 100}}
 """The model ends its answer as soon as it may."""
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return make_models(tmp_path_factory.mktemp("sampling"))
-
-
-@pytest.fixture(scope="module")
-def api(models: Models) -> Iterator[Api]:
-    with serving(models) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")

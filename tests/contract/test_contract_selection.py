@@ -1,6 +1,5 @@
 """Contract 2.1: the list of models, and which model a request means."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,6 @@ from tests.contract.contract_server import (
     Surface,
     both_surfaces,
     error_in,
-    make_models,
     serving,
 )
 
@@ -43,17 +41,6 @@ DISAGREEMENTS = [
     {"model": "legal", "adapter_id": "medical"},
     {"model": "tiny", "lora_path": "legal", "adapter_id": "medical"},
 ]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return make_models(tmp_path_factory.mktemp("selection"))
-
-
-@pytest.fixture(scope="module")
-def api(models: Models) -> Iterator[Api]:
-    with serving(models) as api:
-        yield api
 
 
 def generation(api: Api, surface: Surface, **fields: Any) -> str:

@@ -1,7 +1,6 @@
 """Contract 2.4: the order and the content of a stream's chunks."""
 
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -17,8 +16,6 @@ from tests.contract.contract_server import (
     Models,
     Surface,
     both_surfaces,
-    make_models,
-    serving,
 )
 
 CHAT = SURFACES["chat"]
@@ -45,17 +42,6 @@ CHUNK_OBJECTS = {
     "/v1/completions": "text_completion",
     "/v1/chat/completions": "chat.completion.chunk",
 }
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return make_models(tmp_path_factory.mktemp("streams"))
-
-
-@pytest.fixture(scope="module")
-def api(models: Models) -> Iterator[Api]:
-    with serving(models) as api:
-        yield api
 
 
 def by_index(chunks: list[Any]) -> dict[int, list[Any]]:
