@@ -42,7 +42,7 @@ class Reference:
 
 def make_reference(directory: Path, architecture: str) -> Reference:
     """A tiny model of three layers with an adapter of every kind."""
-    model = MAKERS[architecture](directory / "model", seed=1, num_hidden_layers=3)
+    model = MAKERS[architecture](directory / "model", num_hidden_layers=3)
     base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     adapters = {
         name: save_adapter(base, directory / name, kind, seed)
