@@ -10,7 +10,7 @@ import typer
 
 import motet
 from motet.bench.config import LoadConfig
-from motet.commands.adapters_option import adapters_given
+from motet.commands.adapters_config import AdaptersConfig
 from motet.commands.configurable import ConfigurableCommand
 from motet.commands.options import options_from_fields
 from motet.commands.settings import ChatConfig, ConnectionConfig
@@ -21,18 +21,14 @@ from motet.errors import ConfigError, ServerError
 from motet.server.settings import ServerConfig
 
 app = typer.Typer(help=motet.__doc__, add_completion=False, pretty_exceptions_enable=False)
-adapters = typer.Typer()
-app.add_typer(adapters, name="adapters", help="List and check adapters.")
+adapter_commands = typer.Typer()
+app.add_typer(adapter_commands, name="adapters", help="List and check adapters.")
 bench = typer.Typer()
 app.add_typer(bench, name="bench", help="Measure a running server.")
 
 ModelArgument = Annotated[
     str,
     typer.Argument(help="Directory of the model in Hugging Face format, or its hub id."),
-]
-AdapterOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=PATH", help="A PEFT LoRA directory or hub id; repeatable."),
 ]
 
 
@@ -79,21 +75,11 @@ def _options(
 @options_from_fields
 def serve(
     model: ModelArgument,
+    adapters: AdaptersConfig,
     server: ServerConfig,
     model_config: ModelConfig,
     pool: PoolConfig,
     batch: BatchConfig,
-    adapter: AdapterOption = None,
-    lora_modules: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH", help="As --adapter; also JSON with name and path; repeatable."
-        ),
-    ] = None,
-    adapter_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Serve every PEFT LoRA directory in DIR by its name."),
-    ] = None,
 ) -> None:
     """Serve a model and its LoRA adapters over an OpenAI-compatible API."""
     import uvloop
@@ -102,8 +88,7 @@ def serve(
     from motet.server import launch
     from motet.server.console import StartConsole
 
-    adapters = adapters_given(adapter or [], lora_modules or [], adapter_dir)
-    config = EngineConfig(model, adapters, model_config, pool, batch)
+    config = EngineConfig(model, adapters.named(), model_config, pool, batch)
     if server.served_model_name is None:
         server = replace(server, served_model_name=hub.repository_of(model))
     server.model_name(model, dict(config.adapters))  # a clash is known before anything is loaded
@@ -123,17 +108,17 @@ def serve(
 @options_from_fields
 def plan(
     model: ModelArgument,
+    adapters: AdaptersConfig,
     model_config: ModelConfig,
     pool: PoolConfig,
     batch: BatchConfig,
-    adapter: AdapterOption = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show what would fit into memory, without loading anything."""
     from motet import hub
     from motet.commands.plan import show_plan
 
-    config = EngineConfig(model, adapters_given(adapter or [], [], None), model_config, pool, batch)
+    config = EngineConfig(model, adapters.named(), model_config, pool, batch)
     show_plan(hub.fetch(config), as_json=json)
 
 
@@ -146,7 +131,7 @@ def chat(connection: ConnectionConfig, config: ChatConfig) -> None:
     run_chat(connection, config)
 
 
-@adapters.command("ls", cls=ConfigurableCommand, epilog="Example: motet adapters ls")
+@adapter_commands.command("ls", cls=ConfigurableCommand, epilog="Example: motet adapters ls")
 @options_from_fields
 def adapters_ls(connection: ConnectionConfig) -> None:
     """List the adapters of a running server."""
@@ -155,7 +140,7 @@ def adapters_ls(connection: ConnectionConfig) -> None:
     list_adapters(connection)
 
 
-@adapters.command(
+@adapter_commands.command(
     "check",
     cls=ConfigurableCommand,
     epilog="Example: motet adapters check ./sql-adapter --model ./llama",

@@ -2,7 +2,6 @@
 
 import json
 import re
-from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -44,7 +43,7 @@ async def read_json(http: Request, aside: Aside, large: str) -> dict[str, object
     body = await _read(http)
     if len(body) <= MAX_REST_BYTES:
         return parse_object(body)
-    return await aside.run(partial(parse_large_object, large=large), body)
+    return await aside.run(parse_large_object, body, large)
 
 
 def convert(fields: dict[str, object], wire_type: type[T]) -> T:

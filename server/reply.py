@@ -11,7 +11,7 @@ from starlette.responses import Response
 from motet.client.protocol import GenerationRequest
 from motet.server.answers import Answer, Form, Head
 from motet.server.aside import Aside
-from motet.server.choices import Choice, Delta, choices_of, merged
+from motet.server.choices import Delta, choices_of, merged
 from motet.server.errors import body_of, is_internal
 from motet.server.generation import generate
 from motet.server.requests import Job, engine_requests
@@ -39,11 +39,9 @@ async def reply(
     served = service.served
     head = Head.of(f"{id_prefix}{uuid.uuid4().hex}", wish, job, served)
     requests = engine_requests(job, head.id, served.info)
-
-    def make_choices(job: Job) -> list[Choice]:
-        return choices_of(job, requests, served.tokenizer)
-
-    choices = await service.aside.run_if(_is_long_echo(job), make_choices, job)
+    choices = await service.aside.run_if(
+        _is_long_echo(job), choices_of, job, requests, served.tokenizer
+    )
     service.metrics.params(job.fields.n, job.max_tokens)
     meters = [
         # a prompt counts once, whatever the number of its choices

@@ -8,6 +8,7 @@ import typer
 
 import motet as package
 from motet.bench.config import LoadConfig
+from motet.commands.adapters_config import AdaptersConfig
 from motet.commands.options import options_from_fields, parse_size
 from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
@@ -17,8 +18,8 @@ from tests.cli.commands import Commands
 
 ENGINE = (ModelConfig, PoolConfig, BatchConfig)
 COMMANDS: dict[tuple[str, ...], tuple[type[Any], ...]] = {
-    ("serve",): (ServerConfig, *ENGINE),
-    ("plan",): ENGINE,
+    ("serve",): (AdaptersConfig, ServerConfig, *ENGINE),
+    ("plan",): (AdaptersConfig, *ENGINE),
     ("chat",): (ConnectionConfig, ChatConfig),
     ("adapters", "ls"): (ConnectionConfig,),
     ("adapters", "check"): ENGINE,

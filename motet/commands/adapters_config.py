@@ -1,10 +1,12 @@
 """The adapters that the operator asks for, in every form of the command line."""
 
 import reprlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from motet.engine.config import option
 from motet.errors import ConfigError
 
 ADAPTER_FILE = "adapter_config.json"
@@ -19,17 +21,29 @@ class _LoraModule(msgspec.Struct):
     base_model_name: str | None = None  # there is one base model
 
 
-def adapters_given(
-    adapters: list[str], lora_modules: list[str], adapter_dir: Path | None
-) -> tuple[tuple[str, str], ...]:
-    """(name, path) of each adapter: the named ones as given, then those of the directory by name.
+@dataclass(frozen=True, slots=True)
+class AdaptersConfig:
+    """Which adapters to serve."""
 
-    Raises ConfigError.
-    """
-    named = [_parse("--adapter", text) for text in adapters]
-    modules = [_parse_module(text) for text in lora_modules]
-    found = _adapters_in(adapter_dir) if adapter_dir else []
-    return (*named, *modules, *found)
+    adapter: tuple[str, ...] = option(
+        (), "NAME=PATH of a PEFT LoRA directory, or NAME=hub id; repeatable."
+    )
+    lora_modules: tuple[str, ...] = option(
+        (), "As --adapter, also JSON with name and path; repeatable."
+    )
+    adapter_dir: str | None = option(
+        None, "Serve every PEFT LoRA directory in this one by its name."
+    )
+
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """(name, path) of each: the named ones as given, then those of the directory by name.
+
+        Raises ConfigError.
+        """
+        named = [_parse("--adapter", text) for text in self.adapter]
+        modules = [_parse_module(text) for text in self.lora_modules]
+        found = _adapters_in(Path(self.adapter_dir)) if self.adapter_dir else []
+        return (*named, *modules, *found)
 
 
 def _parse(flag: str, text: str) -> tuple[str, str]:
