@@ -1,7 +1,7 @@
 """The HTTP/1.1 connection of one client: uvicorn's, with bounds and with our errors."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from starlette.responses import Response
@@ -101,6 +101,7 @@ class Connection(HttpToolsProtocol):
         assert self._began_s is not None
         self._arrive_within(self._began_s + BODY_S - self.loop.time())
         super().on_headers_complete()
+        self.cycle.transport = cast(asyncio.Transport, _Lingering(self))
 
     def on_message_complete(self) -> None:
         self._stop_arrival()
@@ -189,8 +190,23 @@ class Connection(HttpToolsProtocol):
         response = response_to(error)
         response.headers["Connection"] = "close"
         response.headers[HEADER] = new_id()
-        self._is_refused = True
         self.transport.write(self._encode(response))
+        if cycle and not cycle.response_complete:  # what the application says now comes too late
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._linger()
+
+    def close(self) -> None:
+        """At the end of an answer; a client that still sends its body may go on for a while."""
+        if self.cycle.more_body:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        self._is_refused = True
+        self._stop_arrival()
+        self.flow.resume_reading()
         self.transport.write_eof()
         self.loop.call_later(LINGER_S, self.transport.close)
 
@@ -198,3 +214,16 @@ class Connection(HttpToolsProtocol):
         headers = [*self.server_state.default_headers, *response.raw_headers]
         lines = [b"%b: %b\r\n" % header for header in headers]
         return b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", response.body])
+
+
+class _Lingering:
+    """The transport that an answer closes: cut off while it sends, a client might not read it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection.transport, name)

@@ -15,7 +15,13 @@ from motet.server.text import Tokenizer
 LONG_CHARS = 4096  # take milliseconds
 
 
-def encode_prompts(prompt: WirePrompt, served: Served, num_kept: int | None = None) -> list[Prompt]:
+def encode_prompts(
+    prompt: WirePrompt,
+    served: Served,
+    num_kept: int | None = None,
+    *,
+    add_special_tokens: bool = True,
+) -> list[Prompt]:
     """Each prompt in `prompt`, its last `num_kept` tokens. Raises RequestError.
 
     Long ones take a while.
@@ -26,7 +32,7 @@ def encode_prompts(prompt: WirePrompt, served: Served, num_kept: int | None = No
         for name, item in zip(names, given, strict=True):
             if isinstance(item, str):
                 _check_length(item, name, served)
-    encoded = [_ids(item, served.tokenizer) for item in given]
+    encoded = [_ids(item, served.tokenizer, add_special_tokens) for item in given]
     kept = slice(-(num_kept or 0), None)  # -0 keeps all
     return [Prompt(tuple(ids[kept]), name) for ids, name in zip(encoded, names, strict=True)]
 
@@ -88,10 +94,10 @@ def _each(prompt: WirePrompt) -> list[str | list[int]]:
     return cast(list[str | list[int]], prompt)
 
 
-def _ids(prompt: str | list[int], tokenizer: Tokenizer) -> list[int]:
+def _ids(prompt: str | list[int], tokenizer: Tokenizer, adds_special: bool) -> list[int]:
     """Without a token for no text: not even those with which a prompt begins."""
     if isinstance(prompt, str):
-        return tokenizer.encode(prompt) if prompt else []
+        return tokenizer.encode(prompt, add_special_tokens=adds_special) if prompt else []
     return prompt
 
 

@@ -25,6 +25,15 @@ _COMMON = (
     "lora",
     "prompt_logprobs",
     "skip_special_tokens",
+    "allowed_token_ids",
+    "bad_words",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "use_beam_search",
+    "length_penalty",
+    "return_tokens_as_token_ids",
 )
 DEFAULT_ONLY: dict[type[GenerationRequest], tuple[str, ...]] = {
     CompletionRequest: (*_COMMON, "suffix"),
@@ -39,6 +48,9 @@ DEFAULT_ONLY: dict[type[GenerationRequest], tuple[str, ...]] = {
     ),
 }
 """Fields that this version knows but serves only at their default. All others are implemented."""
+
+NEUTRAL = {"tool_choice": "none", "function_call": "none"}
+"""What asks for nothing either."""
 
 LARGE_FIELD: dict[type[msgspec.Struct], str] = {
     CompletionRequest: "prompt",
@@ -77,7 +89,7 @@ def _check_supported(wish: GenerationRequest, given: Collection[str]) -> None:
     for name in doubtful:
         factory = default[name].default_factory
         neutral = default[name].default if factory is msgspec.NODEFAULT else factory()
-        if getattr(wish, name) != neutral:
+        if getattr(wish, name) not in (neutral, NEUTRAL.get(name, neutral)):
             raise RequestError(
                 f"'{name}' is not supported in this version: leave it out",
                 code="unsupported_parameter",

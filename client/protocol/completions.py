@@ -21,6 +21,8 @@ class CompletionRequest(GenerationRequest, kw_only=True, frozen=True, omit_defau
     """Begin each text with its prompt, and `logprobs` with those of the prompt."""
     truncate_prompt_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     """Keep only this many tokens of each prompt, the last ones."""
+    add_special_tokens: bool = True
+    """Begin texts as prompts begin; not where the text has these tokens already."""
     best_of: int | None = None
     """Accepted if it is `n`: none of the choices is left out."""
 

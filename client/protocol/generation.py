@@ -78,3 +78,12 @@ class GenerationRequest(SamplingFields, kw_only=True, frozen=True, omit_defaults
     lora: list[Any] = []
     prompt_logprobs: int | None = None
     skip_special_tokens: bool = True
+    allowed_token_ids: Any = None
+    bad_words: Any = None
+    guided_json: Any = None
+    guided_regex: Any = None
+    guided_choice: Any = None
+    guided_grammar: Any = None
+    use_beam_search: bool = False
+    length_penalty: float = 1.0
+    return_tokens_as_token_ids: bool = False

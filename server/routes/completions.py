@@ -34,7 +34,12 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
     check_num_choices(num_prompts(wish.prompt), wish.n)
     service.admit(num_prompts(wish.prompt) * wish.n)
     prompts = await service.aside.run_if(
-        is_long(wish.prompt), encode_prompts, wish.prompt, served, wish.truncate_prompt_tokens
+        is_long(wish.prompt),
+        encode_prompts,
+        wish.prompt,
+        served,
+        wish.truncate_prompt_tokens,
+        add_special_tokens=wish.add_special_tokens,
     )
     job = Job(
         prompts=prompts,

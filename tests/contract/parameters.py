@@ -37,7 +37,9 @@ def _tokens_of(*data: int) -> list[int]:
 
 
 HALF_CHARACTER = _tokens_of(0xF3, 0xB1)
-ONLY_BYTES = {str(token): 100.0 for token in _tokens_of(0xC3, 0xEA, 0xF3, 0xB1, 0xBA, 0xBF)}
+ONLY_BYTES = {
+    str(token): 100.0 for token in _tokens_of(0xC3, 0xEA, 0xF3, 0xB1, 0xB5, 0xBA, 0xBC, 0xBF)
+}
 """What the model says then is characters of two to four bytes, and halves of such."""
 EARLY_END = {str(EOS): 12.0}
 

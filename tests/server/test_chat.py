@@ -255,6 +255,15 @@ NOT_DEFAULT: dict[str, Any] = {
     "structured_outputs": {"regex": "a"},
     "lora": [{"id": 0, "scale": 1}],
     "skip_special_tokens": False,
+    "allowed_token_ids": [5],
+    "bad_words": ["x"],
+    "guided_json": {},
+    "guided_regex": "x",
+    "guided_choice": ["x"],
+    "guided_grammar": "x",
+    "use_beam_search": True,
+    "length_penalty": 0.5,
+    "return_tokens_as_token_ids": True,
     "chat_template": "{{ messages }}",
     "tools": [{"type": "function"}],
     "tool_choice": "auto",
@@ -271,6 +280,11 @@ async def test_what_is_not_supported_is_refused_by_name(core: ScriptedCore, fiel
     assert error["message"] == f"'{field}' is not supported in this version: leave it out"
     assert (error["code"], error["param"]) == ("unsupported_parameter", field)
     assert not core.requests
+
+
+@pytest.mark.parametrize("field", ["tool_choice", "function_call"])
+async def test_to_call_no_tool_is_no_wish(core: ScriptedCore, field: str) -> None:
+    await chat(core, **{field: "none"})
 
 
 def a_message(**changes: Any) -> dict[str, Any]:

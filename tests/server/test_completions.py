@@ -263,6 +263,15 @@ NOT_DEFAULT: dict[str, Any] = {
     "structured_outputs": {"regex": "a"},
     "lora": [{"id": 0, "scale": 1}],
     "skip_special_tokens": False,
+    "allowed_token_ids": [5],
+    "bad_words": ["x"],
+    "guided_json": {},
+    "guided_regex": "x",
+    "guided_choice": ["x"],
+    "guided_grammar": "x",
+    "use_beam_search": True,
+    "length_penalty": 0.5,
+    "return_tokens_as_token_ids": True,
 }
 
 
@@ -414,3 +423,10 @@ async def test_many_requests_run_at_once_and_keep_apart(core: ScriptedCore) -> N
         )
     counted = [answer.json()["usage"]["completion_tokens"] for answer in answers]
     assert counted == list(range(1, 33))
+
+
+async def test_a_text_may_have_its_special_tokens_already(
+    core: ScriptedCore, tokenizer: Tokenizer
+) -> None:
+    await complete(core, add_special_tokens=False)
+    assert core.requests[0].prompt == tuple(tokenizer.encode("hello", add_special_tokens=False))

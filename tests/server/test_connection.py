@@ -236,3 +236,21 @@ async def test_head_is_get_without_a_body(url: str) -> None:
     answer = await exchange(url, b"HEAD /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_a_client_that_wants_to_close_reads_why_its_large_body_is_refused(url: str) -> None:
+    body = b"x" * (4 * MAX_BODY_BYTES)
+    headers = {"Content-Type": "application/json", "Connection": "close"}
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{url}/v1/completions", content=body, headers=headers)
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("head", [POST, GET.replace(b"GET", b"POST"), GET])
+async def test_a_bad_chunk_leaves_nothing_in_the_log(
+    url: str, head: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await exchange(url, head + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n")
+    status, error = refusal(answer)
+    assert (status, error["code"]) == (400, "invalid_http")
+    assert caplog.text == ""
