@@ -2,17 +2,21 @@
 
 import string
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from motet.client.protocol import GenerationRequest, PromptTokensDetails, StreamOptions, Usage
-from motet.server.choices import Delta
+from motet.server.choices import Delta, Token
 from motet.server.requests import Job
 from motet.server.service import Served
+from motet.server.text import Tokenizer
+
+W = TypeVar("W", bound=GenerationRequest)
 
 LOWEST_LOGPROB = -9999.0  # stands for minus infinity, which JSON does not have
 GENERATION_HEADER = "X-Adapter-Generation"
@@ -42,26 +46,36 @@ class Head:
         return {GENERATION_HEADER: quote(self.fingerprint, safe=_HEADER_CHARS)}
 
 
-class Form(Protocol):
-    """One of the shapes of an answer."""
+class Form(ABC, Generic[W]):
+    """Shapes the answer to one wish."""
 
+    def __init__(self, wish: W, job: Job, tokenizer: Tokenizer, head: Head) -> None:
+        self._wish = wish
+        self._job = job
+        self._tokenizer = tokenizer
+        self._head = head
+        self._begun: set[int] = set()  # choices of which the stream has said something
+
+    @abstractmethod
     def whole(self, choices: Sequence[Delta], usage: Usage) -> Struct:
         """The answer that is not streamed; `choices` in their order."""
-        ...
 
+    @abstractmethod
     def chunks(self, delta: Delta, usage: Usage | None) -> list[Struct]:
         """What a stream says next of one choice: content, then the end without content."""
-        ...
 
+    @abstractmethod
     def usage_chunk(self, usage: Usage) -> Struct:
         """What a stream says after all choices."""
-        ...
+
+    def _token_ids(self, tokens: Sequence[Token]) -> list[int] | UnsetType:
+        return [token.token_id for token in tokens] if self._wish.return_token_ids else UNSET
 
 
 class Answer:
     """Counts the tokens of one answer and has a Form shape it."""
 
-    def __init__(self, form: Form, job: Job, options: StreamOptions | None) -> None:
+    def __init__(self, form: Form[Any], job: Job, options: StreamOptions | None) -> None:
         self._form = form
         self._options = options or StreamOptions()
         self._n = job.fields.n

@@ -17,21 +17,12 @@ from motet.client.protocol import (
     TopLogprob,
     Usage,
 )
-from motet.server.answers import Head, finite
+from motet.server.answers import Form, finite
 from motet.server.choices import Delta, Token
-from motet.server.requests import Job
-from motet.server.text import Tokenizer
 
 
-class ChatForm:
+class ChatForm(Form[ChatRequest]):
     """Shapes the answer to one ChatRequest."""
-
-    def __init__(self, wish: ChatRequest, job: Job, tokenizer: Tokenizer, head: Head) -> None:
-        self._wish = wish
-        self._job = job
-        self._tokenizer = tokenizer
-        self._head = head
-        self._begun: set[int] = set()  # choices of which the stream has said something
 
     def whole(self, choices: Sequence[Delta], usage: Usage) -> ChatResponse:
         return ChatResponse(
@@ -111,9 +102,6 @@ class ChatForm:
             stop_reason=delta.stop_reason,
             token_ids=self._token_ids(()),
         )
-
-    def _token_ids(self, tokens: Sequence[Token]) -> list[int] | UnsetType:
-        return [token.token_id for token in tokens] if self._wish.return_token_ids else UNSET
 
     def _prompt_token_ids(self) -> list[int] | UnsetType:
         return list(self._job.prompts[0].ids) if self._wish.return_token_ids else UNSET

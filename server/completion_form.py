@@ -12,21 +12,13 @@ from motet.client.protocol import (
     Logprobs,
     Usage,
 )
-from motet.server.answers import Head, finite
+from motet.server.answers import Form, finite
 from motet.server.choices import Delta, Token
-from motet.server.requests import Job
 from motet.server.text import Tokenizer
 
 
-class CompletionForm:
+class CompletionForm(Form[CompletionRequest]):
     """Shapes the answer to one CompletionRequest."""
-
-    def __init__(self, wish: CompletionRequest, job: Job, tokenizer: Tokenizer, head: Head) -> None:
-        self._wish = wish
-        self._job = job
-        self._tokenizer = tokenizer
-        self._head = head
-        self._begun: set[int] = set()  # choices of which the stream has said something
 
     def whole(self, choices: Sequence[Delta], usage: Usage) -> CompletionResponse:
         return CompletionResponse(
@@ -93,9 +85,6 @@ class CompletionForm:
             token_ids=self._token_ids(()),
             prompt_token_ids=self._prompt_token_ids(delta.choice),
         )
-
-    def _token_ids(self, tokens: Sequence[Token]) -> list[int] | UnsetType:
-        return [token.token_id for token in tokens] if self._wish.return_token_ids else UNSET
 
     def _prompt_token_ids(self, choice: int) -> list[int] | UnsetType:
         """With the first that is said of the choice."""

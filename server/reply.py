@@ -4,6 +4,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -30,7 +31,7 @@ async def reply(
     http: HttpRequest,
     wish: GenerationRequest,
     job: Job,
-    form: Callable[[Head], Form],
+    form: Callable[[Head], Form[Any]],
     *,
     id_prefix: str,
     arrived_s: float,

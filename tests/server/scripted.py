@@ -28,6 +28,24 @@ from tests.model_factory import VOCAB_SIZE
 
 EOS = 2
 LETTER_A = 67
+UNSUPPORTED: dict[str, Any] = {
+    "prompt_logprobs": 0,
+    "response_format": {"type": "json_object"},
+    "structured_outputs": {"regex": "a"},
+    "lora": [{"id": 0, "scale": 1}],
+    "skip_special_tokens": False,
+    "allowed_token_ids": [5],
+    "bad_words": ["x"],
+    "guided_json": {},
+    "guided_regex": "x",
+    "guided_choice": ["x"],
+    "guided_grammar": "x",
+    "use_beam_search": True,
+    "length_penalty": 0.5,
+    "return_tokens_as_token_ids": True,
+}
+"""Fields that no generation route does yet, at other values than their default."""
+
 Script = Callable[[Request], Iterator[TokenOutput]]
 
 

@@ -17,6 +17,7 @@ from motet.server.wishes import DEFAULT_ONLY
 from tests.server.scripted import (
     EOS,
     LETTER_A,
+    UNSUPPORTED,
     Script,
     ScriptedCore,
     a_config,
@@ -258,20 +259,7 @@ async def test_an_adapter_is_named_with_its_digest(core: ScriptedCore) -> None:
 
 NOT_DEFAULT: dict[str, Any] = {
     "suffix": "x",
-    "prompt_logprobs": 0,
-    "response_format": {"type": "json_object"},
-    "structured_outputs": {"regex": "a"},
-    "lora": [{"id": 0, "scale": 1}],
-    "skip_special_tokens": False,
-    "allowed_token_ids": [5],
-    "bad_words": ["x"],
-    "guided_json": {},
-    "guided_regex": "x",
-    "guided_choice": ["x"],
-    "guided_grammar": "x",
-    "use_beam_search": True,
-    "length_penalty": 0.5,
-    "return_tokens_as_token_ids": True,
+    **UNSUPPORTED,
 }
 
 
