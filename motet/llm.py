@@ -21,7 +21,7 @@ from motet.client.protocol import (
     GenerationRequest,
     SamplingFields,
 )
-from motet.engine import TokenLogprobs
+from motet.engine import EngineStats, TokenLogprobs
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.device.build import build
 from motet.engine.events import Aborted, Arrived
@@ -115,6 +115,11 @@ class LLM:
             template=ChatTemplate.load(info.model),
         )
         self._job_ids = count()
+
+    @property
+    def stats(self) -> EngineStats:
+        """Counts of the engine since it was loaded, as `/metrics` has them."""
+        return self._core.scheduler.stats()
 
     def generate(
         self,
