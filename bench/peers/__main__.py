@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import torch
 from rich.console import Console
+from transformers.utils.logging import disable_progress_bar
 
 from motet.bench.peers import measure
 from motet.bench.peers.engines import ENGINES, NOT_COMPARED, installed_version
@@ -21,7 +22,7 @@ from motet.bench.peers.report import Report
 from motet.bench.peers.workload import DTYPES, SHAPES, Workload, write_workload
 from motet.errors import ConfigError
 
-TABLE_WIDTH = 100
+TABLE_WIDTH = 110
 """Columns of text that show the table without cutting a number."""
 
 
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = {name: "not installed" for name in options.engines if versions[name] is None}
     with _work_directory(options.directory) as directory:
         _say(f"writing the model and {workload.num_adapters} adapters to {directory}")
+        if not sys.stderr.isatty():
+            disable_progress_bar()  # type: ignore[no-untyped-call]
         write_workload(workload, directory)
         outcomes = tuple(
             run(Job(name, scenario, workload, str(directory), machine.device, options.threads))

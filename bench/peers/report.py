@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from rich.box import SIMPLE_HEAD
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from motet.bench.peers.engines import ENGINES, REFERENCES
@@ -25,6 +27,9 @@ COLUMNS = (
     "tokens counted",
     "peak MiB",
 )
+
+MIN_WIDTHS = {"engine": 12, "base tok/s": 17, "mixed tok/s": 17}
+"""Columns of text that names and ranges need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +67,18 @@ class Report:
         instructions = ", ".join(machine.instructions) or "no instruction sets that matter"
         versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
         return [
-            f"{machine.processor} ({instructions}), {machine.cores} cores, {self.threads} threads, "
+            f"{machine.processor} ({instructions}), {machine.cores} cores, "
             f"{machine.memory_bytes / GIB:.0f} GiB, {machine.accelerator or 'no GPU'}; "
-            f"{machine.date}",
+            f"threads: {self.threads}; {machine.date}",
             f"Python {machine.python}, {versions}",
             f"Llama {work.shape}, {work.dtype}, random weights; {work.num_prompts} requests at "
             f"once, {work.input_len} tokens in, {work.output_len} out, greedy",
             f"base: no adapter; mixed: {work.num_adapters} adapters of rank "
             f"{', '.join(map(str, RANKS[: work.num_adapters]))} on q, k, v, o in turn",
-            f"tok/s: output tokens per second, prefill included: the median (and range) of "
-            f"{work.repeat} rounds after one of warm-up; each engine alone in its own process",
-            f"ratio: to {REFERENCES[Scenario.BASE]} on base, to {REFERENCES[Scenario.MIXED]} on "
-            "mixed",
+            "tok/s: output tokens per second, prefill included: median (and range) of the timed "
+            f"rounds, {work.repeat} after one of warm-up",
+            "each engine alone, in a process of its own for each scenario; ratio: to "
+            f"{REFERENCES[Scenario.BASE]} on base, to {REFERENCES[Scenario.MIXED]} on mixed",
         ]
 
     def footer(self) -> list[str]:
@@ -97,12 +102,14 @@ class Report:
         names = [name for name in ENGINES if self._of_engine(name)]
         measured = [self._row(name) for name in names]
         empty = (DASH,) * (len(COLUMNS) - 2)
-        return [*measured, *((name, DASH, *empty) for name in self.notes)]
+        noted = [(name, note.partition(":")[0], *empty) for name, note in self.notes.items()]
+        return [*measured, *noted]
 
     def table(self) -> Table:
-        table = Table()
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for column in COLUMNS:
-            table.add_column(column, justify="left" if column == COLUMNS[0] else "right")
+            justify: JustifyMethod = "left" if column == COLUMNS[0] else "right"
+            table.add_column(column, justify=justify, min_width=MIN_WIDTHS.get(column))
         for row in self.rows():
             table.add_row(*row)
         return table
@@ -110,7 +117,8 @@ class Report:
     def markdown(self) -> str:
         """Header, table and footer."""
         marks = [":--", *["--:"] * (len(COLUMNS) - 1)]
-        table = [f"| {' | '.join(row)} |" for row in [COLUMNS, marks, *self.rows()]]
+        rows = [COLUMNS, marks, *self.rows()]
+        table = [f"| {' | '.join(row)} |".replace("\n", " ") for row in rows]
         lines = [f"- {line}" for line in [*self.header(), *self.footer()]]
         return "\n".join([*table, "", *lines])
 
@@ -135,7 +143,7 @@ class Report:
         if outcome.error is not None:
             return "failed", DASH
         rates = outcome.tokens_per_s
-        shown = f"{median(rates):,.1f} ({min(rates):,.1f}{DASH}{max(rates):,.1f})"
+        shown = f"{median(rates):,.1f}\n({min(rates):,.1f}{DASH}{max(rates):,.1f})"
         reference = self._outcome(REFERENCES[outcome.scenario], outcome.scenario)
         if reference is None or reference.error is not None:
             return shown, DASH
