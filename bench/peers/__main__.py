@@ -22,7 +22,7 @@ from motet.bench.peers.report import Report
 from motet.bench.peers.workload import DTYPES, SHAPES, Workload, write_workload
 from motet.errors import ConfigError
 
-TABLE_WIDTH = 110
+TABLE_WIDTH = 100
 """Columns of text that show the table without cutting a number."""
 
 

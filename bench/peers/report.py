@@ -18,18 +18,15 @@ DASH = "\N{EN DASH}"
 
 COLUMNS = (
     "engine",
-    "base tok/s",
-    "ratio",
-    "mixed tok/s",
-    "ratio",
-    "prefix hits",
-    "adapters in a step",
-    "tokens counted",
-    "peak MiB",
+    "base\ntok/s",
+    "\nratio",
+    "mixed\ntok/s",
+    "\nratio",
+    "prefix\nhits",
+    "adapters\nin a step",
+    "tokens\ncounted",
+    "peak\nMiB",
 )
-
-MIN_WIDTHS = {"engine": 12, "base tok/s": 17, "mixed tok/s": 17}
-"""Columns of text that names and ranges need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,7 @@ class Report:
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for column in COLUMNS:
             justify: JustifyMethod = "left" if column == COLUMNS[0] else "right"
-            table.add_column(column, justify=justify, min_width=MIN_WIDTHS.get(column))
+            table.add_column(column, justify=justify, no_wrap=True)
         for row in self.rows():
             table.add_row(*row)
         return table
@@ -118,7 +115,7 @@ class Report:
         """Header, table and footer."""
         marks = [":--", *["--:"] * (len(COLUMNS) - 1)]
         rows = [COLUMNS, marks, *self.rows()]
-        table = [f"| {' | '.join(row)} |".replace("\n", " ") for row in rows]
+        table = ["| " + " | ".join(" ".join(cell.split()) for cell in row) + " |" for row in rows]
         lines = [f"- {line}" for line in [*self.header(), *self.footer()]]
         return "\n".join([*table, "", *lines])
 
