@@ -8,6 +8,8 @@ from motet.bench.peers.engine import Counts, Setup, Tokens
 
 
 class MotetEngine:
+    """Counts steps to know how many requests ran together."""
+
     def __init__(self, setup: Setup) -> None:
         adapters = {name: str(path) for name, path in setup.adapters.items()}
         self._llm = LLM(str(setup.model), adapters, has_progress=False, dtype=setup.dtype)

@@ -8,6 +8,8 @@ from motet.bench.peers.engine import Counts, Setup, Tokens
 
 
 class SglangEngine:
+    """As many adapters at once as there are; otherwise the defaults."""
+
     def __init__(self, setup: Setup) -> None:
         lora = {
             "enable_lora": True,

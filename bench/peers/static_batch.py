@@ -11,6 +11,8 @@ from motet.bench.peers.engine import Counts, Setup, Tokens
 
 
 class TransformersEngine:
+    """The base model alone; has no adapters to choose from."""
+
     def __init__(self, setup: Setup) -> None:
         self._model = _load(setup)
 

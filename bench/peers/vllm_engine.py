@@ -8,6 +8,8 @@ from motet.bench.peers.engine import Counts, Setup, Tokens
 
 
 class VllmEngine:
+    """As many adapters at once as there are; otherwise the defaults."""
+
     def __init__(self, setup: Setup) -> None:
         self._vllm: Any = import_module("vllm")
         request: Any = import_module("vllm.lora.request").LoRARequest
