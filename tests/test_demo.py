@@ -7,6 +7,7 @@ import pytest
 from motet import LLM, SamplingParams, demo
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.errors import ConfigError
+from motet.server.console import QUESTION
 
 CONFIGS = (ModelConfig(), PoolConfig(), BatchConfig())
 
@@ -44,7 +45,7 @@ def test_an_installation_without_the_demo_says_so(
 
 def test_llm_without_a_model_speaks_in_every_voice() -> None:
     llm = LLM(pool_bytes=64 * 2**20)
-    question = [{"role": "user", "content": "What are your plans for today?"}]
+    question = [{"role": "user", "content": QUESTION}]
     names = [None, *demo.VOICE_NAMES]
     sampling = SamplingParams(temperature=0, max_tokens=32)
     answers = llm.chat([question] * len(names), sampling, adapter=names)

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -18,12 +19,21 @@ MAX_BANNER_BYTES = 65536
 class Server:
     """`motet serve` until a signal stops it."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        motet: Path = MOTET,
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> None:
+        """The command, and where it runs, are those of the tests if they are not given."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._process = subprocess.Popen(
-            [str(MOTET), "serve", *map(str, arguments), "--port", str(self.port)],
+            [str(motet), "serve", *map(str, arguments), "--port", str(self.port)],
+            env=environment,
+            cwd=directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
