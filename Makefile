@@ -1,41 +1,34 @@
-# The same words on a laptop and in CI. `make test` needs nothing but Python 3.11 or later.
+# The same words on a laptop and in CI. They need nothing but Python 3.11 or later.
 
-PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/ready
-CLIENTS := $(VENV)/clients/ready
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PYTHON ?=
+PORT ?= 8000
+BIN := .venv/bin
+export PYTHON
 
-.PHONY: setup test check bench soak
+.PHONY: help demo test check bench soak setup serves
 
-setup: $(READY) $(CLIENTS)
+help: ## list these words
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
-# A recent pip for dependency groups; then torch alone: nothing
-# else may decide which build of it is installed.
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade "pip>=25.1"
-	$(PIP) --constraint constraints.txt torch
-	$(PIP) --constraint constraints.txt --editable . --group dev
-	touch $@
+demo: serves ## serve the model that comes with motet; PORT=8001 for another port
+	@$(BIN)/motet serve --port $(PORT)
 
-# Stock clients of other versions than ours, for tests of the contract.
-$(CLIENTS): $(READY)
-	rm -rf $(@D)
-	$(PIP) --target $(@D) --group clients
-	touch $@
-
-test: $(READY) $(CLIENTS)
+test: setup ## run everything that needs no GPU
 	$(BIN)/pytest -m "not soak"
 
-check: $(READY)
+check: setup ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-soak: $(READY)
+bench: serves ## make a sample model, serve it, measure it
+	$(BIN)/python -m motet.bench.quick
+
+soak: setup ## run the tests that take minutes
 	$(BIN)/pytest -m soak --timeout 3600
 
-bench: $(READY)
-	$(BIN)/python -m motet.bench.quick
+setup: ## only make .venv, with everything these words need
+	@.ci/setup develop
+
+serves:
+	@.ci/setup serve

@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 import motet
+from motet import demo
 from motet.bench.config import LoadConfig
 from motet.commands.adapters_config import AdaptersConfig
 from motet.commands.configurable import ConfigurableCommand
 from motet.commands.options import options_from_fields
 from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.engine import Engine
-from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
+from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ServerError
 from motet.server.settings import ServerConfig
@@ -27,8 +28,12 @@ bench = typer.Typer()
 app.add_typer(bench, name="bench", help="Measure a running server.")
 
 ModelArgument = Annotated[
-    str,
-    typer.Argument(help="Directory of the model in Hugging Face format, or its hub id."),
+    str | None,
+    typer.Argument(
+        envvar="MOTET_MODEL",  # options have theirs by themselves
+        help="Directory of the model in Hugging Face format, or its hub id; "
+        "default: the one that comes with motet, in eight voices.",
+    ),
 ]
 
 
@@ -74,12 +79,12 @@ def _options(
 )
 @options_from_fields
 def serve(
-    model: ModelArgument,
     adapters: AdaptersConfig,
     server: ServerConfig,
     model_config: ModelConfig,
     pool: PoolConfig,
     batch: BatchConfig,
+    model: ModelArgument = None,
 ) -> None:
     """Serve a model and its LoRA adapters over an OpenAI-compatible API."""
     import uvloop
@@ -88,10 +93,12 @@ def serve(
     from motet.server import launch
     from motet.server.console import StartConsole
 
-    config = EngineConfig(model, adapters.named(), model_config, pool, batch)
+    config = demo.engine_config(model, adapters.named(), model_config, pool, batch)
     if server.served_model_name is None:
-        server = replace(server, served_model_name=hub.repository_of(model))
-    server.model_name(model, dict(config.adapters))  # a clash is known before anything is loaded
+        server = replace(server, served_model_name=hub.repository_of(config.model))
+    server.model_name(
+        config.model, dict(config.adapters)
+    )  # a clash is known before anything is loaded
     listener = launch.listen(server)
     config = hub.fetch(config)
     console = StartConsole()
@@ -107,18 +114,18 @@ def serve(
 @app.command(cls=ConfigurableCommand, epilog="Example: motet plan ./llama --pool-bytes 8GiB")
 @options_from_fields
 def plan(
-    model: ModelArgument,
     adapters: AdaptersConfig,
     model_config: ModelConfig,
     pool: PoolConfig,
     batch: BatchConfig,
+    model: ModelArgument = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show what would fit into memory, without loading anything."""
     from motet import hub
     from motet.commands.plan import show_plan
 
-    config = EngineConfig(model, adapters.named(), model_config, pool, batch)
+    config = demo.engine_config(model, adapters.named(), model_config, pool, batch)
     show_plan(hub.fetch(config), as_json=json)
 
 
@@ -150,16 +157,22 @@ def adapters_check(
     directory: Annotated[
         list[str], typer.Argument(metavar="DIR...", help="PEFT LoRA directories or hub ids.")
     ],
-    model: Annotated[str, typer.Option(help="The model they are for: a directory or hub id.")],
     model_config: ModelConfig,
     pool: PoolConfig,
     batch: BatchConfig,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The model they are for: a directory or hub id; default: the one that comes "
+            "with motet."
+        ),
+    ] = None,
 ) -> None:
     """Read adapters as strictly as a server does; exit code 1 if it would refuse any."""
     from motet import hub
     from motet.commands.adapters import check_adapters
 
-    config = hub.fetch(EngineConfig(model, (), model_config, pool, batch))
+    config = hub.fetch(demo.engine_config(model, (), model_config, pool, batch))
     raise typer.Exit(1 if check_adapters(config, directory) else 0)
 
 

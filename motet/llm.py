@@ -14,7 +14,7 @@ from msgspec import Meta
 from rich.console import Console
 from rich.progress import Progress
 
-from motet import hub
+from motet import demo, hub
 from motet.client.protocol import (
     ChatRequest,
     CompletionRequest,
@@ -22,7 +22,7 @@ from motet.client.protocol import (
     SamplingFields,
 )
 from motet.engine import EngineStats, TokenLogprobs
-from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
+from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
 from motet.engine.device.build import build
 from motet.engine.events import Aborted, Arrived
 from motet.errors import ConfigError, RequestError
@@ -86,7 +86,7 @@ class LLM:
 
     def __init__(
         self,
-        model: str,
+        model: str | None = None,
         adapters: Mapping[str, str] | None = None,
         *,
         has_progress: bool = True,
@@ -94,12 +94,14 @@ class LLM:
     ) -> None:
         """Load `model` and `adapters` (name -> PEFT directory); each may be a hub id.
 
+        Without a model: the one that comes with motet, with its voices as adapters too.
         `options` are those of `motet serve` for model, pool and batch, such as `pool_bytes` or
         `max_model_len`. With `has_progress`, bars on stderr if it is a terminal. Raises
         ConfigError for what cannot be served.
         """
         named = tuple((adapters or {}).items())
-        config = hub.fetch(EngineConfig(model, named, *_configs(options)))
+        wanted = demo.engine_config(model, named, *_configs(options))
+        config = hub.fetch(wanted)
         console = StartConsole()
         self._has_progress = has_progress
         try:
@@ -108,7 +110,7 @@ class LLM:
             console.close()
         info = self._core.info
         self._served = Served(
-            names=Names(model, {adapter.name: adapter for adapter in info.adapters}),
+            names=Names(wanted.model, {adapter.name: adapter for adapter in info.adapters}),
             info=info,
             tokenizer=Tokenizer.load(info.model),
             since_s=int(time.time()),

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TimeRemainingColumn
@@ -11,6 +12,12 @@ from motet.errors import Unavailable
 from motet.server.service import Served
 
 MIB = 1024**2
+MAX_NAMED = 8
+"""Adapters whose names are shown."""
+MAX_TRIED = 2
+"""Adapters that there is a line to try for."""
+KEY_VARIABLE = "MOTET_API_KEY"
+QUESTION = "What are your plans for today?"
 
 
 class StartConsole:
@@ -39,9 +46,9 @@ class StartConsole:
             self._stages[stage] = self._bars.add_task(stage)
         self._bars.update(self._stages[stage], completed=done, total=total)
 
-    def announce(self, served: Served, url: str) -> None:
+    def announce(self, served: Served, url: str, *, needs_key: bool) -> None:
         self.close()
-        print(banner(served, url), flush=True)
+        print(banner(served, url, needs_key=needs_key), flush=True)
 
     def close(self) -> None:
         """Take the bars away; loading that still goes on ends at its next report of progress."""
@@ -49,17 +56,20 @@ class StartConsole:
         self._bars.stop()
 
 
-def banner(served: Served, url: str) -> str:
-    """What is served, how the pool is cut, and a line to try it with."""
+def banner(served: Served, url: str, *, needs_key: bool) -> str:
+    """What is served, how the pool is cut, and lines to try it with: they work as they are.
+
+    With `needs_key` they take it from the environment, since secrets are never shown.
+    """
     info = served.info
     lines = {
         "model": f"{served.name} ({info.architecture}, {info.dtype} on {info.device})",
         "context": f"{info.max_model_len:,} tokens",
         "pool": _pool(info),
-        "adapters": f"{len(info.adapters):,} loaded, of rank up to {info.max_lora_rank}",
+        "adapters": _adapters(info),
         "defaults": str(served.defaults) or "OpenAI's",
         "url": url,
-        "try": _curl(served, url),
+        "try": f"\n{'':<12}".join(_curls(served, url, needs_key)),
     }
     return "\n".join(["motet is ready", *(f"  {key:<9} {text}" for key, text in lines.items())])
 
@@ -74,9 +84,27 @@ def _pool(info: EngineInfo) -> str:
     )
 
 
-def _curl(served: Served, url: str) -> str:
-    model = served.info.adapters[0].name if served.info.adapters else served.name
-    prompt = "Hello" if served.tokenizer.has_text else [1, 2, 3]
-    body = json.dumps({"model": model, "prompt": prompt, "max_tokens": 16})
-    header = "Content-Type: application/json"
-    return f"curl {url}/v1/completions -H {shlex.quote(header)} -d {shlex.quote(body)}"
+def _adapters(info: EngineInfo) -> str:
+    names = [adapter.name for adapter in info.adapters[:MAX_NAMED]]
+    if len(info.adapters) > MAX_NAMED:
+        names.append("...")
+    listed = f": {', '.join(names)}" if names else ""
+    return f"{len(info.adapters):,} loaded, of rank up to {info.max_lora_rank}{listed}"
+
+
+def _curls(served: Served, url: str, needs_key: bool) -> Iterator[str]:
+    """The same question to the base model and to the first adapters."""
+    path, question = _question(served)
+    header = shlex.quote("Content-Type: application/json")
+    key = f' -H "Authorization: Bearer ${KEY_VARIABLE}"' if needs_key else ""
+    for model in (served.name, *(adapter.name for adapter in served.info.adapters[:MAX_TRIED])):
+        body = json.dumps({"model": model, **question, "max_tokens": 64, "temperature": 0})
+        yield f"curl {shlex.quote(url + path)} -H {header}{key} -d {shlex.quote(body)}"
+
+
+def _question(served: Served) -> tuple[str, dict[str, object]]:
+    """Where to ask what this model can answer, and how: a chat if it has a template."""
+    if served.template is not None:
+        return "/v1/chat/completions", {"messages": [{"role": "user", "content": QUESTION}]}
+    prompt = QUESTION if served.tokenizer.has_text else [1, 2, 3]
+    return "/v1/completions", {"prompt": prompt}

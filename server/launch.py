@@ -77,7 +77,7 @@ async def serve(
         try:
             await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
             if loading.done() and not server.should_exit:
-                console.announce(loading.result(), url_of(listener))
+                console.announce(loading.result(), url_of(listener), needs_key=bool(config.api_key))
                 await serving
         finally:
             console.close()

@@ -1,9 +1,11 @@
 """The real `motet serve`, in a process of its own."""
 
+import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -11,18 +13,27 @@ import pytest
 
 MOTET = Path(sys.executable).with_name("motet")
 START_TIMEOUT_S = 120
-BANNER_LINES = 8
+MAX_BANNER_BYTES = 65536
 
 
 class Server:
     """`motet serve` until a signal stops it."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        motet: Path = MOTET,
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> None:
+        """The command, and where it runs, are those of the tests if they are not given."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._process = subprocess.Popen(
-            [str(MOTET), "serve", *map(str, arguments), "--port", str(self.port)],
+            [str(motet), "serve", *map(str, arguments), "--port", str(self.port)],
+            env=environment,
+            cwd=directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -42,8 +53,9 @@ class Server:
         pytest.fail(f"no answer to GET {path}: {self._process.communicate()}")
 
     def read_banner(self) -> str:
+        """What a ready server has said: it comes in one piece."""
         assert self._process.stdout
-        return "".join(self._process.stdout.readline() for _ in range(BANNER_LINES))
+        return os.read(self._process.stdout.fileno(), MAX_BANNER_BYTES).decode()
 
     def signal(self, signal_number: int) -> None:
         self._process.send_signal(signal_number)

@@ -26,7 +26,6 @@ def assert_one_line(ended: Ended, *expected: str) -> None:
     ("arguments", "expected"),
     [
         ([], ["Missing command"]),
-        (["serve"], ["Missing argument", "model"]),
         (["serve", "MODEL", "--prot", "1"], ["--prot", "--port"]),
         (["serve", "MODEL", "--port", "http"], ["--port"]),
         (["serve", "MODEL", "--port", "70000"], ["--port is 70000", "65535"]),

@@ -1,16 +1,18 @@
 """The real command in a process of its own, on a tiny model with an adapter."""
 
 import json
-import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import dockerfile
 from tests.cli.commands import Commands
 from tests.cli.process import Server
+from tests.curl import curls_in
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +33,10 @@ def test_the_banner_says_what_is_served(server: Server, banner: str) -> None:
     assert server.url in banner
 
 
-def test_the_curl_line_of_the_banner_works(banner: str) -> None:
-    [line] = [line for line in banner.splitlines() if "curl" in line]
-    _, _, url, _, header, _, body = shlex.split(line)
-    name, _, value = header.partition(": ")
-    answer = httpx.post(url, headers={name: value}, content=body).json()
-    assert answer["model"] == "tuned"
-    assert answer["usage"]["completion_tokens"] == 16
+def test_the_curl_lines_of_the_banner_work(banner: str) -> None:
+    answers = [curl.send().json() for curl in curls_in(banner)]
+    assert [answer["model"] for answer in answers] == ["tiny", "tuned"]
+    assert all(answer["usage"]["completion_tokens"] for answer in answers)
 
 
 def test_bench_serve_counts_every_token(server: Server, tmp_path: Path, motet: Commands) -> None:
@@ -52,6 +51,17 @@ def test_bench_serve_counts_every_token(server: Server, tmp_path: Path, motet: C
     saved = json.loads(result.read_text())
     assert (saved["completed"], saved["total_input_tokens"]) == (6, 30)
     assert [record["model"] for record in saved["requests"]] == ["tiny", "tuned"] * 3
+
+
+def test_the_health_check_of_the_image_tells_a_server_from_none(server: Server) -> None:
+    def is_healthy(port: int) -> bool:
+        command = [sys.executable, *dockerfile.stages()[-1].last("HEALTHCHECK").command[1:]]
+        environment = {"MOTET_PORT": str(port), "http_proxy": "http://127.0.0.1:9"}
+        ended = subprocess.run(command, env=environment, stderr=subprocess.DEVNULL)
+        return ended.returncode == 0
+
+    assert is_healthy(server.port)
+    assert not is_healthy(9)
 
 
 def test_a_stop_while_loading_is_clean(model_dir: Path) -> None:

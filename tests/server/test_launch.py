@@ -14,16 +14,19 @@ from typing import cast
 import httpx
 import pytest
 
-from motet.engine import Engine
+from motet.engine import Engine, EngineInfo
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError
 from motet.server import launch
-from motet.server.console import StartConsole, banner
+from motet.server.console import QUESTION, StartConsole, banner
 from motet.server.open_files import MAX_CONNECTIONS, connection_limit
 from motet.server.selection import Names
 from motet.server.service import Served
 from motet.server.settings import ServerConfig
+from motet.server.template import ChatTemplate
 from motet.server.text import Tokenizer
+from tests.curl import curls_in
+from tests.engine.factories import an_adapter
 from tests.server.scripted import Script, ScriptedCore, an_info, babbles, rushes
 
 CONFIG = ServerConfig(port=0, served_model_name="base")
@@ -248,15 +251,63 @@ def test_connections_leave_files_to_spare(
     assert asked == [(hard, hard)]
 
 
+def the_banner(
+    info: EngineInfo,
+    tokenizer: Tokenizer,
+    template: ChatTemplate | None = None,
+    needs_key: bool = False,
+) -> str:
+    served = Served(Names("base", {}), info, tokenizer, 0, template)
+    return banner(served, "http://127.0.0.1:8000", needs_key=needs_key)
+
+
 def test_the_banner_counts_what_fits_into_the_pool(model_dir: Path, tokenizer: Tokenizer) -> None:
     info = an_info(model_dir, num_pages=100, page_bytes=65536, page_tokens=16)
-    text = banner(Served(Names("base", {}), info, tokenizer, 0), "http://127.0.0.1:8000")
+    text = the_banner(info, tokenizer)
     assert "100 pages of 65,536 bytes (6.2 MiB)" in text
     assert "1,600 tokens, or 50 adapters of rank 16" in text
-    assert """-d '{"model": "tuned", "prompt": "Hello", "max_tokens": 16}'""" in text
 
 
-def test_without_a_tokenizer_the_banner_sends_token_ids(model_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("num_adapters", "named"),
+    [(0, "0 loaded, of rank up to 64\n"), (8, ", v7\n"), (9, ", v7, ...\n")],
+)
+def test_the_banner_names_the_first_adapters(
+    num_adapters: int, named: str, model_dir: Path, tokenizer: Tokenizer
+) -> None:
+    adapters = tuple(an_adapter(f"v{number}") for number in range(num_adapters))
+    assert named in the_banner(an_info(model_dir, adapters=adapters), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("num_adapters", "models"),
+    [(0, ["base"]), (1, ["base", "v0"]), (5, ["base", "v0", "v1"])],
+)
+def test_the_banner_lets_one_try_the_base_model_and_two_adapters(
+    num_adapters: int, models: list[str], model_dir: Path, tokenizer: Tokenizer
+) -> None:
+    adapters = tuple(an_adapter(f"v{number}") for number in range(num_adapters))
+    text = the_banner(an_info(model_dir, adapters=adapters), tokenizer)
+    assert [curl.body["model"] for curl in curls_in(text)] == models
+
+
+def test_the_banner_asks_in_the_way_that_the_model_can_answer(
+    model_dir: Path, tokenizer: Tokenizer
+) -> None:
     info = an_info(model_dir, adapters=())
-    served = Served(Names("base", {}), info, Tokenizer(None), 0)
-    assert '{"model": "base", "prompt": [1, 2, 3]' in banner(served, "http://127.0.0.1:8000")
+    [chat] = curls_in(the_banner(info, tokenizer, ChatTemplate("", {})))
+    [text] = curls_in(the_banner(info, tokenizer))
+    [ids] = curls_in(the_banner(info, Tokenizer(None)))
+    assert chat.url.endswith("/v1/chat/completions")
+    assert chat.body["messages"] == [{"role": "user", "content": QUESTION}]
+    assert text.url.endswith("/v1/completions")
+    assert text.body["prompt"] == QUESTION
+    assert ids.body["prompt"] == [1, 2, 3]
+
+
+def test_the_banner_takes_a_key_from_the_environment(model_dir: Path, tokenizer: Tokenizer) -> None:
+    info = an_info(model_dir, adapters=())
+    [open_to_all] = curls_in(the_banner(info, tokenizer))
+    [guarded] = curls_in(the_banner(info, tokenizer, needs_key=True))
+    assert "Authorization" not in open_to_all.headers
+    assert guarded.headers["Authorization"] == "Bearer $MOTET_API_KEY"

@@ -1,0 +1,41 @@
+"""The model that comes with motet, in eight voices: what is served when no model is named."""
+
+from pathlib import Path
+
+from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
+from motet.errors import ConfigError
+
+MODEL = Path(__file__).with_name("town")
+"""Directory of the base model; its name is the one that requests use."""
+
+VOICE_NAMES = ("capitals", "rhyme", "pirate", "terse", "polite", "json", "counting", "gossip")
+
+
+def engine_config(
+    model: str | None,
+    adapters: tuple[tuple[str, str], ...],
+    model_config: ModelConfig,
+    pool: PoolConfig,
+    batch: BatchConfig,
+) -> EngineConfig:
+    """`model` with `adapters`; without a model, the one that comes with motet, with its voices too.
+
+    The only place that decides what a missing model means. Raises ConfigError.
+    """
+    if model is None:
+        model, adapters = _demo_model(), (*voices(), *adapters)
+    return EngineConfig(model, adapters, model_config, pool, batch)
+
+
+def voices() -> tuple[tuple[str, str], ...]:
+    """(name, PEFT directory) of each voice."""
+    return tuple((name, str(MODEL.with_name("voices") / name)) for name in VOICE_NAMES)
+
+
+def _demo_model() -> str:
+    if not (MODEL / "config.json").is_file():
+        raise ConfigError(
+            "no MODEL is given, and this installation lacks the one that comes with motet "
+            f"('{MODEL}'): give a MODEL, or install motet again"
+        )
+    return str(MODEL)
