@@ -21,7 +21,7 @@ check: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: serves ## make a sample model, serve it, measure it
+bench: serves ## measure the demo under load
 	$(BIN)/python -m motet.bench.quick
 
 soak: setup ## run the tests that take minutes

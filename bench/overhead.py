@@ -11,14 +11,15 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import mean
 
-from motet.bench.sample import byte_tokenizer
+from tokenizers import Tokenizer
+
+from motet import demo
 from motet.engine import Engine, EngineInfo
 from motet.engine.config import BatchConfig
 from motet.engine.core import EngineCore
@@ -36,7 +37,8 @@ NUM_TOKENS = 512
 STEPS_MS = (0.0, 20.0)
 PROMPT_TOKENS = 32
 NUM_PAGES, PAGE_TOKENS, MAX_MODEL_LEN = 4096, 16, 2048
-LETTER = 68
+TOKENIZER = Tokenizer.from_file(str(demo.MODEL / "tokenizer.json"))
+LETTER = TOKENIZER.token_to_id("e")
 """The token that every row gets: it has text, so that every token is streamed."""
 
 
@@ -62,10 +64,10 @@ class WaitingExecutor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m motet.bench.overhead")
-    parser.add_argument("--serve", nargs=2, metavar=("DIRECTORY", "STEP_MS"), help="used by itself")
-    serve = parser.parse_args().serve
-    if serve:
-        _serve(serve[0], float(serve[1]) / 1000)
+    parser.add_argument("--serve", type=float, metavar="STEP_MS", help="used by itself")
+    step_ms = parser.parse_args().serve
+    if step_ms is not None:
+        _serve(step_ms / 1000)
     else:
         for step_ms in STEPS_MS:
             _measure(step_ms)
@@ -92,39 +94,37 @@ def _measure(step_ms: float) -> None:
 @contextmanager
 def _served(step_ms: float) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a server in a process of its own."""
-    with tempfile.TemporaryDirectory() as directory:
-        byte_tokenizer().save_pretrained(directory)
-        command = [sys.executable, "-m", __spec__.name, "--serve", directory, str(step_ms)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
-            try:
-                urls = (line.split()[1] for line in process.stdout if line.startswith("  url"))
-                yield next(urls), process
-            finally:
-                process.terminate()
+    command = [sys.executable, "-m", __spec__.name, "--serve", str(step_ms)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            urls = (line.split()[1] for line in process.stdout if line.startswith("  url"))
+            yield next(urls), process
+        finally:
+            process.terminate()
 
 
-def _serve(directory: str, step_s: float) -> None:
+def _serve(step_s: float) -> None:
     """Serve until a signal comes; then print the mean of the seconds between steps."""
     import uvloop
 
     executor = WaitingExecutor(step_s)
     config = ServerConfig(port=0)
     listener = launch.listen(config)
-    engine = Engine(lambda: _core(directory, executor))
+    engine = Engine(lambda: _core(executor))
     uvloop.run(launch.serve(engine, config, listener, StartConsole()))
     print(mean(executor.outside_s))
 
 
-def _core(directory: str, executor: WaitingExecutor) -> EngineCore:
+def _core(executor: WaitingExecutor) -> EngineCore:
     batch = BatchConfig(max_batch_rows=NUM_ROWS)
     memory = MemoryManager(NUM_PAGES, PAGE_TOKENS, "base", LeastRecentlyUsed())
     info = EngineInfo(
-        model=directory,
+        model=str(demo.MODEL),
         architecture="none",
         dtype="float32",
         device="cpu",
-        vocab_size=257,
+        vocab_size=TOKENIZER.get_vocab_size(),
         max_model_len=MAX_MODEL_LEN,
         eos_token_ids=(),
         max_lora_rank=batch.max_lora_rank,

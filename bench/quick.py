@@ -1,33 +1,27 @@
-"""`make bench`: makes the sample model, serves it with its adapters, and measures it."""
+"""`make bench`: serves the model that comes with motet in all its voices, and measures it."""
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from motet.bench.sample import RANKS, write_sample
+from motet import demo
 
 MOTET = Path(sys.executable).with_name("motet")
 LOAD = ("--num-prompts", "64", "--concurrency", "16", "--input-len", "64", "--output-len", "32")
-NAMES = [f"a{rank}" for rank in RANKS]
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        write_sample(Path(directory))
-        with served(Path(directory)) as url:
-            models = [argument for name in NAMES for argument in ("--model", name)]
-            subprocess.run([MOTET, "bench", "serve", "--base-url", url, *models, *LOAD], check=True)
+    with served() as url:
+        models = [argument for name in demo.VOICE_NAMES for argument in ("--model", name)]
+        subprocess.run([MOTET, "bench", "serve", "--base-url", url, *models, *LOAD], check=True)
 
 
 @contextmanager
-def served(sample: Path) -> Iterator[str]:
-    """The address of `motet serve` on the sample, as its banner says when it is ready."""
-    adapters = [argument for name in NAMES for argument in ("--adapter", f"{name}={sample / name}")]
-    options = ["--port", "0", "--pool-bytes", "64MiB", *adapters]
-    command = [str(MOTET), "serve", str(sample / "model"), *options]
+def served() -> Iterator[str]:
+    """The address of `motet serve`, as its banner says when it is ready."""
+    command = [str(MOTET), "serve", "--port", "0", "--pool-bytes", "64MiB"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from motet.bench.sample import CHAT_TEMPLATE as SAMPLE_TEMPLATE
+from motet import demo
 from motet.errors import ModelError, RequestError
 from motet.server import jinja
 from motet.server.template import MAX_KWARG_CHARS, RESERVED, ChatTemplate
@@ -164,7 +164,7 @@ TEMPLATES = {
     "text or parts": TEXT_OR_PARTS,
     "generation": GENERATION,
     "goodies": GOODIES,
-    "sample": SAMPLE_TEMPLATE,
+    "demo": (demo.MODEL / "chat_template.jinja").read_text(),
     "factory": CHAT_TEMPLATE,
 }
 
