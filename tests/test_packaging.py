@@ -116,7 +116,11 @@ def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     }
     expected |= {file.relative_to(ROOT) for file in (ROOT / "motet").rglob("*.py")}
     expected |= {Path("motet/cli.py"), Path("motet/commands/chat.py"), Path("motet/py.typed")}
-    expected |= {file.relative_to(ROOT) for file in (ROOT / "motet/demo").rglob("*.*")}
+    expected |= {
+        Path("motet") / file.relative_to(demo.MODEL.parents[1])
+        for folder in (demo.MODEL, demo.MODEL.with_name("voices"))
+        for file in folder.rglob("*.*")
+    }
     assert expected <= {file.relative_to(wheel) for file in wheel.rglob("*")}
 
 
