@@ -5,7 +5,7 @@ rows of one adapter are one product per module.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,30 +39,23 @@ def lora_shrink(
     mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     layer: int, module: int,
 ) -> None:  # fmt: skip
-    width = x.shape[1]
-    for segment in _segments(batch):
-        rows = x[batch.row_index[segment.start : segment.stop]].float()
-        for s in range(mid.shape[0]):
-            at = (segment.slot, layer, module + s)
-            rank = int(tables.rank[at])
-            if rank:
-                a = _matrix(arena, tables.tile_offset[at][SIDE_A], rank, width)
-                mid[s, segment.start : segment.stop, :rank] = tables.scale[at] * (rows @ a.T)
+    rows = x[batch.row_index].float()
+    widths = [x.shape[1]] * mid.shape[0]
+    for run in _tile_runs(tables, batch, layer, module, SIDE_A, widths):
+        out = mid[run.s, run.rows, run.ranks]
+        out.addmm_(rows[run.rows], run.matrix(arena).T, beta=0, alpha=run.scale)
 
 
 def lora_expand(
     y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     layer: int, module: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
-    for segment in _segments(batch):
-        rows = batch.row_index[segment.start : segment.stop]
-        for s, (start, stop) in enumerate(pairwise(out_start)):
-            at = (segment.slot, layer, module + s)
-            rank = int(tables.rank[at])
-            if rank:
-                b = _matrix(arena, tables.tile_offset[at][SIDE_B], rank, stop - start)
-                delta = mid[s, segment.start : segment.stop, :rank] @ b
-                y[rows, start:stop] = (y[rows, start:stop] + delta).to(y.dtype)
+    sums = y[batch.row_index].float()
+    widths = [stop - start for start, stop in pairwise(out_start)]
+    for run in _tile_runs(tables, batch, layer, module, SIDE_B, widths):
+        out = sums[run.rows, out_start[run.s] : out_start[run.s + 1]]
+        out.addmm_(mid[run.s, run.rows, run.ranks], run.matrix(arena))
+    y[batch.row_index] = sums.to(y.dtype)
 
 
 def copy_pages(arena: Tensor, image: Tensor, pages: Tensor) -> None:
@@ -166,6 +159,60 @@ def _gather(side: Tensor, page_table: Tensor, blocks: list[_QueryBlock]) -> Tens
     return gathered
 
 
+@dataclass(frozen=True, slots=True)
+class _TileRun:
+    """Tiles of one matrix that lie end to end in the arena, and the rows that meet them."""
+
+    s: int  # slice of the launch
+    rows: slice  # sorted rows
+    ranks: slice  # rank rows in these tiles; those past the rank of the adapter are left out
+    scale: float
+    offset: int
+    width: int
+
+    def matrix(self, arena: Tensor) -> Tensor:
+        """The rank rows, in fp32, where they lie if that is their dtype: [num_ranks, width]."""
+        size = (self.ranks.stop - self.ranks.start) * self.width
+        return arena[self.offset : self.offset + size].view(-1, self.width).float()
+
+
+def _tile_runs(
+    tables: LoraTables, batch: LoraBatch, layer: int, module: int, side: int, widths: Sequence[int]
+) -> Iterator[_TileRun]:
+    """All that slices of these widths need, from one look at the tables.
+
+    Most matrices are one run: the tiles of an adapter are packed in the order they are read.
+    """
+    segments = _segments(batch)
+    slots = torch.tensor([segment.slot for segment in segments], device=tables.rank.device).long()
+    modules = slice(module, module + len(widths))
+    ranks = tables.rank[:, layer, modules][slots].tolist()
+    scales = tables.scale[:, layer, modules][slots].tolist()
+    offsets = tables.tile_offset[:, layer, modules, side][slots].tolist()
+    for i, segment in enumerate(segments):
+        for s, width in enumerate(widths):
+            rank = ranks[i][s]
+            tiles = offsets[i][s][: -(-rank // TILE_RANKS)]
+            for first, stop in _end_to_end(tiles, TILE_RANKS * width):
+                yield _TileRun(
+                    s=s,
+                    rows=slice(segment.start, segment.stop),
+                    ranks=slice(first * TILE_RANKS, min(stop * TILE_RANKS, rank)),
+                    scale=scales[i][s],
+                    offset=tiles[first],
+                    width=width,
+                )
+
+
+def _end_to_end(offsets: Sequence[int], size: int) -> Iterator[tuple[int, int]]:
+    """Cut into intervals `[first, stop)` of places, each `size` behind the one before."""
+    first = 0
+    for stop in range(1, len(offsets) + 1):
+        if stop == len(offsets) or offsets[stop] != offsets[stop - 1] + size:
+            yield first, stop
+            first = stop
+
+
 @dataclass(slots=True)
 class _Segment:
     """Sorted rows `[start, stop)`, all of the adapter in `slot`."""
@@ -186,11 +233,3 @@ def _segments(batch: LoraBatch) -> list[_Segment]:
         else:
             segments.append(_Segment(slot, start, start + length))
     return segments
-
-
-def _matrix(arena: Tensor, tile_offset: Tensor, rank: int, width: int) -> Tensor:
-    """One side of one module from its tiles, in fp32: [rank, width]."""
-    num_tiles = -(-rank // TILE_RANKS)
-    size = TILE_RANKS * width
-    tiles = [arena[offset : offset + size] for offset in tile_offset[:num_tiles].tolist()]
-    return torch.cat(tiles).view(-1, width)[:rank].float()

@@ -76,7 +76,7 @@ def plan(config: EngineConfig) -> Estimate:
     blueprint = check(config)
     return estimate(
         blueprint,
-        weights_bytes(blueprint.spec, blueprint.dtype),
+        weights_bytes(blueprint.spec, blueprint.dtype, blueprint.device),
         free_bytes(blueprint.device),
         tuple(_measure(blueprint, name, path) for name, path in config.adapters),
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.models import llama, mistral, qwen2, qwen3
 from motet.engine.models.decoder import Decoder
+from motet.engine.models.linear import can_pack
 from motet.engine.models.loader import Progress, Weights
 from motet.engine.models.spec import ModelSpec, ReadTraits, read_spec
 
@@ -61,13 +62,16 @@ def check_weights(spec: ModelSpec) -> None:
     _build(spec, torch.float32, torch.device("meta"), max_model_len=1)
 
 
-def weights_bytes(spec: ModelSpec, dtype: torch.dtype) -> int:
+def weights_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> int:
     """Memory of the weights once loaded, by the headers of their files. Raises as `check_weights`.
 
-    What a model computes rather than reads, such as its rotary table, is not counted.
+    Where weights are packed, a tied head is a second copy of the embedding. What a model computes
+    rather than reads, such as its rotary table, is not counted.
     """
     _, weights = _build(spec, dtype, torch.device("meta"), max_model_len=1)
-    return weights.num_bytes
+    has_copy = spec.is_tied and can_pack(dtype, device)
+    head_bytes = spec.num_token_ids * spec.hidden_size * dtype.itemsize
+    return weights.num_bytes + (head_bytes if has_copy else 0)
 
 
 def load_model(

@@ -22,7 +22,7 @@ class Decoder:
         self._layers = [_Layer(spec, weights, layer) for layer in range(spec.num_layers)]
         self._norm = RMSNorm(weights, "model.norm", spec.hidden_size, spec.norm_epsilon)
         head = weights.twin(HEAD, of=EMBEDDING) if spec.is_tied else weights.tensor(HEAD, *shape)
-        self._head = head[: spec.num_token_ids]  # the same memory, without the padding
+        self._head = weights.linear(head[: spec.num_token_ids])  # without the padding
         self._rope = RopeTable(spec.rope, max_model_len, weights.dtype, weights.device)
 
     def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
@@ -33,7 +33,7 @@ class Decoder:
         return self._norm.forward(x[inputs.sample_index])
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return functional.linear(hidden, self._head).float()
+        return self._head.forward(hidden).float()
 
 
 class _Layer:

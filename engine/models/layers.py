@@ -41,16 +41,16 @@ class LoraLinear:
         modules = geometry.modules[self._first_module :][: len(names)]
         widths = [module.out_features for module in modules]
         self._out_start = tuple(accumulate(widths, initial=0))
-        self._weight = weights.stack(
-            [f"{path}.{name}.weight" for name in names], widths, modules[0].in_features
-        )
-        self._bias = (
-            weights.stack([f"{path}.{name}.bias" for name in names], widths) if has_bias else None
+        self._linear = weights.linear(
+            weights.stack(
+                [f"{path}.{name}.weight" for name in names], widths, modules[0].in_features
+            ),
+            weights.stack([f"{path}.{name}.bias" for name in names], widths) if has_bias else None,
         )
 
     def forward(self, x: Tensor, inputs: StepInputs, state: DeviceState) -> Tensor:
         """From `[num_tokens, in_features]` to the outputs of all modules, `[num_tokens, sum]`."""
-        y = functional.linear(x, self._weight, self._bias)
+        y = self._linear.forward(x)
         if inputs.lora is not None:
             at = (state.arena, state.tables, inputs.lora, self._layer, self._first_module)
             mid = state.mid[: len(self._out_start) - 1, : len(inputs.lora.row_index)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from motet.engine.models.linear import Linear, can_pack
 from motet.errors import ConfigError
 from motet.memory.device.files import MODEL, opened_tensors, read_json
 
@@ -31,8 +32,8 @@ class Weights:
     """The parameters of a model, and which checkpoint tensor fills which part of them.
 
     A layer allocates its parameters here when it is built, if the headers of the files have them
-    in that shape; `load` then fills them all in place. Each method raises ModelError for what
-    does not fit.
+    in that shape; `load` then fills them all in place and packs what linear layers read. Each
+    method raises ModelError for what does not fit.
     """
 
     def __init__(self, directory: str, dtype: torch.dtype, device: torch.device) -> None:
@@ -42,6 +43,7 @@ class Weights:
         self._stored = _list_tensors(Path(directory))
         self._targets: dict[str, Tensor] = {}
         self._twins: dict[str, str] = {}
+        self._linears: list[Linear] = []
 
     def tensor(self, name: str, *shape: int) -> Tensor:
         """A parameter that is one tensor of the checkpoint."""
@@ -63,6 +65,12 @@ class Weights:
             self._twins[name] = of
         return target
 
+    def linear(self, weight: Tensor, bias: Tensor | None = None) -> Linear:
+        """A product with a parameter or with a part of one, packed where that can be."""
+        linear = Linear(weight, bias)
+        self._linears.append(linear)
+        return linear
+
     @property
     def num_bytes(self) -> int:
         """Of the parameters made so far."""
@@ -80,7 +88,11 @@ class Weights:
             )
 
     def load(self, progress: Progress) -> None:
-        """Fill the parameters, one mapped tensor at a time."""
+        """Fill the parameters, one mapped tensor at a time, then pack the linears; only once.
+
+        What is packed and read by nothing else takes no more memory than before, since it is
+        packed one by one.
+        """
         wanted = [tensor for tensor in self._stored.values() if tensor.name in self._targets]
         done_bytes, total_bytes = 0, sum(tensor.num_bytes for tensor in wanted)
         for tensor in wanted:
@@ -89,6 +101,10 @@ class Weights:
             progress(done_bytes, total_bytes)
         for name in self._twins:
             self._check_twin(self._stored[name])
+        self._targets.clear()  # else plain weights would stay beside their packed copies
+        if can_pack(self.dtype, self.device):
+            for linear in self._linears:
+                linear.pack()
 
     def _must_be_stored(self, name: str, shape: tuple[int, ...]) -> None:
         tensor = self._stored.get(name)
