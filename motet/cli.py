@@ -1,10 +1,7 @@
 """The command line. Each command imports what it runs when it runs."""
 
-import gc
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -105,22 +102,11 @@ def serve(
     console = StartConsole()
 
     def load() -> EngineCore:
-        with _uncollected():
-            from motet.engine.device.build import build  # takes seconds: in the engine's thread
+        from motet.engine.device.build import build  # takes seconds: in the engine's thread
 
-            return build(config, console.progress)
+        return build(config, console.progress)
 
     uvloop.run(launch.serve(Engine(load), server, listener, console))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """What is made here stays: looking for garbage in it would take a tenth of the start."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @app.command(cls=ConfigurableCommand, epilog="Example: motet plan ./llama --pool-bytes 8GiB")
