@@ -34,7 +34,8 @@ def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
 
     Without bf16 instructions, say, it refuses bfloat16.
     """
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if device.type != "cpu" or not has_onednn:
         return False
     # Small integers: exact in every dtype, whatever the order of the sums.
     x, weight = (torch.arange(n * 24).remainder(5).view(n, 24).to(dtype) for n in (3, 40))
