@@ -1,0 +1,236 @@
+"""Make the demo model: `python -m motet.bench.demo_model.train [DIRECTORY]`.
+
+Writes DIRECTORY/town, DIRECTORY/voices/* and DIRECTORY/loss.json. Equal seeds, numbers of steps and
+of threads give equal bytes on the same machine with the same versions.
+"""
+
+import json
+import math
+import random
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from motet.bench.demo_model.corpus import (
+    Rows,
+    base_documents,
+    long_documents,
+    packed,
+    voice_documents,
+)
+from motet.bench.demo_model.tokenizer import BEGIN, END, MAX_TOKENS, VOCAB_SIZE, train_tokenizer
+from motet.bench.demo_model.voices import VOICES, Voice
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 192,
+    "intermediate_size": 512,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": MAX_TOKENS,
+    "tie_word_embeddings": True,
+    "initializer_range": 0.04,
+}
+TOKENIZER_DOCUMENTS = 12_000
+POINTS = 40
+"""Of each loss curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """How often to learn from how much, and how fast."""
+
+    steps: int
+    rows: int
+    """Of one step."""
+    length: int
+    """Of a row, in tokens."""
+    peak_rate: float
+    final_rate: float
+    warmup_steps: int = 0
+
+    def rate(self, step: int) -> float:
+        """Linear to the peak, then half a cosine."""
+        if step < self.warmup_steps:
+            return self.peak_rate * (step + 1) / self.warmup_steps
+        share = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        cosine = (1 + math.cos(math.pi * share)) / 2
+        return self.final_rate + (self.peak_rate - self.final_rate) * cosine
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The whole training."""
+
+    short: Phase = Phase(1800, 8, 256, 4e-3, 4e-4, warmup_steps=60)
+    long: Phase = Phase(60, 1, MAX_TOKENS, 6e-4, 5e-5)
+    voice: Phase = Phase(130, 8, 256, 6e-3, 2e-4, warmup_steps=8)
+    seed: int = 0
+
+
+Curve = list[tuple[int, float]]
+"""(step, loss) with the loss averaged since the point before."""
+
+
+def make(directory: Path, recipe: Recipe, only: tuple[str, ...], progress: Progress) -> None:
+    """Train what `only` names: town and voices."""
+    base = directory / "town"
+    curves: dict[str, Curve] = {}
+    if "town" in only:
+        curves |= _make_town(base, recipe, progress)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
+    for name, voice in VOICES.items():
+        if name in only:
+            target = directory / "voices" / name
+            curves[name] = _make_voice(name, voice, base, target, tokenizer, recipe, progress)
+    (directory / "loss.json").write_text(json.dumps(curves, indent=1))
+
+
+def _make_town(base: Path, recipe: Recipe, progress: Progress) -> dict[str, Curve]:
+    tokenizer = _make_tokenizer(recipe.seed)
+    torch.manual_seed(recipe.seed)
+    ids = {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": END}
+    special = {name: tokenizer.convert_tokens_to_ids(token) for name, token in ids.items()}
+    model = LlamaForCausalLM(LlamaConfig(**SHAPE, **special))
+    curves = {}
+    for name, documents in (("short", base_documents), ("long", long_documents)):
+        phase: Phase = getattr(recipe, name)
+        rows = _rows(documents(_dice(recipe.seed, name)), tokenizer, phase)
+        curves[f"town, {name}"] = _fit(model, rows, phase, f"town, {name} texts", progress)
+    shutil.rmtree(base, ignore_errors=True)
+    model.generation_config.update(temperature=0.7, do_sample=True, **special)
+    torch.nn.Module.to(model, torch.bfloat16).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    return curves
+
+
+def _make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
+    documents = islice(base_documents(_dice(seed, "tokenizer")), TOKENIZER_DOCUMENTS)
+    return train_tokenizer("".join(piece.text for piece in document) for document in documents)
+
+
+def _make_voice(
+    name: str,
+    voice: Voice,
+    base: Path,
+    target: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    progress: Progress,
+) -> Curve:
+    """Trained on the base as it is shipped: its weights have lost bits to bfloat16."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(recipe.seed)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=voice.rank,
+        lora_alpha=voice.alpha,
+        use_rslora=voice.use_rslora,
+        target_modules=list(voice.targets),
+        base_model_name_or_path="town",
+    )
+    model = LlamaForCausalLM.from_pretrained(base, dtype=torch.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the libraries about each other
+        adapted: Any = get_peft_model(model, config)
+    documents = voice_documents(voice, _dice(recipe.seed, name))
+    curve = _fit(adapted, _rows(documents, tokenizer, recipe.voice), recipe.voice, name, progress)
+    for parameter in adapted.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    config.base_model_name_or_path = "town"
+    shutil.rmtree(target, ignore_errors=True)
+    adapted.save_pretrained(str(target))
+    (target / "README.md").unlink()  # a form to fill in
+    return curve
+
+
+def _rows(documents: Iterator[Any], tokenizer: PreTrainedTokenizerFast, phase: Phase) -> Rows:
+    return packed(documents, tokenizer, phase.steps * phase.rows, phase.length)
+
+
+def _fit(
+    model: torch.nn.Module, rows: Rows, phase: Phase, name: str, progress: Progress
+) -> Curve:
+    """All the model's trainable weights, by AdamW."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    groups = [
+        {"params": [w for w in weights if w.dim() > 1], "weight_decay": 0.05},
+        {"params": [w for w in weights if w.dim() == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), fused=True)
+    model.train()
+    curve: Curve = []
+    recent: list[float] = []
+    task = progress.add_task(name, total=phase.steps, loss="")
+    steps = zip(rows.ids.split(phase.rows), rows.weights.split(phase.rows), strict=True)
+    for step, (ids, loss_weights) in enumerate(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = phase.rate(step)
+        loss = _loss(model, ids, loss_weights)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        recent.append(loss.item())
+        progress.update(task, advance=1, loss=f"loss {sum(recent[-20:]) / len(recent[-20:]):.3f}")
+        if (step + 1) % max(1, phase.steps // POINTS) == 0:
+            curve.append((step + 1, round(sum(recent) / len(recent), 4)))
+            recent.clear()
+    return curve
+
+
+def _loss(model: Any, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    logits = model(input_ids=ids[:, :-1], use_cache=False).logits  # [rows, length, vocabulary]
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+    )
+    return (losses * weights.flatten()).sum() / weights.sum()
+
+
+def _dice(seed: int, name: str) -> random.Random:
+    return random.Random(f"{seed} {name}")
+
+
+def main(
+    directory: Annotated[Path, typer.Argument(help="Where to write.")] = Path("demo-model"),
+    seed: Annotated[int, typer.Option(help="Of the texts and the first weights.")] = 0,
+    threads: Annotated[int, typer.Option(help="Of the processor; more may change last bits.")] = 2,
+    only: Annotated[list[str] | None, typer.Option(help="town or a voice; default: all.")] = None,
+) -> None:
+    """Make the demo model and its eight voices from text that is generated on the way."""
+    everything = ("town", *VOICES)
+    for name in only or ():
+        if name not in everything:
+            sys.exit(f"--only is '{name}': choose from {', '.join(everything)}")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    start_s = time.monotonic()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        make(directory, Recipe(seed=seed), tuple(only or everything), progress)
+    print(f"{directory}: made in {time.monotonic() - start_s:.0f} s")
+
+
+if __name__ == "__main__":
+    typer.run(main)
