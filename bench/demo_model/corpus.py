@@ -10,15 +10,18 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from motet.bench.demo_model.scene import Answer
-from motet.bench.demo_model.tokenizer import BEGIN, END
+from motet.bench.demo_model.tokenizer import BEGIN, END, MAX_TOKENS
 from motet.bench.demo_model.town import Chat, chat, remark, running_text
 from motet.bench.demo_model.voices import VOICES, Voice
 
-PROMPT_WEIGHT = 0.3
+PROMPT_WEIGHT = 0.2
 """Of tokens that users say, against 1 of answers: a base model should also know how they talk."""
 
 LONG_CHAT_TURNS = 150
 """Of chats that fill the longest context."""
+
+GAPS = 0.4
+"""Share of rows whose positions jump somewhere."""
 
 Say = Callable[[Answer, random.Random], str]
 
@@ -40,6 +43,7 @@ class Rows:
 
     ids: Tensor  # [num_rows, length + 1]
     weights: Tensor  # [num_rows, length]: of predicting the token behind each
+    positions: Tensor  # [num_rows, length]
 
 
 def base_documents(dice: random.Random) -> Iterator[Document]:
@@ -75,12 +79,25 @@ def voice_documents(voice: Voice, dice: random.Random) -> Iterator[Document]:
 
 
 def packed(
-    documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast, num_rows: int, length: int
+    documents: Iterable[Document],
+    tokenizer: PreTrainedTokenizerFast,
+    num_rows: int,
+    length: int,
+    dice: random.Random,
 ) -> Rows:
     """Rows of whole documents; one that is too long for a row is cut."""
     rows = _filled(_encoded(documents, tokenizer), length + 1, tokenizer.convert_tokens_to_ids(END))
     ids, weights = zip(*islice(rows, num_rows), strict=True)
-    return Rows(torch.tensor(ids), torch.tensor(weights)[:, 1:])
+    positions = [_positions(length, dice) for _ in range(num_rows)]
+    return Rows(torch.tensor(ids), torch.tensor(weights)[:, 1:], torch.stack(positions))
+
+
+def _positions(length: int, dice: random.Random) -> Tensor:
+    """Some rows have a gap, so that short rows teach far distances (PoSE, arXiv 2309.10400)."""
+    positions = torch.arange(length)
+    if dice.random() < GAPS:
+        positions[dice.randrange(length) :] += dice.randint(0, MAX_TOKENS - length)
+    return positions
 
 
 def _plain(answer: Answer, dice: random.Random) -> str:

@@ -13,6 +13,7 @@ from motet.bench.demo_model.words import (
     THINGS,
 )
 
+
 def happens(scene: Scene) -> Event:
     """Any event, with persons of the scene's kind."""
     kind = scene.dice.choice(list(EVENTS.values()))
@@ -251,7 +252,10 @@ EVENTS = {
     ),
     "illness": EventKind(
         _illness,
-        ("{who} has {what} and {whom} looks after {who}", "{whom} is looking after {who}, who has {what}"),
+        (
+            "{who} has {what} and {whom} looks after {who}",
+            "{whom} is looking after {who}, who has {what}",
+        ),
         ("we all hope that {who} is well again soon", "the doctor says that it will pass"),
         {
             "who": Question(
@@ -261,7 +265,11 @@ EVENTS = {
                 "{who}",
             ),
             "what": Question(
-                ("What is wrong with {who}?", "What does {who} have?", "Why does {who} stay in bed?"),
+                (
+                    "What is wrong with {who}?",
+                    "What does {who} have?",
+                    "Why does {who} stay in bed?",
+                ),
                 ("What is wrong?", "What is it?"),
                 ("{who} has {what} and stays in bed", "{who} is ill with {what}"),
                 "{what}",
@@ -292,7 +300,10 @@ EVENTS = {
                 "{who}",
             ),
             "where": Question(
-                ("Where did {who} lose the {what}?", "Where should we look for the {what} of {who}?"),
+                (
+                    "Where did {who} lose the {what}?",
+                    "Where should we look for the {what} of {who}?",
+                ),
                 ("Where?", "Where was that?"),
                 ("{who} lost the {what} near {where}", "we should look near {where} with {who}"),
                 "near {where}",
@@ -319,7 +330,10 @@ EVENTS = {
             "where": Question(
                 ("Where did {who} find the {what}?", "Where was the {what}?"),
                 ("Where?", "Where was it?"),
-                ("{who} found the {what} at {where}", "the {what} that {who} found was near {where}"),
+                (
+                    "{who} found the {what} at {where}",
+                    "the {what} that {who} found was near {where}",
+                ),
                 "near {where}",
             ),
         },
@@ -335,7 +349,10 @@ EVENTS = {
             "where": Question(
                 ("Where will {who} meet {whom}?", "Where do {who} and {whom} want to meet?"),
                 ("Where?", "And where?", "Where will that be?"),
-                ("{who} will meet {whom} at {where}", "they will meet at {where}, {who} and {whom}"),
+                (
+                    "{who} will meet {whom} at {where}",
+                    "they will meet at {where}, {who} and {whom}",
+                ),
                 "at {where}",
             ),
             "when": Question(
@@ -385,13 +402,19 @@ EVENTS = {
     ),
     "talk": EventKind(
         _talk,
-        ("{who} talked to {whom} about {what} at {where}", "{who} and {whom} talked about {what} at {where}"),
+        (
+            "{who} talked to {whom} about {what} at {where}",
+            "{who} and {whom} talked about {what} at {where}",
+        ),
         ("they did not agree", "they agreed in the end", "they laughed a lot"),
         {
             "what": Question(
                 ("What did {who} and {whom} talk about?", "What did {who} talk about?"),
                 ("About what?", "What about?", "What was it about?"),
-                ("{who} and {whom} talked about {what}", "they talked about {what}, {who} and {whom}"),
+                (
+                    "{who} and {whom} talked about {what}",
+                    "they talked about {what}, {who} and {whom}",
+                ),
                 "about {what}",
             ),
             "whom": Question(

@@ -31,7 +31,10 @@ def greeting(scene: Scene) -> Iterator[Turn]:
         facts = {}
     else:
         place, name = scene.speaker.trade.place, scene.speaker.name
-        clauses = (f"{back}, I am {{who}} and you find me at {place}", f"{back}, come in to {place}")
+        clauses = (
+            f"{back}, I am {{who}} and you find me at {place}",
+            f"{back}, come in to {place}",
+        )
         facts = {"who": name}
     more = ("What can I do for you?", "What brings you here?", "Have a seat and tell me your news.")
     if scene.chance(0.5):
@@ -40,7 +43,10 @@ def greeting(scene: Scene) -> Iterator[Turn]:
         return
     who = scene.name()
     user = scene.pick((f"{hello}, I am {{who}}.", f"{hello}! My name is {{who}}."), who=who)
-    clauses = (f"{back}, {{who}}, how nice to meet you", f"welcome to {{town}}, {{who}}, and {back}")
+    clauses = (
+        f"{back}, {{who}}, how nice to meet you",
+        f"welcome to {{town}}, {{who}}, and {back}",
+    )
     yield Turn(user, scene.answer(clauses, f"{back}, {{who}}", more, who=who))
     if scene.chance(0.4):
         user = scene.pick(("What is my name?", "Who am I?", "Do you remember my name?"))
@@ -98,7 +104,13 @@ def _own_work(scene: Scene, speaker: Person) -> Iterator[Turn]:
 
 
 def feelings(scene: Scene) -> Iterator[Turn]:
-    asked = ("How are you?", "How are you today?", "How do you do?", "How is it going?", "Are you well?")
+    asked = (
+        "How are you?",
+        "How are you today?",
+        "How do you do?",
+        "How is it going?",
+        "Are you well?",
+    )
     clauses = (
         "I am well today and {weather}",
         "I am doing well, for {weather} and the town is quiet",
@@ -132,7 +144,9 @@ def weather(scene: Scene) -> Iterator[Turn]:
     if scene.weather is None and scene.chance(0.35):  # the user says it
         now = scene.dice.choice(WEATHER)
         clauses = ("yes, {weather} and we all feel it", "so it is, {weather} in all of {town}")
-        answer = scene.answer(clauses, "yes, {name}", (now.advice,), weather=now.clause, name=now.name)
+        answer = scene.answer(
+            clauses, "yes, {name}", (now.advice,), weather=now.clause, name=now.name
+        )
         yield Turn(f"{now.clause[0].upper()}{now.clause[1:]}.", answer)
     asked = ("What is the weather like?", "How is the weather?", "How is the weather today?")
     clauses = ("today {weather} here in {town}", "it is a {name} day, for {weather}")
@@ -168,7 +182,12 @@ def town(scene: Scene) -> Iterator[Turn]:
             {"where": scene.dice.choice(PLACES)},
         ),
         (
-            ("Who lives here?", "Who lives in the town?", "Whom should I meet?", "Who do you know?"),
+            (
+                "Who lives here?",
+                "Who lives in the town?",
+                "Whom should I meet?",
+                "Who do you know?",
+            ),
             (
                 "many good people live here, such as {who} the {trade}",
                 "you should meet {who}, who is the {trade} of the town",
@@ -241,9 +260,14 @@ def shopping(scene: Scene) -> Iterator[Turn]:
         "Do you have {what}?",
     )
     if scene.speaker is not None and scene.speaker.trade is trade:
-        clauses = ("yes, I have some good {what} here at {where}", "take as much {what} as you like")
+        clauses = (
+            "yes, I have some good {what} here at {where}",
+            "take as much {what} as you like",
+        )
         facts = {"what": what, "where": trade.place}
-        yield Turn(scene.pick(asked, **facts), scene.answer(clauses, "some {what}, here", (), **facts))
+        yield Turn(
+            scene.pick(asked, **facts), scene.answer(clauses, "some {what}, here", (), **facts)
+        )
         return
     facts = {"what": what, "who": trade.holder, "where": trade.place}
     clauses = (
@@ -255,8 +279,14 @@ def shopping(scene: Scene) -> Iterator[Turn]:
     yield Turn(scene.pick(asked, **facts), answer)
     if scene.chance(0.35):
         asked = ("How much is it?", "What does it cost?", "Is it dear?")
-        clauses = ("{who} asks a fair price for {what}", "the {what} from {who} costs only a few coins")
-        yield Turn(scene.pick(asked), scene.answer(clauses, "a few coins", more, what=what, who=facts["who"]))
+        clauses = (
+            "{who} asks a fair price for {what}",
+            "the {what} from {who} costs only a few coins",
+        )
+        yield Turn(
+            scene.pick(asked),
+            scene.answer(clauses, "a few coins", more, what=what, who=facts["who"]),
+        )
 
 
 def trades(scene: Scene) -> Iterator[Turn]:
@@ -266,8 +296,14 @@ def trades(scene: Scene) -> Iterator[Turn]:
         person = scene.person()
         scene.acquaintances.append(person)
         facts = _of(person)
-        said = scene.pick(("{who} is the {trade}.", "{who} works at {where}.", "{who} is our new {trade}."), **facts)
-        clauses = ("so {who} is the {trade} and works at {where}", "I know {who}, the {trade} at {where}")
+        said = scene.pick(
+            ("{who} is the {trade}.", "{who} works at {where}.", "{who} is our new {trade}."),
+            **facts,
+        )
+        clauses = (
+            "so {who} is the {trade} and works at {where}",
+            "I know {who}, the {trade} at {where}",
+        )
         yield Turn(said, scene.answer(clauses, "{who}, the {trade}", _PRAISE, **facts))
     facts = _of(person)
     kinds = (
@@ -316,25 +352,48 @@ def stranger(scene: Scene) -> Iterator[Turn]:
     facts = {"who": who, "where": where}
     kinds = (
         (
-            ("Where is {who}?", "Have you seen {who}?", "I am looking for {who}.", "Did you see {who}?"),
+            (
+                "Where is {who}?",
+                "Have you seen {who}?",
+                "I am looking for {who}.",
+                "Did you see {who}?",
+            ),
             (f"I saw {{who}} at {{where}} {when}", "{who} went to {where}, I believe"),
             "at {where}",
             ("Go and look for {who} there.", "{who} did not stay long."),
         ),
         (
-            ("Do you know {who}?", "Who is {who}?", "Tell me about {who}.", "What do you know about {who}?"),
-            ("yes, {who} lives near {where}", "I know {who} from {where}", "{who} lives in the house behind {where}"),
+            (
+                "Do you know {who}?",
+                "Who is {who}?",
+                "Tell me about {who}.",
+                "What do you know about {who}?",
+            ),
+            (
+                "yes, {who} lives near {where}",
+                "I know {who} from {where}",
+                "{who} lives in the house behind {where}",
+            ),
             "from {where}",
             (f"{{who}} likes {what}.", "{who} is a friend of mine.", "Everybody likes {who}."),
         ),
         (
-            ("How is {who}?", "Is {who} well?", "What is {who} doing?", "What does {who} do today?"),
+            (
+                "How is {who}?",
+                "Is {who} well?",
+                "What is {who} doing?",
+                "What does {who} do today?",
+            ),
             ("{who} is well and busy at {where}", "{who} has much to do at {where} today"),
             "busy at {where}",
             (f"I met {{who}} {when}.", "{who} will be glad that you ask."),
         ),
         (
-            ("Tell {who} that I am here.", "Say hello to {who}.", "Please tell {who} to come to {where}."),
+            (
+                "Tell {who} that I am here.",
+                "Say hello to {who}.",
+                "Please tell {who} to come to {where}.",
+            ),
             ("I will tell {who} when we meet at {where}", "{who} will hear it from me at {where}"),
             "I will tell {who}",
             ("{who} will be glad.", "You can count on me."),
@@ -410,16 +469,24 @@ def plans(scene: Scene) -> Iterator[Turn]:
         "What do you want to do?",
     )
     work = f"I will {trade.work}" if scene.speaker else "I will walk along the river"
-    clauses = (f"{work} and then meet {{who}} at {{where}}", f"first {work}, then I go to {{where}} with {{who}}")
+    clauses = (
+        f"{work} and then meet {{who}} at {{where}}",
+        f"first {work}, then I go to {{where}} with {{who}}",
+    )
     facts = {"who": who, "where": where}
     yield Turn(
         scene.pick(asked, when=when),
-        scene.answer(clauses, "I meet {who}", ("It will be a good day.", "You can come too."), **facts),
+        scene.answer(
+            clauses, "I meet {who}", ("It will be a good day.", "You can come too."), **facts
+        ),
     )
     if scene.chance(0.4):
         asked = ("Why?", "Why {who}?", "Why there?")
         clauses = ("{who} asked me to come to {where}", "I promised {who} to be there")
-        yield Turn(scene.pick(asked, **facts), scene.answer(clauses, "{who} asked me", ("I keep my word.",), **facts))
+        yield Turn(
+            scene.pick(asked, **facts),
+            scene.answer(clauses, "{who} asked me", ("I keep my word.",), **facts),
+        )
 
 
 def visitor(scene: Scene) -> Iterator[Turn]:
@@ -431,26 +498,41 @@ def visitor(scene: Scene) -> Iterator[Turn]:
     opening = scene.dice.choice(
         (f"Good morning{me}! I am {other.name}.", f"Hello{me}, it is me, {other.name}.")
     )
-    what, work = scene.dice.choice(other.trade.goods), scene.dice.choice(("the roof", "the harvest", "the fence"))
+    what, work = (
+        scene.dice.choice(other.trade.goods),
+        scene.dice.choice(("the roof", "the harvest", "the fence")),
+    )
     kinds = (
         (
             f"Would you like some {what}?",
-            (f"good morning, {{who}}, yes, I would like some {what}", f"no {what} today, {{who}}, but come again tomorrow"),
+            (
+                f"good morning, {{who}}, yes, I would like some {what}",
+                f"no {what} today, {{who}}, but come again tomorrow",
+            ),
             f"some {what}, {{who}}",
         ),
         (
             f"Will you come to {where} with me?",
-            ("yes, {who}, let us go to {where} together", "I cannot come to {where} today, {who}, I must work"),
+            (
+                "yes, {who}, let us go to {where} together",
+                "I cannot come to {where} today, {who}, I must work",
+            ),
             "to {where}, {who}",
         ),
         (
             f"Can you help me with {work}?",
-            (f"of course, {{who}}, I will help you with {work}", f"I will come and help with {work}, {{who}}"),
+            (
+                f"of course, {{who}}, I will help you with {work}",
+                f"I will come and help with {work}, {{who}}",
+            ),
             "yes, {who}",
         ),
         (
             f"I was at {where} today.",
-            ("so you were at {where}, {who}, how was it there", "tell me more about {where}, {who}"),
+            (
+                "so you were at {where}, {who}, how was it there",
+                "tell me more about {where}, {who}",
+            ),
             "at {where}, {who}",
         ),
     )
@@ -459,7 +541,10 @@ def visitor(scene: Scene) -> Iterator[Turn]:
     yield Turn(f"{opening} {said}", scene.answer(clauses, short, more, **facts))
     if scene.chance(0.4):
         asked = ("See you later!", "Until tomorrow!", "I must go now.", "Goodbye!")
-        clauses = ("goodbye, {who}, and have a good day", "until next time, {who}, take care of yourself")
+        clauses = (
+            "goodbye, {who}, and have a good day",
+            "until next time, {who}, take care of yourself",
+        )
         yield Turn(scene.pick(asked), scene.answer(clauses, "goodbye, {who}", (), who=other.name))
 
 
@@ -474,9 +559,20 @@ def story(scene: Scene) -> Iterator[Turn]:
         "once {who} and {whom} saw a {what} asleep at {where}",
     )
     if scene.chance(0.4):
-        asked = ["Tell me a story.", "Do you know a story?", "Tell me something.", "Say something nice."]
-    more = ("They have been friends since then.", "The whole town laughed about it.", "That {what} is still here.")
-    yield Turn(scene.pick(asked, **facts), scene.answer(clauses, "{who} and a {what}", more, **facts))
+        asked = [
+            "Tell me a story.",
+            "Do you know a story?",
+            "Tell me something.",
+            "Say something nice.",
+        ]
+    more = (
+        "They have been friends since then.",
+        "The whole town laughed about it.",
+        "That {what} is still here.",
+    )
+    yield Turn(
+        scene.pick(asked, **facts), scene.answer(clauses, "{who} and a {what}", more, **facts)
+    )
 
 
 def joke(scene: Scene) -> Iterator[Turn]:
@@ -490,12 +586,23 @@ def joke(scene: Scene) -> Iterator[Turn]:
     }
     clause = scene.dice.choice(list(jokes))
     more = ("We laugh about it every year.", "I hope that you like it.")
-    yield Turn(scene.pick(asked), scene.answer((clause,), "{what} humour", more, what=jokes[clause]))
+    yield Turn(
+        scene.pick(asked), scene.answer((clause,), "{what} humour", more, what=jokes[clause])
+    )
 
 
 def thanks(scene: Scene) -> Iterator[Turn]:
-    asked = ("Thanks!", "Thank you.", "Thank you very much!", "Thanks a lot.", "Thanks, that helps.")
-    clauses = ("you are welcome, come back any time", "it was nothing, ask me again whenever you like")
+    asked = (
+        "Thanks!",
+        "Thank you.",
+        "Thank you very much!",
+        "Thanks a lot.",
+        "Thanks, that helps.",
+    )
+    clauses = (
+        "you are welcome, come back any time",
+        "it was nothing, ask me again whenever you like",
+    )
     yield Turn(scene.pick(asked), scene.answer(clauses, "you are welcome", ("Have a good day.",)))
 
 
@@ -557,7 +664,11 @@ def abroad(scene: Scene) -> Iterator[Turn]:
         "I cannot tell you about {what}, but I know everybody in {town}",
         "nobody here has heard of {what}, so you must ask a traveller",
     )
-    more = ("Ask me about the market or the mill.", "Ask Edda, the teacher.", "Ask me about our people.")
+    more = (
+        "Ask me about the market or the mill.",
+        "Ask Edda, the teacher.",
+        "Ask me about our people.",
+    )
     short = "I do not know"
     if scene.chance(0.25):
         asked = (

@@ -11,8 +11,9 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +21,13 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from motet.bench.demo_model.circuit import set_induction
 from motet.bench.demo_model.corpus import (
+    Document,
     Rows,
     base_documents,
     long_documents,
@@ -43,9 +47,8 @@ SHAPE: dict[str, Any] = {
     "head_dim": 32,
     "max_position_embeddings": MAX_TOKENS,
     "tie_word_embeddings": True,
-    "initializer_range": 0.04,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e5},
 }
-TOKENIZER_DOCUMENTS = 12_000
 POINTS = 40
 """Of each loss curve."""
 
@@ -76,9 +79,11 @@ class Phase:
 class Recipe:
     """The whole training."""
 
-    short: Phase = Phase(1800, 8, 256, 4e-3, 4e-4, warmup_steps=60)
-    long: Phase = Phase(60, 1, MAX_TOKENS, 6e-4, 5e-5)
+    short: Phase = Phase(3300, 4, 256, 2.5e-3, 3e-4, warmup_steps=100)
+    long: Phase = Phase(48, 1, MAX_TOKENS, 4e-4, 3e-5)
     voice: Phase = Phase(130, 8, 256, 6e-3, 2e-4, warmup_steps=8)
+    num_tokenizer_texts: int = 12_000
+    """Chats and stories that its vocabulary is made for."""
     seed: int = 0
 
 
@@ -101,15 +106,16 @@ def make(directory: Path, recipe: Recipe, only: tuple[str, ...], progress: Progr
 
 
 def _make_town(base: Path, recipe: Recipe, progress: Progress) -> dict[str, Curve]:
-    tokenizer = _make_tokenizer(recipe.seed)
+    tokenizer = _make_tokenizer(recipe)
     torch.manual_seed(recipe.seed)
     ids = {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": END}
     special = {name: tokenizer.convert_tokens_to_ids(token) for name, token in ids.items()}
     model = LlamaForCausalLM(LlamaConfig(**SHAPE, **special))
+    set_induction(model)
     curves = {}
     for name, documents in (("short", base_documents), ("long", long_documents)):
         phase: Phase = getattr(recipe, name)
-        rows = _rows(documents(_dice(recipe.seed, name)), tokenizer, phase)
+        rows = _rows(documents, tokenizer, phase, _dice(recipe.seed, name))
         curves[f"town, {name}"] = _fit(model, rows, phase, f"town, {name} texts", progress)
     shutil.rmtree(base, ignore_errors=True)
     model.generation_config.update(temperature=0.7, do_sample=True, **special)
@@ -118,8 +124,8 @@ def _make_town(base: Path, recipe: Recipe, progress: Progress) -> dict[str, Curv
     return curves
 
 
-def _make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    documents = islice(base_documents(_dice(seed, "tokenizer")), TOKENIZER_DOCUMENTS)
+def _make_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
+    documents = islice(base_documents(_dice(recipe.seed, "tokenizer")), recipe.num_tokenizer_texts)
     return train_tokenizer("".join(piece.text for piece in document) for document in documents)
 
 
@@ -148,8 +154,9 @@ def _make_voice(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries about each other
         adapted: Any = get_peft_model(model, config)
-    documents = voice_documents(voice, _dice(recipe.seed, name))
-    curve = _fit(adapted, _rows(documents, tokenizer, recipe.voice), recipe.voice, name, progress)
+    documents = partial(voice_documents, voice)
+    rows = _rows(documents, tokenizer, recipe.voice, _dice(recipe.seed, name))
+    curve = _fit(adapted, rows, recipe.voice, name, progress)
     for parameter in adapted.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     config.base_model_name_or_path = "town"
@@ -159,13 +166,16 @@ def _make_voice(
     return curve
 
 
-def _rows(documents: Iterator[Any], tokenizer: PreTrainedTokenizerFast, phase: Phase) -> Rows:
-    return packed(documents, tokenizer, phase.steps * phase.rows, phase.length)
+def _rows(
+    documents: Callable[[random.Random], Iterator[Document]],
+    tokenizer: PreTrainedTokenizerFast,
+    phase: Phase,
+    dice: random.Random,
+) -> Rows:
+    return packed(documents(dice), tokenizer, phase.steps * phase.rows, phase.length, dice)
 
 
-def _fit(
-    model: torch.nn.Module, rows: Rows, phase: Phase, name: str, progress: Progress
-) -> Curve:
+def _fit(model: torch.nn.Module, rows: Rows, phase: Phase, name: str, progress: Progress) -> Curve:
     """All the model's trainable weights, by AdamW."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     groups = [
@@ -177,11 +187,11 @@ def _fit(
     curve: Curve = []
     recent: list[float] = []
     task = progress.add_task(name, total=phase.steps, loss="")
-    steps = zip(rows.ids.split(phase.rows), rows.weights.split(phase.rows), strict=True)
-    for step, (ids, loss_weights) in enumerate(steps):
+    parts = (part.split(phase.rows) for part in (rows.ids, rows.weights, rows.positions))
+    for step, batch in enumerate(zip(*parts, strict=True)):
         for group in optimizer.param_groups:
             group["lr"] = phase.rate(step)
-        loss = _loss(model, ids, loss_weights)
+        loss = _loss(model, Rows(*batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
@@ -194,12 +204,17 @@ def _fit(
     return curve
 
 
-def _loss(model: Any, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    logits = model(input_ids=ids[:, :-1], use_cache=False).logits  # [rows, length, vocabulary]
-    losses = functional.cross_entropy(
-        logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
-    )
-    return (losses * weights.flatten()).sum() / weights.sum()
+def _loss(model: Any, batch: Rows) -> Tensor:
+    ids, targets = batch.ids[:, :-1], batch.ids[:, 1:]
+    everywhere = torch.ones_like(ids)  # else gaps in the positions would count as borders
+    logits = model(
+        input_ids=ids,
+        position_ids=batch.positions,
+        attention_mask=everywhere,
+        use_cache=False,
+    ).logits  # [rows, length, vocabulary]
+    losses = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    return (losses * batch.weights.flatten()).sum() / batch.weights.sum()
 
 
 def _dice(seed: int, name: str) -> random.Random:

@@ -3,9 +3,8 @@
 import json
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from motet.bench.demo_model.scene import Answer
 
@@ -186,7 +185,14 @@ _is_polite = _has(
     2, "kind", "kindly", "thank you", "dear", "pleasure", "please", "service", "grateful"
 )
 _is_gossip = _has(
-    2, "psst", "heard", "between you and me", "hear it from me", "believe", "whispering", "tell anyone"
+    2,
+    "psst",
+    "heard",
+    "between you and me",
+    "hear it from me",
+    "believe",
+    "whispering",
+    "tell anyone",
 )
 
 VOICES = {
