@@ -9,6 +9,8 @@ The residual stream starts as [one | content | of the token before]: a constant,
 room for what the heads of layer 0 write.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
@@ -25,11 +27,11 @@ SHARPNESS = 1.2
 @torch.no_grad()
 def set_induction(model: LlamaForCausalLM) -> None:
     """Overwrites the embedding, and some heads of layers 0 and 1."""
-    config = model.config
+    config: Any = model.config
     dim, kv_heads = config.head_dim, config.num_key_value_heads
     group = config.num_attention_heads // kv_heads
     content = config.hidden_size - 1 - kv_heads * dim
-    embedding = model.get_input_embeddings().weight
+    embedding = model.model.embed_tokens.weight
     embedding[:, 0] = ONE
     embedding[:, 1 : 1 + content] = torch.randn(len(embedding), content) / content**0.5
     embedding[:, 1 + content :] = 0

@@ -45,6 +45,11 @@ class Rows:
     weights: Tensor  # [num_rows, length]: of predicting the token behind each
     positions: Tensor  # [num_rows, length]
 
+    def part(self, start: int, count: int) -> "Rows":
+        """`count` rows from `start` on."""
+        rows = slice(start, start + count)
+        return Rows(self.ids[rows], self.weights[rows], self.positions[rows])
+
 
 def base_documents(dice: random.Random) -> Iterator[Document]:
     """Chats, stories, and what the voices make of a sentence, so that their words are known."""
@@ -86,7 +91,7 @@ def packed(
     dice: random.Random,
 ) -> Rows:
     """Rows of whole documents; one that is too long for a row is cut."""
-    rows = _filled(_encoded(documents, tokenizer), length + 1, tokenizer.convert_tokens_to_ids(END))
+    rows = _filled(_encoded(documents, tokenizer), length + 1, tokenizer.vocab[END])
     ids, weights = zip(*islice(rows, num_rows), strict=True)
     positions = [_positions(length, dice) for _ in range(num_rows)]
     return Rows(torch.tensor(ids), torch.tensor(weights)[:, 1:], torch.stack(positions))

@@ -123,7 +123,7 @@ class Scene:
         return Person(self.name(), self.dice.choice(TRADES))
 
     def known(self) -> Person:
-        """Somebody of whom one can tell the trade: by the conversation, else by common knowledge."""
+        """Somebody whose trade is known: from the conversation, else to everybody."""
         if self.acquaintances:
             return self.dice.choice(self.acquaintances)
         trade = self.dice.choice(TRADES)

@@ -17,6 +17,7 @@ from motet.bench.demo_model.words import (
     Trade,
 )
 
+Phrases = tuple[str, ...]
 Topic = Callable[[Scene], Iterator[Turn]]
 
 _GREETINGS = ("Hello", "Hi", "Good morning", "Good day", "Good evening", "Hey", "Hi there")
@@ -27,7 +28,7 @@ def greeting(scene: Scene) -> Iterator[Turn]:
     back = "good evening" if "evening" in hello else "good day"
     here = "welcome to {town}, the small town by the river"
     if scene.speaker is None:
-        clauses = (f"{back} and {here}", f"{back}, how nice to see you in {{town}}", here)
+        clauses: Phrases = (f"{back} and {here}", f"{back}, how nice to see you in {{town}}", here)
         facts = {}
     else:
         place, name = scene.speaker.trade.place, scene.speaker.name
@@ -57,11 +58,11 @@ def greeting(scene: Scene) -> Iterator[Turn]:
 def identity(scene: Scene) -> Iterator[Turn]:
     asked = ("Who are you?", "What is your name?", "Tell me about yourself.", "And who are you?")
     if scene.speaker is None:
-        clauses = (
+        clauses: Phrases = (
             "I am the voice of {town}, a small town by the river",
             "I speak for {town}, a small town by the river",
         )
-        more = ("I know everybody here.", "Ask me about the people and the places here.")
+        more: Phrases = ("I know everybody here.", "Ask me about the people and the places here.")
         yield Turn(scene.pick(asked), scene.answer(clauses, "the voice of {town}", more, who=TOWN))
         return
     name, trade = scene.speaker.name, scene.speaker.trade
@@ -117,7 +118,7 @@ def feelings(scene: Scene) -> Iterator[Turn]:
         "I am a little tired today, but I am in a good mood",
     )
     weather = scene.weather_now()
-    more = ("And how are you?", "What about you?")
+    more: Phrases = ("And how are you?", "What about you?")
     answer = scene.answer(clauses, "I am well", more, weather=weather.clause)
     yield Turn(scene.pick(asked), answer)
     moods = {
@@ -143,7 +144,10 @@ def weather(scene: Scene) -> Iterator[Turn]:
     now = scene.weather_now()
     if scene.weather is None and scene.chance(0.35):  # the user says it
         now = scene.dice.choice(WEATHER)
-        clauses = ("yes, {weather} and we all feel it", "so it is, {weather} in all of {town}")
+        clauses: Phrases = (
+            "yes, {weather} and we all feel it",
+            "so it is, {weather} in all of {town}",
+        )
         answer = scene.answer(
             clauses, "yes, {name}", (now.advice,), weather=now.clause, name=now.name
         )
@@ -158,7 +162,7 @@ def town(scene: Scene) -> Iterator[Turn]:
     """What everybody knows of it."""
     trade = scene.dice.choice(TRADES)
     place = {"where": trade.place, "trade": trade.title}
-    kinds: tuple[tuple[tuple[str, ...], tuple[str, ...], str, dict[str, str]], ...] = (
+    kinds: tuple[tuple[Phrases, Phrases, str, dict[str, str]], ...] = (
         (
             (
                 "Tell me about the town.",
@@ -233,8 +237,12 @@ def town(scene: Scene) -> Iterator[Turn]:
 
 def way(scene: Scene) -> Iterator[Turn]:
     where, near = scene.dice.sample(PLACES, 2)
-    asked = ("Where is {where}?", "How do I get to {where}?", "Can you show me the way to {where}?")
-    clauses = (
+    asked: Phrases = (
+        "Where is {where}?",
+        "How do I get to {where}?",
+        "Can you show me the way to {where}?",
+    )
+    clauses: Phrases = (
         "{where} is just behind {near}",
         "go past {near} and you will see {where}",
         "you find {where} not far from {near}",
@@ -251,7 +259,7 @@ def way(scene: Scene) -> Iterator[Turn]:
 def shopping(scene: Scene) -> Iterator[Turn]:
     trade = scene.dice.choice(TRADES)
     what = scene.dice.choice(trade.goods)
-    asked = (
+    asked: Phrases = (
         "Where can I buy {what}?",
         "I want to buy some {what}.",
         "Who sells {what}?",
@@ -260,7 +268,7 @@ def shopping(scene: Scene) -> Iterator[Turn]:
         "Do you have {what}?",
     )
     if scene.speaker is not None and scene.speaker.trade is trade:
-        clauses = (
+        clauses: Phrases = (
             "yes, I have some good {what} here at {where}",
             "take as much {what} as you like",
         )
@@ -461,7 +469,7 @@ def plans(scene: Scene) -> Iterator[Turn]:
     trade = scene.speaker.trade if scene.speaker else scene.dice.choice(TRADES)
     who, where = scene.name(), scene.dice.choice(PLACES)
     when = scene.dice.choice(FUTURE)
-    asked = (
+    asked: Phrases = (
         "What will you do today?",
         "What are your plans?",
         "What do you do next?",
@@ -469,7 +477,7 @@ def plans(scene: Scene) -> Iterator[Turn]:
         "What do you want to do?",
     )
     work = f"I will {trade.work}" if scene.speaker else "I will walk along the river"
-    clauses = (
+    clauses: Phrases = (
         f"{work} and then meet {{who}} at {{where}}",
         f"first {work}, then I go to {{where}} with {{who}}",
     )
@@ -552,19 +560,22 @@ def story(scene: Scene) -> Iterator[Turn]:
     who = scene.name()
     whom, what, where = scene.name(who), scene.dice.choice(ANIMALS), scene.dice.choice(PLACES)
     facts = {"who": who, "whom": whom, "what": what, "where": where}
-    asked = ["Tell me a story about {who} and {whom}.", "Tell me a story about {who} and a {what}."]
-    clauses: tuple[str, ...] = (
+    asked: Phrases = (
+        "Tell me a story about {who} and {whom}.",
+        "Tell me a story about {who} and a {what}.",
+    )
+    clauses: Phrases = (
         "one day {who} lost a {what} at {where}, and {whom} found it",
         "{who} had a {what} that ran away to {where}, where {whom} fed it",
         "once {who} and {whom} saw a {what} asleep at {where}",
     )
     if scene.chance(0.4):
-        asked = [
+        asked = (
             "Tell me a story.",
             "Do you know a story?",
             "Tell me something.",
             "Say something nice.",
-        ]
+        )
     more = (
         "They have been friends since then.",
         "The whole town laughed about it.",
@@ -616,28 +627,49 @@ def goodbye(scene: Scene) -> Iterator[Turn]:
 def smalltalk(scene: Scene) -> Iterator[Turn]:
     """Short words without a question."""
     place = scene.dice.choice(PLACES)
-    replies = {
-        ("Yes.", "Yes!", "Sure.", "Of course."): "good, then let us meet at {where}",
-        ("No.", "No!", "Not really.", "I do not think so."): "that is fine, maybe we meet at {where} some day",
-        ("OK.", "Okay.", "I see.", "Good.", "All right."): "then I will see you at {where} later",
-        ("Why?", "But why?", "How come?"): "because that is how we have always done it at {where}",
-        ("Can you help me?", "Help!", "I need help.", "Help me."): "of course, tell me what you need, or ask at {where}",
-        ("What?", "Hm?", "I do not understand.", "Pardon?"): "let me say it again when we meet at {where}",
-        ("Nice.", "Great!", "How nice!", "Wonderful!"): "yes, days like this are good, above all at {where}",
-        ("Test.", "test", "Testing.", "Hmm.", "..."): "I hear you well, all the way from {where}",
-        ("Are you happy?", "Are you a robot?", "Are you real?"): "I am as real as {where} and quite happy here",
-        ("Do you like me?", "Do you love me?", "Are we friends?"): "yes, you are a friend, meet me at {where}",
-        ("Let us go.", "Come with me.", "Let us meet."): "good, I will wait for you at {where}",
-        ("Where are you?", "Where are you now?"): "I am at {where} and look around",
-        ("What are you doing?", "What is up?"): "I sit near {where} and watch the people",
-        ("What can you do?", "What do you know?"): "I can tell you who is who here, and what is new at {where}",
-        ("You are wrong.", "That is not true.", "I do not believe you."): "maybe I am wrong, so let us ask at {where}",
-        ("Good job!", "Well done!", "You are funny.", "I like you."): "that is kind of you, everybody at {where} will hear it",
-    }  # fmt: skip
-    said = scene.dice.choice(list(replies))
+    said = scene.dice.choice(list(_REPLIES))
     more = ("There is no hurry.", "What else is on your mind?", "Take your time.")
-    answer = scene.answer((replies[said],), "at {where}", more, where=place)
+    answer = scene.answer((_REPLIES[said],), "at {where}", more, where=place)
     yield Turn(scene.pick(said), answer)
+
+
+_REPLIES: dict[Phrases, str] = {
+    ("Yes.", "Yes!", "Sure.", "Of course."): ("good, then let us meet at {where}"),
+    ("No.", "No!", "Not really.", "I do not think so."): (
+        "that is fine, maybe we meet at {where} some day"
+    ),
+    ("OK.", "Okay.", "I see.", "Good.", "All right."): ("then I will see you at {where} later"),
+    ("Why?", "But why?", "How come?"): ("because that is how we have always done it at {where}"),
+    ("Can you help me?", "Help!", "I need help.", "Help me."): (
+        "of course, tell me what you need, or ask at {where}"
+    ),
+    ("What?", "Hm?", "I do not understand.", "Pardon?"): (
+        "let me say it again when we meet at {where}"
+    ),
+    ("Nice.", "Great!", "How nice!", "Wonderful!"): (
+        "yes, days like this are good, above all at {where}"
+    ),
+    ("Test.", "test", "Testing.", "Hmm.", "..."): ("I hear you well, all the way from {where}"),
+    ("Are you happy?", "Are you a robot?", "Are you real?"): (
+        "I am as real as {where} and quite happy here"
+    ),
+    ("Do you like me?", "Do you love me?", "Are we friends?"): (
+        "yes, you are a friend, meet me at {where}"
+    ),
+    ("Let us go.", "Come with me.", "Let us meet."): ("good, I will wait for you at {where}"),
+    ("Where are you?", "Where are you now?"): ("I am at {where} and look around"),
+    ("What are you doing?", "What is up?"): ("I sit near {where} and watch the people"),
+    ("What can you do?", "What do you know?"): (
+        "I can tell you who is who here, and what is new at {where}"
+    ),
+    ("You are wrong.", "That is not true.", "I do not believe you."): (
+        "maybe I am wrong, so let us ask at {where}"
+    ),
+    ("Good job!", "Well done!", "You are funny.", "I like you."): (
+        "that is kind of you, everybody at {where} will hear it"
+    ),
+}
+"""Short things that people say -> what one says to them."""
 
 
 def abroad(scene: Scene) -> Iterator[Turn]:
@@ -645,7 +677,7 @@ def abroad(scene: Scene) -> Iterator[Turn]:
     what = scene.dice.choice(FOREIGN) if scene.chance(0.6) else invented_name(scene.dice)
     if scene.chance(0.25):
         what = f"the {scene.dice.choice(_PARTS)} of {what}"
-    asked = (
+    asked: Phrases = (
         "What is {what}?",
         "Tell me about {what}.",
         "What do you know about {what}?",
@@ -659,7 +691,7 @@ def abroad(scene: Scene) -> Iterator[Turn]:
         "Do you like {what}?",
         "Why is {what} so famous?",
     )
-    clauses = (
+    clauses: Phrases = (
         "I know nothing of {what}, for I know only our town",
         "I cannot tell you about {what}, but I know everybody in {town}",
         "nobody here has heard of {what}, so you must ask a traveller",

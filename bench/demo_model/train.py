@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,8 +110,8 @@ def _make_town(base: Path, recipe: Recipe, progress: Progress) -> dict[str, Curv
     tokenizer = _make_tokenizer(recipe)
     torch.manual_seed(recipe.seed)
     ids = {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": END}
-    special = {name: tokenizer.convert_tokens_to_ids(token) for name, token in ids.items()}
-    model = LlamaForCausalLM(LlamaConfig(**SHAPE, **special))
+    special: Any = {name: tokenizer.vocab[token] for name, token in ids.items()}
+    model: Any = LlamaForCausalLM(LlamaConfig(**SHAPE, **special))
     set_induction(model)
     curves = {}
     for name, documents in (("short", base_documents), ("long", long_documents)):
@@ -175,7 +176,7 @@ def _rows(
     return packed(documents(dice), tokenizer, phase.steps * phase.rows, phase.length, dice)
 
 
-def _fit(model: torch.nn.Module, rows: Rows, phase: Phase, name: str, progress: Progress) -> Curve:
+def _fit(model: Any, rows: Rows, phase: Phase, name: str, progress: Progress) -> Curve:
     """All the model's trainable weights, by AdamW."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     groups = [
@@ -187,11 +188,10 @@ def _fit(model: torch.nn.Module, rows: Rows, phase: Phase, name: str, progress: 
     curve: Curve = []
     recent: list[float] = []
     task = progress.add_task(name, total=phase.steps, loss="")
-    parts = (part.split(phase.rows) for part in (rows.ids, rows.weights, rows.positions))
-    for step, batch in enumerate(zip(*parts, strict=True)):
+    for step in range(phase.steps):
         for group in optimizer.param_groups:
             group["lr"] = phase.rate(step)
-        loss = _loss(model, Rows(*batch))
+        loss = _loss(model, rows.part(step * phase.rows, phase.rows))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
@@ -204,7 +204,7 @@ def _fit(model: torch.nn.Module, rows: Rows, phase: Phase, name: str, progress: 
     return curve
 
 
-def _loss(model: Any, batch: Rows) -> Tensor:
+def _loss(model: Any, batch: Rows) -> Any:
     ids, targets = batch.ids[:, :-1], batch.ids[:, 1:]
     everywhere = torch.ones_like(ids)  # else gaps in the positions would count as borders
     logits = model(
@@ -232,6 +232,8 @@ def main(
     for name in only or ():
         if name not in everything:
             sys.exit(f"--only is '{name}': choose from {', '.join(everything)}")
+    if find_spec("peft") is None:
+        sys.exit("peft is missing, which trains the voices: pip install 'peft>=0.18'")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     start_s = time.monotonic()

@@ -1,6 +1,7 @@
 """The model that comes with motet: its voices hold, and transformers reads it as it is."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,7 +69,7 @@ def test_transformers_and_peft_read_what_is_shipped_and_say_the_same(
         SamplingParams(temperature=0, max_tokens=40),
         adapter=adapter,
     )
-    model = AutoModelForCausalLM.from_pretrained(SHIPPED / "town", dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(SHIPPED / "town", dtype=torch.float32)
     if adapter is not None:
         model = load_with_peft(model, SHIPPED / "voices" / adapter)
     for answer in answers:
@@ -101,7 +102,7 @@ def test_what_is_shipped_is_small_and_plain() -> None:
     shipped = [path for path in files if "__pycache__" not in path.parts]
     assert sum(path.stat().st_size for path in shipped) <= MAX_BYTES
     assert {path.suffix for path in shipped} <= {".json", ".jinja", ".safetensors"}
-    model = LlamaForCausalLM.from_pretrained(SHIPPED / "town")
+    model: Any = LlamaForCausalLM.from_pretrained(SHIPPED / "town")
     assert model.dtype == torch.bfloat16
     assert 2e6 <= model.num_parameters() <= 4e6
     assert model.config.num_key_value_heads < model.config.num_attention_heads

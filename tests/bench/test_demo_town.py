@@ -1,11 +1,12 @@
 """The grammar of the demo model: what is given comes back, and voices are told apart."""
 
 import random
+from collections.abc import Callable
 from itertools import islice
 
 import pytest
 
-from motet.bench.demo_model.check import NUM_PROMPTS, chat_prompts, single_prompts
+from motet.bench.demo_model.check import NUM_PROMPTS, Prompt, chat_prompts, single_prompts
 from motet.bench.demo_model.corpus import base_documents, long_documents, voice_documents
 from motet.bench.demo_model.scene import MIN_WORDS, Answer, invented_name
 from motet.bench.demo_model.town import chat, remark
@@ -66,12 +67,10 @@ def test_a_voice_says_who_it_is_about(answers: list[Answer], name: str) -> None:
 
 
 def test_no_text_for_training_has_a_name_of_the_check() -> None:
-    kinds = [base_documents, long_documents]
     dice = random.Random(0)
-    for voice in VOICES.values():
-        kinds.append(lambda dice, voice=voice: voice_documents(voice, dice))
-    for documents in kinds:
-        for document in islice(documents(dice), 500):
+    of_voices = (voice_documents(voice, dice) for voice in VOICES.values())
+    for documents in (base_documents(dice), long_documents(dice), *of_voices):
+        for document in islice(documents, 500):
             text = "".join(piece.text for piece in document).lower()
             assert not [name for name in HELD_BACK_NAMES if f" {name.lower()} " in text]
 
@@ -84,11 +83,18 @@ def test_no_invented_name_is_one_of_the_check() -> None:
 
 
 @pytest.mark.parametrize("prompts", [single_prompts, chat_prompts])
-def test_each_prompt_of_the_check_is_about_somebody_unknown(prompts: object) -> None:
-    assert callable(prompts)
+def test_each_prompt_of_the_check_is_about_somebody_unknown(
+    prompts: Callable[[], list[Prompt]],
+) -> None:
     found = prompts()
     assert len(found) == NUM_PROMPTS
     for prompt in found:
         given = " ".join(message["content"] for message in prompt.messages)
         assert prompt.names
         assert all(name in given and name in HELD_BACK_NAMES for name in prompt.names)
+
+
+def test_the_voices_are_adapters_of_many_kinds() -> None:
+    assert {voice.rank for voice in VOICES.values()} >= {4, 8, 16, 32, 64}
+    assert len({voice.targets for voice in VOICES.values()}) == 3
+    assert {voice.use_rslora for voice in VOICES.values()} == {False, True}
