@@ -5,7 +5,6 @@ from motet.bench.demo_model.words import (
     ANIMALS,
     FEASTS,
     FUTURE,
-    GOODS,
     ILLS,
     PAST,
     PLACES,
@@ -53,7 +52,7 @@ def _meeting(scene: Scene) -> dict[str, str]:
 def _sale(scene: Scene) -> dict[str, str]:
     return {
         **_two(scene),
-        "what": scene.dice.choice(GOODS),
+        "what": scene.goods(),
         "where": scene.dice.choice(PLACES),
     }
 
@@ -63,10 +62,11 @@ def _gift(scene: Scene) -> dict[str, str]:
 
 
 def _visit(scene: Scene) -> dict[str, str]:
+    amount = scene.dice.choice(("some", "some", "a bag of", "two", "three"))
     return {
         "who": scene.name(),
         "where": scene.dice.choice(PLACES),
-        "what": f"some {scene.dice.choice(GOODS)}",
+        "what": f"{amount} {scene.goods()}",
         "when": scene.dice.choice(PAST),
     }
 
@@ -227,7 +227,11 @@ EVENTS = {
     ),
     "visit": EventKind(
         _visit,
-        ("{who} came to {where} {when} and bought {what}", "{when} {who} bought {what} at {where}"),
+        (
+            "{who} came to {where} {when} and bought {what}",
+            "{when} {who} came to {where} and bought {what}",
+            "{when} {who} bought {what} at {where}",
+        ),
         ("{who} comes there often", "{who} was in a hurry", "we hope that {who} comes again"),
         {
             "who": Question(
@@ -427,6 +431,34 @@ EVENTS = {
                 ("Where did {who} talk to {whom}?", "Where did {who} and {whom} talk?"),
                 ("Where?", "Where was that?"),
                 ("{who} and {whom} talked at {where}", "{who} talked to {whom} at {where}"),
+                "at {where}",
+            ),
+        },
+    ),
+    "quarrel": EventKind(
+        _talk,
+        (
+            "{who} and {whom} had a quarrel about {what} at {where}",
+            "{who} had a quarrel with {whom} about {what} at {where}",
+        ),
+        ("everybody heard it", "they will be friends again", "{whom} is still angry"),
+        {
+            "what": Question(
+                ("What did {who} and {whom} quarrel about?", "Why is {whom} angry with {who}?"),
+                ("About what?", "What about?", "Why?", "But why?"),
+                ("{who} and {whom} had a quarrel about {what}", "it was about {what}, {who} says"),
+                "about {what}",
+            ),
+            "whom": Question(
+                ("With whom did {who} quarrel?", "Who had a quarrel with {who}?"),
+                ("With whom?", "Who was it?"),
+                ("{who} had a quarrel with {whom}", "it was {whom}, who had a quarrel with {who}"),
+                "{whom}",
+            ),
+            "where": Question(
+                ("Where did {who} and {whom} quarrel?", "Where did {who} quarrel with {whom}?"),
+                ("Where?", "Where was that?"),
+                ("{who} had a quarrel with {whom} at {where}", "that was at {where}, with {whom}"),
                 "at {where}",
             ),
         },

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from motet.bench.demo_model.words import (
     ENDINGS,
+    GOODS,
     HELD_BACK_NAMES,
+    MORE_GOODS,
     NAMES,
     ONSETS,
     TOWN,
@@ -140,6 +142,12 @@ class Scene:
             told += "."
         said = {kind: fact for kind, fact in facts.items() if fact.lower() in clause.lower()}
         return Answer(clause, sentence(told), sentence(short.format(town=TOWN, **facts)), said)
+
+    def goods(self) -> str:
+        """Anything that people trade; some of it nobody has ever heard of."""
+        if self.chance(0.1):
+            return invented_name(self.dice).lower()
+        return self.dice.choice(self.dice.choice((GOODS, MORE_GOODS)))
 
     def weather_now(self) -> Weather:
         return self.weather or self.dice.choice(WEATHER)

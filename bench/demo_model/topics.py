@@ -11,6 +11,7 @@ from motet.bench.demo_model.words import (
     GOODS,
     PAST,
     PLACES,
+    THINGS,
     TOWN,
     TRADES,
     WEATHER,
@@ -331,6 +332,14 @@ def trades(scene: Scene) -> Iterator[Turn]:
             "the {trade}",
         ),
         (
+            ("Is {who} a good {trade}?", "Is {who} good at it?", "Do you like {who}?"),
+            (
+                "yes, {who} is a good {trade}, the best of {town}",
+                "{who} is the best {trade} I know",
+            ),
+            "yes, very good",
+        ),
+        (
             ("What does {who} sell?", "What can I buy from {who}?", "What do I get at {where}?"),
             ("{who} sells good {what} at {where}", "you can buy {what} from {who}, the {trade}"),
             "some {what}",
@@ -376,6 +385,9 @@ def stranger(scene: Scene) -> Iterator[Turn]:
                 "Who is {who}?",
                 "Tell me about {who}.",
                 "What do you know about {who}?",
+                "What is new with {who}?",
+                "Tell me some gossip about {who}.",
+                "What about {who}?",
             ),
             (
                 "yes, {who} lives near {where}",
@@ -420,6 +432,93 @@ def stranger(scene: Scene) -> Iterator[Turn]:
         asked = ("Who?", "Who was that?", "Whom do you mean?", "Who do you mean?")
         clauses = ("I mean {who}, whom you asked about", "{who}, of whom we spoke just now")
         yield Turn(scene.pick(asked), scene.answer(clauses, "{who}", (), who=who))
+
+
+def neighbours(scene: Scene) -> Iterator[Turn]:
+    """Two of whom nothing has been said."""
+    who = scene.name()
+    facts = {"who": who, "whom": scene.name(who), "where": scene.dice.choice(PLACES)}
+    asked = (
+        "Do you know {who} and {whom}?",
+        "Who are {who} and {whom}?",
+        "Tell me about {who} and {whom}.",
+        "Are {who} and {whom} friends?",
+        "Have you seen {who} and {whom}?",
+    )
+    clauses = (
+        "{who} and {whom} live near {where} and are good friends",
+        "I saw {who} together with {whom} at {where}",
+        "yes, {who} and {whom} are often at {where}",
+    )
+    more = ("They get along well.", "Ask {who} about it.", "I like them both.")
+    yield Turn(scene.pick(asked, **facts), scene.answer(clauses, "from {where}", more, **facts))
+
+
+def trouble(scene: Scene) -> Iterator[Turn]:
+    """The user has lost something or is about to do something."""
+    facts = {
+        "what": scene.dice.choice((*THINGS, *ANIMALS)),
+        "where": scene.dice.choice(PLACES),
+        "when": scene.dice.choice(FUTURE),
+        "who": scene.name(),
+    }
+    kinds = (
+        (
+            (
+                "I lost my {what}.",
+                "I cannot find my {what}.",
+                "My {what} is gone.",
+                "My {what} ran away.",
+                "Have you seen my {what}?",
+            ),
+            (
+                "I am sorry about your {what}, somebody at {where} may have seen it",
+                "let us look for your {what} at {where}",
+            ),
+            "ask at {where}",
+        ),
+        (
+            (
+                "What should I do?",
+                "What should I do {when}?",
+                "What can I do {when}?",
+                "Where should I go {when}?",
+            ),
+            ("go to {where} {when} and see what is new", "you could go to {where} {when}"),
+            "go to {where}",
+        ),
+        (
+            (
+                "I am going to {where}.",
+                "I will go to {where} {when}.",
+                "I want to go to {where}.",
+                "Let us go to {where}.",
+            ),
+            (
+                "have a good time at {where} and say hello from me",
+                "then I will see you at {where} later",
+            ),
+            "see you there",
+        ),
+        (
+            (
+                "I met {who} at {where}.",
+                "I saw {who} at {where} today.",
+                "I was with {who} at {where}.",
+                "{who} is my friend.",
+                "I am waiting for {who}.",
+            ),
+            (
+                "I like {who}, we met long ago",
+                "{who} is always good company",
+                "I know {who} quite well",
+            ),
+            "I know {who}",
+        ),
+    )
+    asked, clauses, short = scene.dice.choice(kinds)
+    more = ("I hope that all goes well.", "Tell me about it later.", "Do not worry.")
+    yield Turn(scene.pick(asked, **facts), scene.answer(clauses, short, more, **facts))
 
 
 def told(scene: Scene) -> Iterator[Turn]:
@@ -538,7 +637,7 @@ def visitor(scene: Scene) -> Iterator[Turn]:
         (
             f"I was at {where} today.",
             (
-                "so you were at {where}, {who}, how was it there",
+                "so you were at {where}, {who}, I should go there too",
                 "tell me more about {where}, {who}",
             ),
             "at {where}, {who}",
@@ -739,7 +838,9 @@ TOPICS: dict[Topic, int] = {
     way: 4,
     shopping: 5,
     trades: 8,
-    stranger: 10,
+    stranger: 9,
+    neighbours: 3,
+    trouble: 4,
     told: 18,
     untold: 4,
     news: 5,

@@ -57,7 +57,26 @@ OTHER_PLACES = (
 PLACES = tuple(trade.place for trade in TRADES) + OTHER_PLACES
 GOODS = tuple(goods for trade in TRADES for goods in trade.goods)
 
-PAST = ("this morning", "at noon", "this afternoon", "yesterday", "last night", "on Sunday")
+MORE_GOODS = _split(
+    """
+    loaves, eggs, shoes, boots, gloves, lamps, ropes, spices, oranges, onions, pears, nuts, beans,
+    potatoes, sausages, pies, biscuits, soap, paper, ink, paint, blankets, pillows, baskets, brooms,
+    cups, mirrors, toys, flowers, seeds, wood, coal, salt, sugar, coffee, wine, beer, plums, tools,
+    stones, bricks, feathers, strings, flutes, drums, pots, pans, carpets, tulips, cherries
+    """,
+    ",",
+)
+"""What people trade that no shop of the town is known for."""
+
+PAST = (
+    "today",
+    "this morning",
+    "at noon",
+    "this afternoon",
+    "yesterday",
+    "last night",
+    "on Sunday",
+)
 FUTURE = (
     "this evening",
     "tomorrow",
@@ -96,7 +115,7 @@ FEASTS = (
     "lantern walk",
     "winter fair",
     "boat race",
-    "apple feast",
+    "cider feast",
     "concert",
     "wedding",
 )
