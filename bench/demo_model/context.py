@@ -4,6 +4,7 @@ Prints the loss of answers by where in the context they stand, in chats that tra
 """
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +36,7 @@ def main(
     is_answer = rows.weights == 1
     losses = torch.stack([_losses(model, rows.part(i, 1)) for i in track(range(NUM_ROWS))])
     table = Table("positions", "loss of answers", "tokens")
-    for start, end in zip(BOUNDS, BOUNDS[1:], strict=False):
+    for start, end in pairwise(BOUNDS):
         chosen = losses[:, start:end][is_answer[:, start:end]]
         table.add_row(f"{start} to {end - 1}", f"{chosen.mean():.3f}", f"{len(chosen)}")
     Console().print(table)
