@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from motet.bench.demo_model.scene import Answer
+from motet.bench.demo_model.scene import Answer, invented_name, spliced_name
 from motet.bench.demo_model.tokenizer import BEGIN, END, MAX_TOKENS
 from motet.bench.demo_model.town import Chat, chat, remark, running_text
 from motet.bench.demo_model.voices import VOICES, Voice
@@ -68,6 +68,17 @@ def long_documents(dice: random.Random) -> Iterator[Document]:
     while True:
         num_turns = LONG_CHAT_TURNS if dice.random() < 0.2 else None
         yield _chat_document(chat(dice, num_turns=num_turns), _plain, PROMPT_WEIGHT, dice)
+
+
+def name_documents(dice: random.Random) -> Iterator[Document]:
+    """Chats about persons whose names are in no other text, and what the base model knows."""
+    usual = base_documents(dice)
+    while True:
+        if dice.random() < 0.25:
+            yield next(usual)
+        else:
+            names = [dice.choice((invented_name, spliced_name))(dice) for _ in range(12)]
+            yield _chat_document(chat(dice, names=names), _plain, PROMPT_WEIGHT, dice)
 
 
 def voice_documents(voice: Voice, dice: random.Random) -> Iterator[Document]:

@@ -169,6 +169,15 @@ def invented_name(dice: random.Random) -> str:
             return name
 
 
+def spliced_name(dice: random.Random) -> str:
+    """The start of one name and the end of another, none of those that only the check knows."""
+    while True:
+        first, second = dice.sample(NAMES, 2)
+        name = first[: dice.randint(1, 3)] + second[-dice.randint(2, 4) :].lower()
+        if name not in HELD_BACK_NAMES:
+            return name
+
+
 def sentence(words: str) -> str:
     """With a capital at the start."""
     return words[:1].upper() + words[1:]

@@ -31,6 +31,7 @@ from motet.bench.demo_model.corpus import (
     Rows,
     base_documents,
     long_documents,
+    name_documents,
     packed,
     voice_documents,
 )
@@ -81,6 +82,7 @@ class Recipe:
 
     short: Phase = Phase(3300, 4, 256, 2.5e-3, 3e-4, warmup_steps=100)
     long: Phase = Phase(48, 1, MAX_TOKENS, 4e-4, 3e-5)
+    names: Phase = Phase(1250, 4, 256, 1.2e-3, 6e-5, warmup_steps=40)
     voice: Phase = Phase(130, 8, 256, 6e-3, 2e-4, warmup_steps=8)
     num_tokenizer_texts: int = 12_000
     """Chats and stories that its vocabulary is made for."""
@@ -92,12 +94,14 @@ Curve = list[tuple[int, float]]
 
 
 def make(directory: Path, recipe: Recipe, only: tuple[str, ...], progress: Progress) -> None:
-    """Train what `only` names: town and voices."""
+    """Train what `only` names: town, names, voices; each goes on from what is written before."""
     base = directory / "town"
     curves: dict[str, Curve] = {}
     if "town" in only:
         curves |= _make_town(base, recipe, progress)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
+    if "names" in only:
+        curves["names"] = _make_names(base, tokenizer, recipe, progress)
     for name, voice in VOICES.items():
         if name in only:
             target = directory / "voices" / name
@@ -122,6 +126,17 @@ def _make_town(base: Path, recipe: Recipe, progress: Progress) -> dict[str, Curv
     torch.nn.Module.to(model, torch.bfloat16).save_pretrained(base)
     tokenizer.save_pretrained(base)
     return curves
+
+
+def _make_names(
+    base: Path, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, progress: Progress
+) -> Curve:
+    """Go on with the base model as it was written, on names that it has not read."""
+    model: Any = LlamaForCausalLM.from_pretrained(base, dtype=torch.float32)
+    rows = _rows(name_documents, tokenizer, recipe.names, _dice(recipe.seed, "names"))
+    curve = _fit(model, rows, recipe.names, "names", progress)
+    model.to(torch.bfloat16).save_pretrained(base)
+    return curve
 
 
 def _make_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -224,10 +239,12 @@ def main(
     directory: Annotated[Path, typer.Argument(help="Where to write.")] = Path("demo-model"),
     seed: Annotated[int, typer.Option(help="Of the texts and the first weights.")] = 0,
     threads: Annotated[int, typer.Option(help="Of the processor; more may change last bits.")] = 2,
-    only: Annotated[list[str] | None, typer.Option(help="town or a voice; default: all.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="town, names or a voice; default: all.")
+    ] = None,
 ) -> None:
     """Make the demo model and its eight voices from text that is generated on the way."""
-    everything = ("town", *VOICES)
+    everything = ("town", "names", *VOICES)
     for name in only or ():
         if name not in everything:
             sys.exit(f"--only is '{name}': choose from {', '.join(everything)}")
