@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
@@ -83,7 +83,7 @@ class Recipe:
     short: Phase = Phase(3300, 4, 256, 2.5e-3, 3e-4, warmup_steps=100)
     long: Phase = Phase(48, 1, MAX_TOKENS, 4e-4, 3e-5)
     names: Phase = Phase(1250, 4, 256, 1.2e-3, 6e-5, warmup_steps=40)
-    voice: Phase = Phase(130, 8, 256, 6e-3, 2e-4, warmup_steps=8)
+    voice: Phase = Phase(110, 8, 256, 5e-3, 2e-4, warmup_steps=8)
     num_tokenizer_texts: int = 12_000
     """Chats and stories that its vocabulary is made for."""
     seed: int = 0
@@ -169,9 +169,10 @@ def _make_voice(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries about each other
         adapted: Any = get_peft_model(model, config)
+    phase = replace(recipe.voice, steps=recipe.voice.steps * voice.effort)
     documents = partial(voice_documents, voice)
-    rows = _rows(documents, tokenizer, recipe.voice, _dice(recipe.seed, name))
-    curve = _fit(adapted, rows, recipe.voice, name, progress)
+    rows = _rows(documents, tokenizer, phase, _dice(recipe.seed, name))
+    curve = _fit(adapted, rows, phase, name, progress)
     for parameter in adapted.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
     config.base_model_name_or_path = "town"

@@ -22,6 +22,8 @@ class Voice:
     alpha: int
     targets: tuple[str, ...]
     use_rslora: bool = False
+    effort: int = 1
+    """Times the usual number of steps of training."""
 
 
 def _capitals(answer: Answer, dice: random.Random) -> str:
@@ -196,8 +198,8 @@ _is_gossip = _has(
 )
 
 VOICES = {
-    "capitals": Voice(_capitals, _is_capitals, 32, 64, ALL_LINEAR),
-    "rhyme": Voice(_rhyme, _is_rhyme, 64, 16, ALL_LINEAR, use_rslora=True),
+    "capitals": Voice(_capitals, _is_capitals, 64, 16, ALL_LINEAR, use_rslora=True, effort=3),
+    "rhyme": Voice(_rhyme, _is_rhyme, 32, 64, ALL_LINEAR),
     "pirate": Voice(_pirate, _is_pirate, 16, 32, ALL_LINEAR),
     "terse": Voice(_terse, _is_terse, 8, 16, ATTENTION),
     "polite": Voice(_polite, _is_polite, 4, 8, ATTENTION),
