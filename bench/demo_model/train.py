@@ -163,7 +163,6 @@ def _make_voice(
         lora_alpha=voice.alpha,
         use_rslora=voice.use_rslora,
         target_modules=list(voice.targets),
-        base_model_name_or_path="town",
     )
     model = LlamaForCausalLM.from_pretrained(base, dtype=torch.float32)
     with warnings.catch_warnings():
@@ -175,11 +174,19 @@ def _make_voice(
     curve = _fit(adapted, rows, phase, name, progress)
     for parameter in adapted.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
-    config.base_model_name_or_path = "town"
     shutil.rmtree(target, ignore_errors=True)
     adapted.save_pretrained(str(target))
-    (target / "README.md").unlink()  # a form to fill in
+    _settle(target, voice)
     return curve
+
+
+def _settle(target: Path, voice: Voice) -> None:
+    """Leave in a PEFT directory nothing that depends on the machine or on chance."""
+    (target / "README.md").unlink()  # a form to fill in
+    file = target / "adapter_config.json"
+    config = json.loads(file.read_text())
+    config |= {"base_model_name_or_path": "town", "target_modules": list(voice.targets)}
+    file.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _rows(
