@@ -16,16 +16,17 @@ FEW = replace(
     RECIPE,
     short=replace(RECIPE.short, steps=2, rows=2, length=64, warmup_steps=1),
     long=replace(RECIPE.long, steps=1, length=128),
+    names=replace(RECIPE.names, steps=2, rows=2, length=64, warmup_steps=1),
     voice=replace(RECIPE.voice, steps=2, rows=2, length=64, warmup_steps=1),
     num_tokenizer_texts=300,
 )
-NAMES = ("town", "pirate", "json")
+STAGES = ("town", "names", "pirate", "json")
 
 
 def trained(directory: Path, recipe: Recipe) -> dict[str, bytes]:
     """The files that a training of a few steps leaves behind."""
     with Progress(disable=True) as progress:
-        make(directory, recipe, NAMES, progress)
+        make(directory, recipe, STAGES, progress)
     files = (path for path in sorted(directory.rglob("*")) if path.is_file())
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
 
