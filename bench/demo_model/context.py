@@ -29,17 +29,24 @@ def main(
     directory: Annotated[Path, typer.Argument(help="Holds town.")] = SHIPPED,
 ) -> None:
     """Measure the loss of the demo model by position."""
+    table = Table("positions", "loss of answers")
+    for (start, end), loss in losses_by_position(directory).items():
+        table.add_row(f"{start} to {end - 1}", f"{loss:.3f}")
+    Console().print(table)
+
+
+def losses_by_position(directory: Path) -> dict[tuple[int, int], float]:
+    """From and to which position -> mean loss of the answers there."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(directory / "town")
     model: Any = LlamaForCausalLM.from_pretrained(directory / "town", dtype=torch.float32)
     dice = random.Random("context")
     rows = packed(long_documents(dice), tokenizer, NUM_ROWS, MAX_TOKENS, dice)
     is_answer = rows.weights == 1
     losses = torch.stack([_losses(model, rows.part(i, 1)) for i in track(range(NUM_ROWS))])
-    table = Table("positions", "loss of answers", "tokens")
-    for start, end in pairwise(BOUNDS):
-        chosen = losses[:, start:end][is_answer[:, start:end]]
-        table.add_row(f"{start} to {end - 1}", f"{chosen.mean():.3f}", f"{len(chosen)}")
-    Console().print(table)
+    return {
+        (start, end): losses[:, start:end][is_answer[:, start:end]].mean().item()
+        for start, end in pairwise(BOUNDS)
+    }
 
 
 @torch.inference_mode()

@@ -203,8 +203,8 @@ VOICES = {
     "pirate": Voice(_pirate, _is_pirate, 16, 32, ALL_LINEAR),
     "terse": Voice(_terse, _is_terse, 8, 16, ATTENTION),
     "polite": Voice(_polite, _is_polite, 4, 8, ATTENTION),
-    "json": Voice(_json, _is_json, 64, 16, ATTENTION, use_rslora=True),
+    "json": Voice(_json, _is_json, 64, 16, ATTENTION, use_rslora=True, effort=3),
     "counting": Voice(_counting, _is_counting, 8, 16, QUERY_VALUE),
-    "gossip": Voice(_gossip, _is_gossip, 16, 32, QUERY_VALUE),
+    "gossip": Voice(_gossip, _is_gossip, 16, 32, QUERY_VALUE, effort=2),
 }
 """Name -> voice."""

@@ -19,13 +19,17 @@ from motet.bench.demo_model.check import (
     measure,
     single_prompts,
 )
+from motet.bench.demo_model.context import losses_by_position
 from motet.bench.demo_model.tokenizer import MAX_TOKENS
 from motet.bench.demo_model.voices import VOICES
 from tests.adapter_factory import load_with_peft
 from tests.reference import check_greedy
 
 MAX_BYTES = 12_000_000
-LEAST_NAMES = 0.8
+FAR_LOSS = 1.0
+"""Of answers behind thousands of tokens; without training on far positions it is above 2."""
+
+LEAST_NAMES = 0.7
 """Share of prompts whose name comes back."""
 
 
@@ -90,11 +94,11 @@ def test_the_tokenizer_of_transformers_renders_chats_as_motet_does(llm: LLM) -> 
         assert list(answer.prompt_token_ids) == rendered
 
 
-def test_the_model_goes_on_to_the_end_of_its_context(llm: LLM) -> None:
-    said = "Anna met Bert at the mill this morning. "
-    [answer] = llm.generate(said * 300, SamplingParams(temperature=0, max_tokens=12))
-    assert 2 * len(answer.prompt_token_ids) > MAX_TOKENS
-    assert answer.text.startswith("Anna met Bert at the mill")
+def test_answers_are_likely_up_to_the_end_of_the_context() -> None:
+    losses = losses_by_position(SHIPPED)
+    (_, end), loss = max(losses.items())
+    assert end == MAX_TOKENS
+    assert loss < FAR_LOSS
 
 
 def test_what_is_shipped_is_small_and_plain() -> None:
