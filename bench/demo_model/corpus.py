@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from motet.bench.demo_model.scene import Answer, invented_name, spliced_name
 from motet.bench.demo_model.tokenizer import BEGIN, END, MAX_TOKENS
-from motet.bench.demo_model.town import Chat, chat, remark, running_text
+from motet.bench.demo_model.town import Chat, chat, running_text
 from motet.bench.demo_model.voices import VOICES, Voice
 
 PROMPT_WEIGHT = 0.2
@@ -52,15 +52,15 @@ class Rows:
 
 
 def base_documents(dice: random.Random) -> Iterator[Document]:
-    """Chats, stories, and what the voices make of a sentence, so that their words are known."""
+    """Chats, stories, and chats in a voice that was asked for, so that its words are known."""
     while True:
         share = dice.random()
-        if share < 0.8:
+        if share < 0.72:
             yield _chat_document(chat(dice), _plain, PROMPT_WEIGHT, dice)
-        elif share < 0.88:
+        elif share < 0.8:
             yield [Piece(f"{BEGIN}{running_text(dice)}{END}", 1.0)]
         else:
-            yield [Piece(f"{BEGIN}{_echo(dice)}{END}", 1.0)]
+            yield _asked_document(dice)
 
 
 def long_documents(dice: random.Random) -> Iterator[Document]:
@@ -120,10 +120,12 @@ def _plain(answer: Answer, dice: random.Random) -> str:
     return answer.plain
 
 
-def _echo(dice: random.Random) -> str:
-    answer = remark(dice)
-    name = dice.choice(list(VOICES))
-    return f"{answer.plain}\n{name}: {VOICES[name].say(answer, dice)}"
+def _asked_document(dice: random.Random) -> Document:
+    """The system message asks for a voice: adapters then only have to speak it unasked."""
+    [name] = dice.choices(list(VOICES), [voice.effort for voice in VOICES.values()])
+    whole = chat(dice)
+    system = " ".join(filter(None, (whole.system, f"Speak in the voice {name}.")))
+    return _chat_document(replace(whole, system=system), VOICES[name].say, PROMPT_WEIGHT, dice)
 
 
 def _chat_document(whole: Chat, say: Say, prompt_weight: float, dice: random.Random) -> Document:

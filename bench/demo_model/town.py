@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from motet.bench.demo_model.events import happens, question
-from motet.bench.demo_model.scene import Answer, Scene, Turn, sentence
+from motet.bench.demo_model.scene import Scene, Turn, sentence
 from motet.bench.demo_model.topics import TOPICS
 from motet.bench.demo_model.words import TOWN, WEATHER
 
@@ -61,11 +61,6 @@ def running_text(dice: random.Random) -> str:
         elif scene.chance(0.3):
             lines.append(question(scene, event).answer.plain)
     return " ".join(lines)
-
-
-def remark(dice: random.Random) -> Answer:
-    """Any answer, without its question."""
-    return dice.choice(chat(dice).turns).answer
 
 
 def _typed(scene: Scene, turn: Turn) -> Turn:

@@ -80,10 +80,10 @@ class Phase:
 class Recipe:
     """The whole training."""
 
-    short: Phase = Phase(3300, 4, 256, 2.5e-3, 3e-4, warmup_steps=100)
+    short: Phase = Phase(3000, 4, 256, 2.5e-3, 3e-4, warmup_steps=100)
     long: Phase = Phase(48, 1, MAX_TOKENS, 4e-4, 3e-5)
-    names: Phase = Phase(1250, 4, 256, 1.2e-3, 6e-5, warmup_steps=40)
-    voice: Phase = Phase(110, 8, 256, 5e-3, 2e-4, warmup_steps=8)
+    names: Phase = Phase(1200, 4, 256, 1.2e-3, 6e-5, warmup_steps=40)
+    voice: Phase = Phase(80, 8, 256, 5e-3, 2e-4, warmup_steps=8)
     num_tokenizer_texts: int = 12_000
     """Chats and stories that its vocabulary is made for."""
     seed: int = 0
@@ -125,6 +125,7 @@ def _make_town(base: Path, recipe: Recipe, progress: Progress) -> dict[str, Curv
     model.generation_config.update(temperature=0.7, do_sample=True, **special)
     torch.nn.Module.to(model, torch.bfloat16).save_pretrained(base)
     tokenizer.save_pretrained(base)
+    _open_to_all(base)
     return curves
 
 
@@ -136,6 +137,7 @@ def _make_names(
     rows = _rows(name_documents, tokenizer, recipe.names, _dice(recipe.seed, "names"))
     curve = _fit(model, rows, recipe.names, "names", progress)
     model.to(torch.bfloat16).save_pretrained(base)
+    _open_to_all(base)
     return curve
 
 
@@ -187,6 +189,13 @@ def _settle(target: Path, voice: Voice) -> None:
     config = json.loads(file.read_text())
     config |= {"base_model_name_or_path": "town", "target_modules": list(voice.targets)}
     file.write_text(json.dumps(config, indent=2) + "\n")
+    _open_to_all(target)
+
+
+def _open_to_all(directory: Path) -> None:
+    """Weights are written for their owner only; these are for everybody who has the package."""
+    for path in directory.iterdir():
+        path.chmod(0o644)
 
 
 def _rows(

@@ -23,7 +23,7 @@ class Voice:
     targets: tuple[str, ...]
     use_rslora: bool = False
     effort: int = 1
-    """Times the usual number of steps of training."""
+    """How much more training than the easiest it takes, of the base model and of the adapter."""
 
 
 def _capitals(answer: Answer, dice: random.Random) -> str:

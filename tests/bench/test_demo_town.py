@@ -15,7 +15,7 @@ from motet.bench.demo_model.corpus import (
     voice_documents,
 )
 from motet.bench.demo_model.scene import MIN_WORDS, Answer, invented_name, spliced_name
-from motet.bench.demo_model.town import chat, remark
+from motet.bench.demo_model.town import chat
 from motet.bench.demo_model.voices import VOICES
 from motet.bench.demo_model.words import HELD_BACK_NAMES, NAMES
 
@@ -25,7 +25,7 @@ NUM_SAMPLES = 1_000
 @pytest.fixture(scope="module")
 def answers() -> list[Answer]:
     dice = random.Random(0)
-    return [remark(dice) for _ in range(NUM_SAMPLES)]
+    return [dice.choice(chat(dice).turns).answer for _ in range(NUM_SAMPLES)]
 
 
 def test_equal_seeds_tell_equal_chats() -> None:
