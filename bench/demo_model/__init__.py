@@ -1,0 +1,1 @@
+"""The demo model: a small town, a tiny Llama that talks about it, and eight voices."""
