@@ -17,13 +17,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import motet
-from motet import LLM, SamplingParams
+from motet import LLM, SamplingParams, demo
 from motet.bench.demo_model.town import Chat, chat
 from motet.bench.demo_model.voices import VOICES
 from motet.bench.demo_model.words import HELD_BACK_NAMES
 
-SHIPPED = Path(motet.__file__).with_name("demo")
+SHIPPED = demo.MODEL.parent
 """Holds the model that comes with motet."""
 
 NUM_PROMPTS = 50
