@@ -27,7 +27,7 @@ bench: serves ## measure the demo under load
 soak: setup ## run the tests that take minutes
 	$(BIN)/pytest -m soak --timeout 3600
 
-setup: ## only make .venv, with everything these words need
+setup: serves ## only make .venv, with everything these words need
 	@.ci/setup develop
 
 serves:

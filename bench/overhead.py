@@ -35,11 +35,10 @@ from motet.server.settings import ServerConfig
 NUM_ROWS = 32
 NUM_TOKENS = 512
 STEPS_MS = (0.0, 20.0)
-PROMPT_TOKENS = 32
+PROMPT_CHARS = 32
 NUM_PAGES, PAGE_TOKENS, MAX_MODEL_LEN = 4096, 16, 2048
-TOKENIZER = Tokenizer.from_file(str(demo.MODEL / "tokenizer.json"))
-LETTER = TOKENIZER.token_to_id("e")
-"""The token that every row gets: it has text, so that every token is streamed."""
+LETTER = "e"
+"""What every token says: it has text, so that every token is streamed."""
 
 
 @dataclass(slots=True)
@@ -47,6 +46,7 @@ class WaitingExecutor:
     """Each step takes `step_s` and gives every row the same token."""
 
     step_s: float
+    token_id: int
     outside_s: list[float] = field(default_factory=list)
     """From the start of a step with all rows to the start of the next, less `step_s`."""
     _started_s: float | None = None
@@ -57,7 +57,7 @@ class WaitingExecutor:
             self.outside_s.append(now - self._started_s - self.step_s)
         sampling = [row for row in plan.batch.rows if row.sampling]
         self._started_s = now if len(sampling) == NUM_ROWS else None
-        tokens = tuple(SampledToken(row.request_id, LETTER) for row in sampling)
+        tokens = tuple(SampledToken(row.request_id, self.token_id) for row in sampling)
         time.sleep(self.step_s)
         return StepResult(plan.step, tokens, ())
 
@@ -108,7 +108,7 @@ def _serve(step_s: float) -> None:
     """Serve until a signal comes; then print the mean of the seconds between steps."""
     import uvloop
 
-    executor = WaitingExecutor(step_s)
+    executor = WaitingExecutor(step_s, _tokenizer().token_to_id(LETTER))
     config = ServerConfig(port=0)
     listener = launch.listen(config)
     engine = Engine(lambda: _core(executor))
@@ -124,7 +124,7 @@ def _core(executor: WaitingExecutor) -> EngineCore:
         architecture="none",
         dtype="float32",
         device="cpu",
-        vocab_size=TOKENIZER.get_vocab_size(),
+        vocab_size=_tokenizer().get_vocab_size(),
         max_model_len=MAX_MODEL_LEN,
         eos_token_ids=(),
         max_lora_rank=batch.max_lora_rank,
@@ -140,6 +140,10 @@ def _core(executor: WaitingExecutor) -> EngineCore:
     return EngineCore(info, scheduler, executor)
 
 
+def _tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(demo.MODEL / "tokenizer.json"))
+
+
 async def _load(url: str) -> list[bytes]:
     """The answers of NUM_ROWS streams, all at once."""
     host, _, port = url.removeprefix("http://").rpartition(":")
@@ -148,7 +152,7 @@ async def _load(url: str) -> list[bytes]:
 
 async def _stream(host: str, port: int) -> bytes:
     """Sockets, not an HTTP library: its time would be measured as the server's."""
-    wish = {"prompt": [LETTER] * PROMPT_TOKENS, "max_tokens": NUM_TOKENS, "stream": True}
+    wish = {"prompt": LETTER * PROMPT_CHARS, "max_tokens": NUM_TOKENS, "stream": True}
     body = json.dumps(wish).encode()
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(

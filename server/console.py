@@ -57,9 +57,9 @@ class StartConsole:
 
 
 def banner(served: Served, url: str, *, needs_key: bool) -> str:
-    """What is served, how the pool is cut, and lines to try it with: they work as they are.
+    """What is served, how the pool is cut, and lines to try it with, which work as they are.
 
-    With `needs_key` they take it from the environment, since secrets are never shown.
+    With `needs_key` they take the key from the shell's environment, since secrets are never shown.
     """
     info = served.info
     lines = {

@@ -18,7 +18,7 @@ class Curl:
     body: dict[str, Any]
 
     def send(self) -> httpx.Response:
-        return httpx.post(self.url, headers=self.headers, json=self.body)
+        return httpx.post(self.url, headers=self.headers, json=self.body, timeout=60)
 
 
 def curls_in(text: str) -> Iterator[Curl]:

@@ -139,15 +139,34 @@ def test_what_is_broken_is_made_anew(
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
+@pytest.mark.parametrize("what", ["serve", "develop"])
 def test_what_is_missing_is_one_line_with_the_remedy(
-    trouble: dict[str, str], words: list[str], checkout: Checkout
+    what: str, trouble: dict[str, str], words: list[str], checkout: Checkout
 ) -> None:
-    ended = checkout.try_setup("serve", **trouble)
+    ended = checkout.try_setup(what, **trouble)
     assert ended.returncode == 1
     assert ended.stderr.startswith("setup: error: ")
     assert ended.stderr.count("\n") == 1
     for word in words:
         assert word in ended.stderr
+
+
+def test_the_interpreter_may_lie_in_a_folder_with_a_space(checkout: Checkout) -> None:
+    folder = checkout.directory / "my python"
+    folder.mkdir()
+    shutil.copy(checkout.directory / "python", folder)
+    _, did = checkout.setup("serve", PYTHON=str(folder / "python"))
+    assert did[0].endswith("venv")
+
+
+def test_another_version_of_python_gets_a_venv_of_its_own(checkout: Checkout) -> None:
+    checkout.setup("serve")
+    newer = checkout.directory / "newer"
+    newer.write_text(PYTHON.replace("3.11.9", "3.12.1"))
+    newer.chmod(0o755)
+    said, did = checkout.setup("serve", PYTHON=str(newer))
+    assert "replacing .venv with Python 3.12.1" in said
+    assert did[0].endswith("venv")
 
 
 def test_after_trouble_the_same_command_begins_anew(checkout: Checkout) -> None:

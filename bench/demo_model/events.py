@@ -80,10 +80,6 @@ def _loss(scene: Scene) -> dict[str, str]:
     return {"who": scene.name(), "what": what, "where": scene.dice.choice(PLACES)}
 
 
-def _find(scene: Scene) -> dict[str, str]:
-    return _loss(scene)
-
-
 def _plan(scene: Scene) -> dict[str, str]:
     return {
         **_two(scene),
@@ -315,7 +311,7 @@ EVENTS = {
         },
     ),
     "find": EventKind(
-        _find,
+        _loss,
         ("{who} found a {what} at {where}", "{who} has found a {what} near {where}"),
         ("nobody knows whose it is", "{who} asks everybody about it", "it looks quite old"),
         {

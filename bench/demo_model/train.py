@@ -95,8 +95,8 @@ Curve = list[tuple[int, float]]
 
 def make(directory: Path, recipe: Recipe, only: tuple[str, ...], progress: Progress) -> None:
     """Train what `only` names: town, names, voices; each goes on from what is written before."""
-    base = directory / "town"
-    curves: dict[str, Curve] = {}
+    base, losses = directory / "town", directory / "loss.json"
+    curves: dict[str, Curve] = json.loads(losses.read_text()) if losses.exists() else {}
     if "town" in only:
         curves |= _make_town(base, recipe, progress)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
@@ -106,7 +106,7 @@ def make(directory: Path, recipe: Recipe, only: tuple[str, ...], progress: Progr
         if name in only:
             target = directory / "voices" / name
             curves[name] = _make_voice(name, voice, base, target, tokenizer, recipe, progress)
-    (directory / "loss.json").write_text(json.dumps(curves, indent=1))
+    losses.write_text(json.dumps(curves, indent=1))
 
 
 def _make_town(base: Path, recipe: Recipe, progress: Progress) -> dict[str, Curve]:
@@ -117,8 +117,10 @@ def _make_town(base: Path, recipe: Recipe, progress: Progress) -> dict[str, Curv
     model: Any = LlamaForCausalLM(LlamaConfig(**SHAPE, **special))
     set_induction(model)
     curves = {}
-    for name, documents in (("short", base_documents), ("long", long_documents)):
-        phase: Phase = getattr(recipe, name)
+    for name, phase, documents in (
+        ("short", recipe.short, base_documents),
+        ("long", recipe.long, long_documents),
+    ):
         rows = _rows(documents, tokenizer, phase, _dice(recipe.seed, name))
         curves[f"town, {name}"] = _fit(model, rows, phase, f"town, {name} texts", progress)
     shutil.rmtree(base, ignore_errors=True)
@@ -265,6 +267,8 @@ def main(
     for name in only or ():
         if name not in everything:
             sys.exit(f"--only is '{name}': choose from {', '.join(everything)}")
+    if only and "town" not in only and not (directory / "town/config.json").exists():
+        sys.exit(f"'{directory}' has no town that {', '.join(only)} could go on from: train it too")
     if find_spec("peft") is None:
         sys.exit("peft is missing, which trains the voices: pip install 'peft>=0.18'")
     torch.set_num_threads(threads)

@@ -17,7 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 from motet.bench.peers import measure
 from motet.bench.peers.engines import ENGINES, NOT_COMPARED, installed_version
 from motet.bench.peers.machine import this_machine
-from motet.bench.peers.outcome import Job, Outcome
+from motet.bench.peers.outcome import Task, Outcome
 from motet.bench.peers.report import Report
 from motet.bench.peers.workload import DTYPES, SHAPES, Workload, write_workload
 from motet.errors import ConfigError
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             disable_progress_bar()  # type: ignore[no-untyped-call]
         write_workload(workload, directory)
         outcomes = tuple(
-            run(Job(name, scenario, workload, str(directory), machine.device, options.threads))
+            run(Task(name, scenario, workload, str(directory), machine.device, options.threads))
             for name in options.engines
             if name not in missing
             for scenario in ENGINES[name].scenarios
@@ -70,20 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(outcome.error for outcome in outcomes))
 
 
-def run(job: Job) -> Outcome:
-    """Do the job in a new process and wait for it. Whatever happens there is an outcome."""
+def run(task: Task) -> Outcome:
+    """Do the task in a new process and wait for it. Whatever happens there is an outcome."""
     with tempfile.TemporaryDirectory() as directory:
-        job_path, outcome_path = Path(directory, "job.json"), Path(directory, "outcome.json")
-        job_path.write_bytes(msgspec.json.encode(job))
-        command = [sys.executable, "-m", measure.__name__, str(job_path), str(outcome_path)]
+        task_path, outcome_path = Path(directory, "task.json"), Path(directory, "outcome.json")
+        task_path.write_bytes(msgspec.json.encode(task))
+        command = [sys.executable, "-m", measure.__name__, str(task_path), str(outcome_path)]
         environment = os.environ | {
-            "OMP_NUM_THREADS": str(job.threads),
+            "OMP_NUM_THREADS": str(task.threads),
             "PYTHONWARNINGS": "ignore::FutureWarning",  # of the libraries about each other
         }
         status = subprocess.run(command, env=environment, stdout=sys.stderr).returncode
         if outcome_path.exists():
             return msgspec.json.decode(outcome_path.read_bytes(), type=Outcome)
-    return Outcome(job.engine, job.scenario, error=f"its process ended with status {status}")
+    return Outcome(task.engine, task.scenario, error=f"its process ended with status {status}")
 
 
 def _show(report: Report, *, is_markdown: bool) -> None:

@@ -1,4 +1,4 @@
-"""The process of one engine: `python -m motet.bench.peers.measure JOB OUTCOME`, used by itself."""
+"""The process of one engine: `python -m motet.bench.peers.measure TASK OUTCOME`, used by itself."""
 
 import resource
 import sys
@@ -10,7 +10,7 @@ import torch
 
 from motet.bench.peers.engine import PeerEngine, Setup, Tokens
 from motet.bench.peers.engines import ENGINES
-from motet.bench.peers.outcome import Job, Outcome
+from motet.bench.peers.outcome import Task, Outcome
 from motet.bench.peers.workload import (
     RANKS,
     Workload,
@@ -24,24 +24,24 @@ class MeasureError(Exception):
 
 
 def main() -> None:
-    job_path, outcome_path = map(Path, sys.argv[1:])
-    job = msgspec.json.decode(job_path.read_bytes(), type=Job)
-    torch.set_num_threads(job.threads)
+    task_path, outcome_path = map(Path, sys.argv[1:])
+    task = msgspec.json.decode(task_path.read_bytes(), type=Task)
+    torch.set_num_threads(task.threads)
     try:
-        outcome = measure(job)
+        outcome = measure(task)
     except Exception as error:  # of any engine, and each has its own: a line of the table
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        outcome = Outcome(job.engine, job.scenario, error=reason)
+        outcome = Outcome(task.engine, task.scenario, error=reason)
     outcome_path.write_bytes(msgspec.json.encode(outcome))
 
 
-def measure(job: Job) -> Outcome:
+def measure(task: Task) -> Outcome:
     """Load, warm up, and time the rounds. Raises whatever the engine raises."""
-    workload = job.workload
-    adapters = workload.adapter_names(job.scenario)
-    _say(job, "loading")
-    engine = ENGINES[job.engine].load(_setup(job))
-    _say(job, "warming up")
+    workload = task.workload
+    adapters = workload.adapter_names(task.scenario)
+    _say(task, "loading")
+    engine = ENGINES[task.engine].load(_setup(task))
+    _say(task, "warming up")
     _round(engine, workload, adapters, 0)
     seconds, tokens = [], []
     for number in range(1, workload.repeat + 1):
@@ -49,15 +49,15 @@ def measure(job: Job) -> Outcome:
         seconds.append(taken_s)
         tokens.append(round_tokens)
         rate = workload.num_tokens / taken_s
-        _say(job, f"round {number} of {workload.repeat}, {rate:,.1f} tokens/s")
+        _say(task, f"round {number} of {workload.repeat}, {rate:,.1f} tokens/s")
     counts = engine.counts()
     if counts.prefix_hits:
         raise MeasureError(
             f"{counts.prefix_hits} prompt tokens came from the prefix cache: there should be none"
         )
     return Outcome(
-        job.engine,
-        job.scenario,
+        task.engine,
+        task.scenario,
         seconds=tuple(seconds),
         tokens=tuple(tokens),
         prefix_hits=counts.prefix_hits,
@@ -66,14 +66,14 @@ def measure(job: Job) -> Outcome:
     )
 
 
-def _setup(job: Job) -> Setup:
-    workload, directory = job.workload, Path(job.directory)
-    names = {name for name in workload.adapter_names(job.scenario) if name}
+def _setup(task: Task) -> Setup:
+    workload, directory = task.workload, Path(task.directory)
+    names = {name for name in workload.adapter_names(task.scenario) if name}
     return Setup(
         model=model_directory(directory),
         adapters={name: adapter_directory(directory, name) for name in sorted(names)},
         dtype=workload.dtype,
-        device=job.device,
+        device=task.device,
         max_model_len=workload.max_model_len,
         max_rank=max(RANKS),
     )
@@ -101,8 +101,8 @@ def _peak_bytes() -> int:
     return 1024 * max(resource.getrusage(one).ru_maxrss for one in who)
 
 
-def _say(job: Job, what: str) -> None:
-    print(f"{job.engine}, {job.scenario}: {what}", file=sys.stderr, flush=True)
+def _say(task: Task, what: str) -> None:
+    print(f"{task.engine}, {task.scenario}: {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

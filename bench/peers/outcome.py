@@ -1,4 +1,4 @@
-"""What crosses between this process and that of an engine: the job, and what came of it."""
+"""What crosses between this process and that of an engine: the task, and what came of it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from motet.bench.peers.workload import Scenario, Workload
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Task:
     """One engine in one scenario, in a process of its own."""
 
     engine: str
@@ -20,7 +20,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The timed rounds of a job, or why there are none."""
+    """The timed rounds of a task, or why there are none."""
 
     engine: str
     scenario: Scenario
@@ -31,7 +31,7 @@ class Outcome:
     prefix_hits: int | None = None
     adapters_in_step: int | None = None
     peak_bytes: int = 0
-    """Most memory that the process, or the largest of its children, had resident."""
+    """Most memory that the process, or a child of it that has ended, had resident."""
     error: str | None = None
 
     @property

@@ -15,7 +15,7 @@ from motet.bench.peers.engines import ENGINES, NOT_COMPARED, EngineKind
 from motet.bench.peers.machine import Machine
 from motet.bench.peers.measure import MeasureError, measure
 from motet.bench.peers.motet_engine import fewest_adapters
-from motet.bench.peers.outcome import Job, Outcome
+from motet.bench.peers.outcome import Task, Outcome
 from motet.bench.peers.report import COLUMNS, Report
 from motet.bench.peers.workload import Scenario, Workload
 from motet.errors import ConfigError
@@ -36,8 +36,8 @@ OPTIONS = (
 MACHINE = Machine("a processor", 2, ("avx2",), 2**34, None, "3.11", "2026-11-21")
 
 
-def a_job(directory: Path, engine: str = "motet", scenario: Scenario = Scenario.BASE) -> Job:
-    return Job(engine, scenario, WORKLOAD, str(directory), "cpu", threads=1)
+def a_task(directory: Path, engine: str = "motet", scenario: Scenario = Scenario.BASE) -> Task:
+    return Task(engine, scenario, WORKLOAD, str(directory), "cpu", threads=1)
 
 
 def an_outcome(
@@ -94,7 +94,7 @@ def test_more_prompts_than_first_tokens_are_refused() -> None:
 
 
 def test_an_engine_that_raises_is_an_outcome(tmp_path: Path) -> None:
-    outcome = run(a_job(tmp_path))
+    outcome = run(a_task(tmp_path))
     assert outcome.error and "model" in outcome.error
 
 
@@ -102,7 +102,7 @@ def test_an_engine_whose_process_dies_is_an_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "false")
-    assert run(a_job(tmp_path)).error == "its process ended with status 1"
+    assert run(a_task(tmp_path)).error == "its process ended with status 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def test_work_that_was_not_done_is_not_timed(
     kind = EngineKind(lambda setup: FakeEngine(setup, **fault), tuple(Scenario))
     monkeypatch.setitem(ENGINES, "fake", kind)
     with pytest.raises(MeasureError, match=message):
-        measure(a_job(tmp_path, "fake"))
+        measure(a_task(tmp_path, "fake"))
 
 
 def test_only_the_mixed_scenario_loads_adapters(
@@ -145,7 +145,7 @@ def test_only_the_mixed_scenario_loads_adapters(
 
     monkeypatch.setitem(ENGINES, "fake", EngineKind(load, tuple(Scenario)))
     for scenario in Scenario:
-        measure(a_job(tmp_path, "fake", scenario))
+        measure(a_task(tmp_path, "fake", scenario))
     assert [sorted(setup.adapters) for setup in setups] == [[], ["a0", "a1", "a2"]]
 
 

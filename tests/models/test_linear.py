@@ -1,5 +1,9 @@
 """Products with packed weights against plain ones."""
 
+import weakref
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,6 +11,7 @@ from torch.nn import functional
 
 from motet.engine.models import linear, load_model, read_config
 from motet.engine.models.linear import UNPACKED_ROWS, Linear, can_pack
+from motet.engine.models.loader import Weights
 from tests.model_factory import make_llama
 from tests.models.stepping import Stepper, Track
 
@@ -55,9 +60,39 @@ def test_packed_product_reads_rows_that_lie_apart(dtype: torch.dtype) -> None:
     torch.testing.assert_close(packed.forward(x), expected, atol=0.1, rtol=TOLERANCE[dtype])
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this torch has no packed products"
+)
 def test_float32_is_packed_wherever_onednn_is() -> None:
     has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     assert can_pack(torch.float32, CPU) == has_onednn
+
+
+@pytest.mark.skipif(not can_pack(torch.float32, CPU), reason="nothing is packed here")
+def test_weights_are_packed_one_by_one_and_not_kept_beside_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain: list[weakref.ref[Tensor]] = []
+    num_plain: list[int] = []
+    stack, pack = Weights.stack, Linear.pack
+
+    def remembered(*args: Any) -> Tensor:
+        tensor = stack(*args)
+        plain.append(weakref.ref(tensor))
+        return tensor
+
+    def counted(self: Linear) -> None:
+        pack(self)
+        num_plain.append(sum(each() is not None for each in plain))
+
+    monkeypatch.setattr(Weights, "stack", remembered)
+    monkeypatch.setattr(Linear, "pack", counted)
+    spec = read_config(str(make_llama(tmp_path)))
+    model = load_model(spec, torch.float32, CPU, 64, lambda *_: None)
+
+    head = 1  # is packed too, and no stack
+    assert model and len(num_plain) == len(plain) + head
+    assert num_plain[: len(plain)] == list(range(len(plain)))[::-1]
 
 
 def test_nothing_is_packed_on_other_devices() -> None:
