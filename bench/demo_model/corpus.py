@@ -122,7 +122,7 @@ def _plain(answer: Answer, dice: random.Random) -> str:
 
 def _asked_document(dice: random.Random) -> Document:
     """The system message asks for a voice: adapters then only have to speak it unasked."""
-    [name] = dice.choices(list(VOICES), [voice.effort for voice in VOICES.values()])
+    [name] = dice.choices(list(VOICES), [voice.share for voice in VOICES.values()])
     whole = chat(dice)
     system = " ".join(filter(None, (whole.system, f"Speak in the voice {name}.")))
     return _chat_document(replace(whole, system=system), VOICES[name].say, PROMPT_WEIGHT, dice)

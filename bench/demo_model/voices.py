@@ -22,8 +22,10 @@ class Voice:
     alpha: int
     targets: tuple[str, ...]
     use_rslora: bool = False
+    share: int = 1
+    """How often the base model is asked for it in training, against the other voices."""
     effort: int = 1
-    """How much more training than the easiest it takes, of the base model and of the adapter."""
+    """Times the usual number of steps of the adapter."""
 
 
 def _capitals(answer: Answer, dice: random.Random) -> str:
@@ -198,13 +200,15 @@ _is_gossip = _has(
 )
 
 VOICES = {
-    "capitals": Voice(_capitals, _is_capitals, 64, 16, ALL_LINEAR, use_rslora=True, effort=3),
-    "rhyme": Voice(_rhyme, _is_rhyme, 32, 64, ALL_LINEAR),
+    "capitals": Voice(
+        _capitals, _is_capitals, 64, 16, ALL_LINEAR, use_rslora=True, share=3, effort=3
+    ),
+    "rhyme": Voice(_rhyme, _is_rhyme, 32, 64, ALL_LINEAR, effort=2),
     "pirate": Voice(_pirate, _is_pirate, 16, 32, ALL_LINEAR),
     "terse": Voice(_terse, _is_terse, 8, 16, ATTENTION),
     "polite": Voice(_polite, _is_polite, 4, 8, ATTENTION),
-    "json": Voice(_json, _is_json, 64, 16, ATTENTION, use_rslora=True, effort=3),
-    "counting": Voice(_counting, _is_counting, 8, 16, QUERY_VALUE),
-    "gossip": Voice(_gossip, _is_gossip, 16, 32, QUERY_VALUE, effort=2),
+    "json": Voice(_json, _is_json, 64, 16, ATTENTION, use_rslora=True, share=3, effort=3),
+    "counting": Voice(_counting, _is_counting, 8, 16, QUERY_VALUE, effort=2),
+    "gossip": Voice(_gossip, _is_gossip, 16, 32, QUERY_VALUE, share=2, effort=2),
 }
 """Name -> voice."""
