@@ -39,7 +39,7 @@ def lora_shrink(
     mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     layer: int, module: int,
 ) -> None:  # fmt: skip
-    rows = x[batch.row_index].float()
+    rows = x.index_select(0, batch.row_index).float()
     widths = [x.shape[1]] * mid.shape[0]
     for run in _tile_runs(tables, batch, layer, module, SIDE_A, widths):
         out = mid[run.s, run.rows, run.ranks]
@@ -50,12 +50,12 @@ def lora_expand(
     y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     layer: int, module: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
-    sums = y[batch.row_index].float()
+    sums = y.index_select(0, batch.row_index).float()
     widths = [stop - start for start, stop in pairwise(out_start)]
     for run in _tile_runs(tables, batch, layer, module, SIDE_B, widths):
         out = sums[run.rows, out_start[run.s] : out_start[run.s + 1]]
         out.addmm_(mid[run.s, run.rows, run.ranks], run.matrix(arena))
-    y[batch.row_index] = sums.to(y.dtype)
+    y.index_copy_(0, batch.row_index.long(), sums.to(y.dtype))
 
 
 def copy_pages(arena: Tensor, image: Tensor, pages: Tensor) -> None:
@@ -114,7 +114,7 @@ def _attend(
     device = query.device
     num_blocks, num_queries = len(blocks), blocks[0].num_queries
     kv_heads, head_dim = keys.shape[2:]
-    k, v = (_gather(side, page_table, blocks) for side in (keys, values))
+    k, v = _gather(keys, values, page_table, blocks)
 
     queries = torch.arange(num_queries, device=device)
     first_query = torch.tensor([block.first_query for block in blocks], device=device)
@@ -141,22 +141,32 @@ def _attend(
     out[tokens] = by_token.flatten(2, 3)
 
 
-def _gather(side: Tensor, page_table: Tensor, blocks: list[_QueryBlock]) -> Tensor:
-    """Keys or values in the pages that blocks see: [num_blocks, num_positions, kv_heads, head_dim].
+def _gather(
+    keys: Tensor, values: Tensor, page_table: Tensor, blocks: list[_QueryBlock]
+) -> tuple[Tensor, Tensor]:
+    """What lies in the pages that blocks see: [num_blocks, num_positions, kv_heads, head_dim].
 
     What is not seen may be anything, even NaN, which no mask of weights would stop: it is zeroed.
     """
-    _, page_tokens, kv_heads, head_dim = side.shape
+    _, page_tokens, kv_heads, head_dim = keys.shape
+    device = keys.device
     seen_pages = [block.pages(page_tokens) for block in blocks]
-    rows = torch.tensor([block.row for block in blocks], device=side.device)
-    first = torch.tensor([pages.start for pages in seen_pages], device=side.device)
-    columns = first[:, None] + torch.arange(max(map(len, seen_pages)), device=side.device)
-    pages = page_table[rows[:, None], columns.clamp_(max=page_table.shape[1] - 1)]
-    gathered = side.index_select(0, pages.flatten()).view(len(blocks), -1, kv_heads, head_dim)
-    for held, block, seen in zip(gathered, blocks, seen_pages, strict=True):
-        held[: block.seen_from - seen.start * page_tokens] = 0
-        held[block.seen_to - seen.start * page_tokens :] = 0
-    return gathered
+    rows = torch.tensor([block.row for block in blocks], device=device)
+    first = torch.tensor([pages.start for pages in seen_pages], device=device)
+    num_pages = max(map(len, seen_pages))
+    columns = first[:, None] + torch.arange(num_pages, device=device)
+    pages = page_table[rows[:, None], columns.clamp(max=page_table.shape[1] - 1)].flatten()
+
+    position = first[:, None] * page_tokens + torch.arange(num_pages * page_tokens, device=device)
+    bounds = torch.tensor([(block.seen_from, block.seen_to) for block in blocks], device=device)
+    is_unseen = (position < bounds[:, :1]) | (position >= bounds[:, 1:])
+    unseen = is_unseen.flatten().nonzero().flatten()  # much faster to fill by than the mask
+
+    def gathered(side: Tensor) -> Tensor:
+        held = side.index_select(0, pages).view(-1, kv_heads, head_dim)
+        return held.index_fill_(0, unseen, 0).view(len(blocks), -1, kv_heads, head_dim)
+
+    return gathered(keys), gathered(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 from motet.bench.peers import measure
 from motet.bench.peers.engines import ENGINES, NOT_COMPARED, installed_version
 from motet.bench.peers.machine import this_machine
-from motet.bench.peers.outcome import Task, Outcome
+from motet.bench.peers.outcome import Outcome, Task
 from motet.bench.peers.report import Report
 from motet.bench.peers.workload import DTYPES, SHAPES, Workload, write_workload
 from motet.errors import ConfigError

@@ -10,7 +10,7 @@ import torch
 
 from motet.bench.peers.engine import PeerEngine, Setup, Tokens
 from motet.bench.peers.engines import ENGINES
-from motet.bench.peers.outcome import Task, Outcome
+from motet.bench.peers.outcome import Outcome, Task
 from motet.bench.peers.workload import (
     RANKS,
     Workload,

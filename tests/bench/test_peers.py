@@ -15,7 +15,7 @@ from motet.bench.peers.engines import ENGINES, NOT_COMPARED, EngineKind
 from motet.bench.peers.machine import Machine
 from motet.bench.peers.measure import MeasureError, measure
 from motet.bench.peers.motet_engine import fewest_adapters
-from motet.bench.peers.outcome import Task, Outcome
+from motet.bench.peers.outcome import Outcome, Task
 from motet.bench.peers.report import COLUMNS, Report
 from motet.bench.peers.workload import Scenario, Workload
 from motet.errors import ConfigError

@@ -8,6 +8,7 @@ block marked `sh server` goes on in the background; what it must print is all it
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -137,10 +138,17 @@ class _deadline:
         self._timer.cancel()
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
 def reader_environment(port: int) -> dict[str, str]:
     """That of this process, in which `motet` and `python` are those of these tests."""
     return os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PORT": str(port),
         "MOTET_PORT": str(port),
         "MOTET_BASE_URL": f"http://127.0.0.1:{port}",
     }
