@@ -17,7 +17,7 @@ MAX_NAMED = 8
 MAX_TRIED = 2
 """Adapters that there is a line to try for."""
 KEY_VARIABLE = "MOTET_API_KEY"
-QUESTION = "What are your plans for today?"
+QUESTION = "Where can I sleep?"
 
 
 class StartConsole:
