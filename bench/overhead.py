@@ -108,7 +108,7 @@ def _serve(step_s: float) -> None:
     """Serve until a signal comes; then print the mean of the seconds between steps."""
     import uvloop
 
-    executor = WaitingExecutor(step_s, _tokenizer().token_to_id(LETTER))
+    executor = WaitingExecutor(step_s, _tokenizer().get_vocab()[LETTER])
     config = ServerConfig(port=0)
     listener = launch.listen(config)
     engine = Engine(lambda: _core(executor))
