@@ -76,7 +76,6 @@ def test_each_bad_adapter_has_its_line_and_the_exit_code_is_1(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["ADAPTER"], "--model"),
         (["--model", "MODEL"], "DIR"),
         (["ADAPTER", "--model", "/no/such"], "model '/no/such' does not exist"),
     ],

@@ -145,8 +145,12 @@ def free_port() -> int:
 
 
 def reader_environment(port: int) -> dict[str, str]:
-    """That of this process, in which `motet` and `python` are those of these tests."""
-    return os.environ | {
+    """That of this process, in which `motet` and `python` are those of these tests.
+
+    A reader's `make` is not one of the `make` that runs these tests, which would say so.
+    """
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
+    return inherited | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PORT": str(port),
         "MOTET_PORT": str(port),
