@@ -43,8 +43,9 @@ def live_tensor_bytes() -> int:
     gc.collect()
     tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
     plain = [tensor.untyped_storage() for tensor in tensors if not tensor.is_mkldnn]
-    packed_bytes = sum(t.numel() * t.element_size() for t in tensors if t.is_mkldnn)  # own theirs
-    return packed_bytes + sum({s.data_ptr(): s.nbytes() for s in plain}.values())
+    packed_bytes: int = sum(t.numel() * t.element_size() for t in tensors if t.is_mkldnn)
+    plain_bytes: int = sum({s.data_ptr(): s.nbytes() for s in plain}.values())
+    return plain_bytes + packed_bytes
 
 
 def test_300_adapters_pass_through_without_a_byte_more(tmp_path: Path) -> None:
