@@ -68,8 +68,28 @@ class LoraBatch:
 class Kernels(Protocol):
     """What a backend module provides. All outputs are written in place."""
 
-    def write_kv(self, kv: Tensor, layer: int, key: Tensor, value: Tensor, kv_slot: Tensor) -> None:
-        """Store key and value, each `[num_tokens, num_kv_heads, head_dim]`, at `kv_slot`."""
+    def add_rms_norm(
+        self, out: Tensor, x: Tensor, delta: Tensor | None, weight: Tensor, epsilon: float
+    ) -> None:
+        """x += delta, unless that is None; then out = weight * x / rms(x), in fp32.
+
+        x and out are `[..., size]` with `size` contiguous, and may be the same tensor; delta is
+        contiguous. Rounded after the sum and before the weight, as transformers does.
+        """
+
+    def silu_mul(self, out: Tensor, gate_up: Tensor) -> None:
+        """out = silu(gate) * up, of `[num_tokens, 2 * width]` with the gate first."""
+
+    def rotate_and_write_kv(
+        self, heads: Tensor, num_heads: int, cos: Tensor, sin: Tensor, kv: Tensor, layer: int,
+        kv_slot: Tensor,
+    ) -> None:  # fmt: skip
+        """Turn queries and keys in place by their positions, then store keys and values.
+
+        heads is `[num_tokens, num_heads + 2 * num_kv_heads, head_dim]`: queries, keys, values.
+        cos and sin, `[num_tokens, head_dim / 2]`, turn dimension i with `head_dim / 2 + i`. Token
+        i goes to place `kv_slot[i]` = page * page_tokens + offset, int64.
+        """
 
     def paged_attention(
         self, out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch,
@@ -106,6 +126,7 @@ class Kernels(Protocol):
 
 
 BACKENDS = {
+    "cpu": "motet.kernels.cpu",
     "reference": "motet.kernels.reference",
     "triton": "motet.kernels.triton",
 }

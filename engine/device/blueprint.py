@@ -10,7 +10,7 @@ from motet.errors import ConfigError
 from motet.memory.layout import PageLayout
 from motet.memory.packing import Ranks, pack
 
-DEVICES = {"cpu": "reference", "cuda": "triton"}
+DEVICES = {"cpu": "cpu", "cuda": "triton"}
 """Device -> backend of its kernels."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

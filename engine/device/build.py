@@ -12,8 +12,9 @@ from torch import Tensor
 
 from motet.engine.config import EngineConfig
 from motet.engine.core import EngineCore
-from motet.engine.device.blueprint import DEVICES, Blueprint, check
+from motet.engine.device.blueprint import Blueprint, check
 from motet.engine.device.capacity import free_bytes, pool_bytes
+from motet.engine.device.kernels import prepare_kernels
 from motet.engine.device.local import LocalExecutor
 from motet.engine.device.slots import DeviceSlots
 from motet.engine.events import AdapterRegistered
@@ -24,7 +25,7 @@ from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
 from motet.engine.policy import SCHEDULING
 from motet.engine.request import SamplingParams
 from motet.engine.scheduler import Scheduler
-from motet.kernels import load_backend
+from motet.kernels import Kernels
 from motet.memory.adapter import Adapter
 from motet.memory.device.arena import Arena
 from motet.memory.device.peft import read_adapter
@@ -37,7 +38,8 @@ from motet.memory.page import PageId
 EVICTION_POLICY, SCHEDULING_POLICY = "lru", "fcfs"
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being loaded ("adapters" or "weights"), how much is done, and the total."""
+"""Called with what is being made ready ("kernels", "adapters" or "weights"), how much of it is
+done, and the total."""
 
 
 def build(config: EngineConfig, progress: Progress, *, poison_released: bool = False) -> EngineCore:
@@ -46,6 +48,7 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
     `poison_released` fills dead pages with NaN, for tests.
     """
     blueprint = check(config)
+    kernels = prepare_kernels(blueprint.device, partial(progress, "kernels"))
     check_weights(blueprint.spec)
     base_model_id = identify(config.model)
     store, adapters = _stage_adapters(blueprint, base_model_id, progress)
@@ -59,11 +62,13 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
         blueprint.max_model_len,
         partial(progress, "weights"),
     )
-    num_pages = blueprint.num_pages(_pool_bytes(blueprint, model, store), largest)
+    num_pages = blueprint.num_pages(_pool_bytes(blueprint, model, kernels, store), largest)
     scheduler = _scheduler(blueprint, base_model_id, num_pages)
     for adapter in adapters:
         scheduler.handle(AdapterRegistered(adapter))
-    executor = _executor(blueprint, model, store, num_pages, poison_released=poison_released)
+    executor = _executor(
+        blueprint, model, kernels, store, num_pages, poison_released=poison_released
+    )
     return EngineCore(_info(blueprint, num_pages, adapters), scheduler, executor)
 
 
@@ -103,19 +108,20 @@ def _stage_adapters(
     return store, tuple(adapters)
 
 
-def _pool_bytes(blueprint: Blueprint, model: Model, store: HostStore) -> int:
+def _pool_bytes(blueprint: Blueprint, model: Model, kernels: Kernels, store: HostStore) -> int:
     """The size that was asked for, or a share of what is free now."""
     device = blueprint.device
-    needed = _step_bytes(blueprint, model, store) if device.type == "cuda" else 0
+    needed = _step_bytes(blueprint, model, kernels, store) if device.type == "cuda" else 0
     return pool_bytes(blueprint.config.pool.pool_bytes, free_bytes(device) - needed, device)
 
 
-def _step_bytes(blueprint: Blueprint, model: Model, store: HostStore) -> int:
+def _step_bytes(blueprint: Blueprint, model: Model, kernels: Kernels, store: HostStore) -> int:
     """Most bytes a step takes beside weights and pool: measured by one at the limits."""
     device = blueprint.device
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    _executor(blueprint, model, store, num_pages=1).execute(_step_at_the_limits(blueprint))
+    executor = _executor(blueprint, model, kernels, store, num_pages=1)
+    executor.execute(_step_at_the_limits(blueprint))
     peak = torch.cuda.max_memory_allocated(device) - before
     gc.collect()
     torch.cuda.empty_cache()
@@ -152,6 +158,7 @@ def _scheduler(blueprint: Blueprint, base_model_id: str, num_pages: int) -> Sche
 def _executor(
     blueprint: Blueprint,
     model: Model,
+    kernels: Kernels,
     store: HostStore,
     num_pages: int,
     *,
@@ -160,7 +167,7 @@ def _executor(
     limits, layout, device = blueprint.config.batch, blueprint.layout, blueprint.device
     return LocalExecutor(
         model=model,
-        kernels=load_backend(DEVICES[device.type]),
+        kernels=kernels,
         arena=Arena(layout, num_pages, blueprint.dtype, device),
         slots=DeviceSlots(
             limits.max_batch_adapters,

@@ -25,6 +25,7 @@ class StepInputs:
     lora: LoraBatch | None  # None when every row runs on the base model
     sample_index: Tensor  # int64, the token rows whose logits are wanted: first those to sample
     # from (one for each row that samples), then those before the targets of each row
+    sampled_lora: LoraBatch | None  # lora of x[sample_index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def build_inputs(batch: Batch, page_tokens: int, device: torch.device) -> StepIn
     positions = np.arange(query_start[-1]) - query_start[row_of_token] + starts[row_of_token]
     page_table = _page_table(rows)
     page = page_table[row_of_token, positions // page_tokens]
-    slots = np.array([row.slot for row in rows])
+    slots = np.array([row.slot for row in rows])[row_of_token]
+    sample_index = _sample_index(rows, query_start)
 
     def to_device(values: Ints, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(values).to(device, dtype)
@@ -64,8 +66,9 @@ def build_inputs(batch: Batch, page_tokens: int, device: torch.device) -> StepIn
             kv_slot=to_device(page * page_tokens + positions % page_tokens, torch.int64),
             max_query_len=int(lengths.max()),
         ),
-        lora=_lora_batch(slots[row_of_token], device),
-        sample_index=to_device(_sample_index(rows, query_start), torch.int64),
+        lora=_lora_batch(slots, device),
+        sample_index=to_device(sample_index, torch.int64),
+        sampled_lora=_lora_batch(slots[sample_index], device),
     )
 
 

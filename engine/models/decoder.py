@@ -8,6 +8,7 @@ from motet.engine.models.layers import Attention, GatedMLP, RMSNorm
 from motet.engine.models.loader import Weights
 from motet.engine.models.rope import RopeTable, Rotation
 from motet.engine.models.spec import ModelSpec
+from motet.kernels import LoraBatch
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
@@ -26,11 +27,13 @@ class Decoder:
         self._rope = RopeTable(spec.rope, max_model_len, weights.dtype, weights.device)
 
     def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
-        x = functional.embedding(inputs.token_ids, self._embedding)
+        stream = functional.embedding(inputs.token_ids, self._embedding)
         rotation = self._rope.at(inputs.positions)
-        for layer in self._layers:
-            x = layer.forward(x, rotation, inputs, state)
-        return self._norm.forward(x[inputs.sample_index])
+        delta = None
+        for layer in self._layers[:-1]:
+            delta = layer.forward(stream, delta, rotation, inputs, state)
+        stream, delta = self._layers[-1].finish(stream, delta, rotation, inputs, state)
+        return self._norm.forward(state.kernels, stream, delta)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self._head.forward(hidden).float()
@@ -48,7 +51,35 @@ class _Layer:
         self._mlp = GatedMLP(weights, spec, layer, f"{path}.mlp")
 
     def forward(
-        self, x: Tensor, rotation: Rotation, inputs: StepInputs, state: DeviceState
+        self, stream: Tensor, delta: Tensor | None, rotation: Rotation, inputs: StepInputs,
+        state: DeviceState,
+    ) -> Tensor:  # fmt: skip
+        """Add `delta` and this attention to the stream; returns what the MLP adds."""
+        attended = self._attend(stream, delta, rotation, inputs, state)
+        return self._think(stream, attended, inputs.lora, state)
+
+    def finish(
+        self, stream: Tensor, delta: Tensor | None, rotation: Rotation, inputs: StepInputs,
+        state: DeviceState,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """The same for the last layer: the stream and what is added, of the sampled tokens only.
+
+        Of all others only keys and values are ever read.
+        """
+        sampled = inputs.sample_index
+        attended = self._attend(stream, delta, rotation, inputs, state)[sampled]
+        stream = stream[sampled]
+        return stream, self._think(stream, attended, inputs.sampled_lora, state)
+
+    def _attend(
+        self, stream: Tensor, delta: Tensor | None, rotation: Rotation, inputs: StepInputs,
+        state: DeviceState,
+    ) -> Tensor:  # fmt: skip
+        x = self._attention_norm.forward(state.kernels, stream, delta)
+        return self._attention.attend(x, rotation, inputs, state)
+
+    def _think(
+        self, stream: Tensor, attended: Tensor, lora: LoraBatch | None, state: DeviceState
     ) -> Tensor:
-        x = x + self._attention.forward(self._attention_norm.forward(x), rotation, inputs, state)
-        return x + self._mlp.forward(self._mlp_norm.forward(x), inputs, state)
+        delta = self._attention.project(attended, lora, state)
+        return self._mlp.forward(self._mlp_norm.forward(state.kernels, stream, delta), lora, state)

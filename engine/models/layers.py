@@ -4,26 +4,31 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.models.loader import Weights
 from motet.engine.models.rope import Rotation
 from motet.engine.models.spec import ModelSpec
+from motet.kernels import Kernels, LoraBatch
 from motet.memory.layout import AdapterGeometry
 
 
 class RMSNorm:
-    """Root mean square norm in float32 (arXiv:1910.07467), rounded as transformers does."""
+    """Root mean square norm in float32 (arXiv:1910.07467)."""
 
     def __init__(self, weights: Weights, path: str, size: int, epsilon: float) -> None:
         self._weight = weights.tensor(f"{path}.weight", size)
         self._epsilon = epsilon
 
-    def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self._epsilon)
-        return self._weight * (wide * scale).to(x.dtype)
+    def forward(self, kernels: Kernels, x: Tensor, delta: Tensor | None = None) -> Tensor:
+        """The norm of `x` after `delta` was added to it, in place."""
+        out = torch.empty_like(x)
+        kernels.add_rms_norm(out, x, delta, self._weight, self._epsilon)
+        return out
+
+    def apply(self, kernels: Kernels, x: Tensor) -> None:
+        """Norm `x` in place."""
+        kernels.add_rms_norm(x, x, None, self._weight, self._epsilon)
 
 
 class LoraLinear:
@@ -48,12 +53,12 @@ class LoraLinear:
             weights.stack([f"{path}.{name}.bias" for name in names], widths) if has_bias else None,
         )
 
-    def forward(self, x: Tensor, inputs: StepInputs, state: DeviceState) -> Tensor:
+    def forward(self, x: Tensor, lora: LoraBatch | None, state: DeviceState) -> Tensor:
         """From `[num_tokens, in_features]` to the outputs of all modules, `[num_tokens, sum]`."""
         y = self._linear.forward(x)
-        if inputs.lora is not None:
-            at = (state.arena, state.tables, inputs.lora, self._layer, self._first_module)
-            mid = state.mid[: len(self._out_start) - 1, : len(inputs.lora.row_index)]
+        if lora is not None:
+            at = (state.arena, state.tables, lora, self._layer, self._first_module)
+            mid = state.mid[: len(self._out_start) - 1, : len(lora.row_index)]
             state.kernels.lora_shrink(mid, x, *at)
             state.kernels.lora_expand(y, mid, *at, self._out_start)
         return y
@@ -67,10 +72,11 @@ class HeadNorm:
         self._key = RMSNorm(weights, f"{path}.k_norm", spec.head_dim, spec.norm_epsilon)
         self._num_heads = spec.num_heads
 
-    def forward(self, heads: Tensor) -> Tensor:
-        """Of `heads` `[num_tokens, num_heads + num_kv_heads, head_dim]`, queries first."""
+    def apply(self, kernels: Kernels, heads: Tensor) -> None:
+        """In place, of `[num_tokens, num_heads + num_kv_heads, head_dim]`, queries first."""
         query, key = heads.tensor_split([self._num_heads], dim=1)
-        return torch.cat((self._query.forward(query), self._key.forward(key)), dim=1)
+        self._query.apply(kernels, query)
+        self._key.apply(kernels, key)
 
 
 class Attention:
@@ -86,21 +92,29 @@ class Attention:
         self._head_dim = spec.head_dim
         self._num_heads, self._num_kv_heads = spec.num_heads, spec.num_kv_heads
 
-    def forward(
+    def attend(
         self, x: Tensor, rotation: Rotation, inputs: StepInputs, state: DeviceState
     ) -> Tensor:
-        heads = self._qkv.forward(x, inputs, state).view(len(x), -1, self._head_dim)
-        turned, value = heads.tensor_split([self._num_heads + self._num_kv_heads], dim=1)
+        """What each token sees, `[num_tokens, num_heads * head_dim]`; its KV is written first."""
+        kernels = state.kernels
+        heads = self._qkv.forward(x, inputs.lora, state).view(len(x), -1, self._head_dim)
         if self._norm is not None:
-            turned = self._norm.forward(turned)
-        query, key = rotation.apply(turned).tensor_split([self._num_heads], dim=1)
-        state.kernels.write_kv(state.kv, self._layer, key, value, inputs.attention.kv_slot)
-        attended = torch.empty_like(query)
-        state.kernels.paged_attention(
+            self._norm.apply(kernels, heads[:, : self._num_heads + self._num_kv_heads])
+        kernels.rotate_and_write_kv(
+            heads, self._num_heads, rotation.cos, rotation.sin, state.kv, self._layer,
+            inputs.attention.kv_slot,
+        )  # fmt: skip
+        query = heads[:, : self._num_heads]
+        attended = query.new_empty(query.shape)
+        kernels.paged_attention(
             attended, query, state.kv, self._layer, inputs.attention,
             self._head_dim**-0.5, self._window,
         )  # fmt: skip
-        return self._out.forward(attended.flatten(1), inputs, state)
+        return attended.flatten(1)
+
+    def project(self, attended: Tensor, lora: LoraBatch | None, state: DeviceState) -> Tensor:
+        """Back to the stream: `[num_tokens, hidden_size]`."""
+        return self._out.forward(attended, lora, state)
 
 
 class GatedMLP:
@@ -111,6 +125,8 @@ class GatedMLP:
         self._gate_up = LoraLinear(*at, ("gate_proj", "up_proj"), has_bias=has_bias)
         self._down = LoraLinear(*at, ("down_proj",), has_bias=has_bias)
 
-    def forward(self, x: Tensor, inputs: StepInputs, state: DeviceState) -> Tensor:
-        gate, up = self._gate_up.forward(x, inputs, state).chunk(2, dim=-1)
-        return self._down.forward(functional.silu(gate) * up, inputs, state)
+    def forward(self, x: Tensor, lora: LoraBatch | None, state: DeviceState) -> Tensor:
+        gate_up = self._gate_up.forward(x, lora, state)
+        gated = gate_up.new_empty(len(gate_up), gate_up.shape[1] // 2)
+        state.kernels.silu_mul(gated, gate_up)
+        return self._down.forward(gated, lora, state)

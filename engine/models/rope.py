@@ -31,9 +31,8 @@ class RopeTable:
     ) -> None:
         positions = torch.arange(num_positions, dtype=torch.float32)
         angles = torch.outer(positions, torch.tensor(spec.inverse_frequencies))
-        # [num_positions, 1, head_dim / 2]: the middle dimension spans the heads
-        self._cos = (angles.cos() * spec.attention_factor).to(device, dtype).unsqueeze(1)
-        self._sin = (angles.sin() * spec.attention_factor).to(device, dtype).unsqueeze(1)
+        self._cos = (angles.cos() * spec.attention_factor).to(device, dtype)
+        self._sin = (angles.sin() * spec.attention_factor).to(device, dtype)
 
     def at(self, positions: Tensor) -> "Rotation":
         """What one step at `positions` [num_tokens] needs: the same for every layer."""
@@ -44,17 +43,8 @@ class RopeTable:
 class Rotation:
     """The turn of each token of a step."""
 
-    cos: Tensor  # [num_tokens, 1, head_dim / 2]
+    cos: Tensor  # [num_tokens, head_dim / 2]
     sin: Tensor
-
-    def apply(self, heads: Tensor) -> Tensor:
-        """Turn `heads` [num_tokens, num_heads, head_dim]; dimension i pairs with head_dim / 2 + i.
-
-        The products are rounded in the order of transformers, which matters below float32.
-        """
-        first, second = heads.chunk(2, dim=-1)
-        turned = (first * self.cos - second * self.sin, second * self.cos + first * self.sin)
-        return torch.cat(turned, dim=-1)
 
 
 def read_rope(config: PreTrainedConfig) -> RopeSpec:

@@ -3,8 +3,16 @@
 Every launch asks for fused multiply-adds: whether they are the default depends on Triton's version.
 """
 
-from motet.kernels.reference import copy_pages
-from motet.kernels.triton.attention import paged_attention, write_kv
+from motet.kernels.reference import add_rms_norm, copy_pages, silu_mul
+from motet.kernels.triton.attention import paged_attention, rotate_and_write_kv
 from motet.kernels.triton.lora import lora_expand, lora_shrink
 
-__all__ = ["copy_pages", "lora_expand", "lora_shrink", "paged_attention", "write_kv"]
+__all__ = [
+    "add_rms_norm",
+    "copy_pages",
+    "lora_expand",
+    "lora_shrink",
+    "paged_attention",
+    "rotate_and_write_kv",
+    "silu_mul",
+]

@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from motet.kernels import AttentionBatch
+from motet.kernels.reference.rotary import rotate
 from motet.kernels.triton.dot import dot
 
 LEAST_BLOCK = 16  # the least side of a tensor-core product
@@ -24,12 +25,18 @@ UNLIMITED = 2**31 - 1
 LOWEST = tl.constexpr(torch.finfo(torch.float32).min)
 
 
-def write_kv(kv: Tensor, layer: int, key: Tensor, value: Tensor, kv_slot: Tensor) -> None:
-    num_tokens, kv_heads, head_dim = key.shape
+def rotate_and_write_kv(
+    heads: Tensor, num_heads: int, cos: Tensor, sin: Tensor, kv: Tensor, layer: int,
+    kv_slot: Tensor,
+) -> None:  # fmt: skip
+    num_tokens = len(heads)
+    _, _, _, page_tokens, kv_heads, head_dim = kv.shape
+    rotate(heads[:, : num_heads + kv_heads], cos, sin)
+    key, value = heads[:, num_heads:].chunk(2, dim=1)
     layer_kv = kv[:, layer]
     _write_kv_kernel[(num_tokens,)](
         layer_kv, key, value, kv_slot,
-        kv.shape[3], head_dim, kv_heads * head_dim, layer_kv.stride(0), layer_kv.stride(1),
+        page_tokens, head_dim, kv_heads * head_dim, layer_kv.stride(0), layer_kv.stride(1),
         layer_kv.stride(2), key.stride(0), key.stride(1), value.stride(0), value.stride(1),
         BLOCK=triton.next_power_of_2(kv_heads * head_dim), enable_fp_fusion=True,
     )  # fmt: skip

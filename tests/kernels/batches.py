@@ -70,8 +70,16 @@ def a_row(arena: Arena, num_queries: int, context_len: int) -> Row:
     num_pages = -(-context_len // layout.page_tokens)
     row = Row(num_queries, key, value, arena.reserve(num_pages, PageOwner.KV))
     kv_slot = target.ints(row.kv_slots(layout.page_tokens), torch.int64)
-    target.kernels.write_kv(arena.kv, LAYER, key, value, kv_slot)
+    write_kv(arena, key, value, kv_slot)
     return row
+
+
+def write_kv(arena: Arena, key: Tensor, value: Tensor, kv_slot: Tensor) -> None:
+    """Store keys and values as they are: turned by nothing."""
+    heads = torch.cat((key, value), dim=1)
+    turn = arena.target.randn(2, len(heads), heads.shape[2] // 2)
+    cos, sin = torch.ones_like(turn[0]), torch.zeros_like(turn[1])
+    arena.target.kernels.rotate_and_write_kv(heads, 0, cos, sin, arena.kv, LAYER, kv_slot)
 
 
 def some_rows(arena: Arena, lengths: list[tuple[int, int]]) -> list[Row]:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.kernels.arena import Arena, a_layout
-from tests.kernels.batches import LAYER, Row, an_attention_batch, some_rows
+from tests.kernels.batches import LAYER, Row, an_attention_batch, some_rows, write_kv
 from tests.kernels.target import TOLERANCE, Target, assert_near, bits
 
 SCALE = 0.3
@@ -154,7 +154,7 @@ def test_kv_is_written_to_its_slots_only(target: Target) -> None:
         expected[slot // 4, LAYER, 0, slot % 4] = key[token]
         expected[slot // 4, LAYER, 1, slot % 4] = value[token]
 
-    target.kernels.write_kv(arena.kv, LAYER, key, value, target.ints(slots, torch.int64))
+    write_kv(arena, key, value, target.ints(slots, torch.int64))
 
     assert torch.equal(bits(arena.kv), bits(expected))
 
@@ -163,6 +163,6 @@ def test_writing_the_kv_of_no_token_changes_nothing(target: Target) -> None:
     arena = an_arena(target)
     before, nothing = bits(arena.kv), target.randn(0, 2, 16)
 
-    target.kernels.write_kv(arena.kv, LAYER, nothing, nothing, target.ints([], torch.int64))
+    write_kv(arena, nothing, nothing, target.ints([], torch.int64))
 
     assert torch.equal(bits(arena.kv), before)

@@ -109,6 +109,7 @@ def _inputs(rows: Sequence[tuple[Track, int]]) -> StepInputs:
         attention=attention,
         lora=_lora_batch(slots),
         sample_index=torch.arange(len(tokens)),
+        sampled_lora=_lora_batch(slots),
     )
 
 

@@ -1,11 +1,7 @@
-"""Every kernel in plain torch: the oracle of the other backends, and what serves where none is.
-
-Speed comes only from batching: decode rows of similar length are one padded computation, and all
-rows of one adapter are one product per module.
-"""
+"""Attention over paged KV: decode rows of similar length are one padded computation."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,17 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from motet.kernels import SIDE_A, SIDE_B, TILE_RANKS, AttentionBatch, LoraBatch, LoraTables
+from motet.kernels import AttentionBatch
 
 QUERY_BLOCK = 128
 """Queries of a long row computed at once; bounds the size of their mask."""
-
-
-def write_kv(kv: Tensor, layer: int, key: Tensor, value: Tensor, kv_slot: Tensor) -> None:
-    page_tokens = kv.shape[3]
-    page, offset = kv_slot // page_tokens, kv_slot % page_tokens
-    kv[:, layer, 0][page, offset] = key
-    kv[:, layer, 1][page, offset] = value
 
 
 def paged_attention(
@@ -33,35 +22,6 @@ def paged_attention(
     keys, values = kv[:, layer, 0], kv[:, layer, 1]  # [num_pages, page_tokens, kv_heads, head_dim]
     for blocks in _computed_together(_query_blocks(batch, window), page_tokens=kv.shape[3]):
         _attend(out, query, keys, values, batch.page_table, blocks, scale, window)
-
-
-def lora_shrink(
-    mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int,
-) -> None:  # fmt: skip
-    rows = x.index_select(0, batch.row_index).float()
-    widths = [x.shape[1]] * mid.shape[0]
-    for run in _tile_runs(tables, batch, layer, module, SIDE_A, widths):
-        out = mid[run.s, run.rows, run.ranks]
-        out.addmm_(rows[run.rows], run.matrix(arena).T, beta=0, alpha=run.scale)
-
-
-def lora_expand(
-    y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int, out_start: tuple[int, ...],
-) -> None:  # fmt: skip
-    sums = y.index_select(0, batch.row_index).float()
-    widths = [stop - start for start, stop in pairwise(out_start)]
-    for run in _tile_runs(tables, batch, layer, module, SIDE_B, widths):
-        out = sums[run.rows, out_start[run.s] : out_start[run.s + 1]]
-        out.addmm_(mid[run.s, run.rows, run.ranks], run.matrix(arena))
-    y.index_copy_(0, batch.row_index.long(), sums.to(y.dtype))
-
-
-def copy_pages(arena: Tensor, image: Tensor, pages: Tensor) -> None:
-    arena_pages = arena.view(-1, image.shape[1])
-    for page, content in zip(pages.tolist(), image, strict=True):
-        arena_pages[page].copy_(content, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,79 +127,3 @@ def _gather(
         return held.index_fill_(0, unseen, 0).view(len(blocks), -1, kv_heads, head_dim)
 
     return gathered(keys), gathered(values)
-
-
-@dataclass(frozen=True, slots=True)
-class _TileRun:
-    """Tiles of one matrix that lie end to end in the arena, and the rows that meet them."""
-
-    s: int  # slice of the launch
-    rows: slice  # sorted rows
-    ranks: slice  # rank rows in these tiles; those past the rank of the adapter are left out
-    scale: float
-    offset: int
-    width: int
-
-    def matrix(self, arena: Tensor) -> Tensor:
-        """The rank rows, in fp32, where they lie if that is their dtype: [num_ranks, width]."""
-        size = (self.ranks.stop - self.ranks.start) * self.width
-        return arena[self.offset : self.offset + size].view(-1, self.width).float()
-
-
-def _tile_runs(
-    tables: LoraTables, batch: LoraBatch, layer: int, module: int, side: int, widths: Sequence[int]
-) -> Iterator[_TileRun]:
-    """All that slices of these widths need, from one look at the tables.
-
-    Most matrices are one run: the tiles of an adapter are packed in the order they are read.
-    """
-    segments = _segments(batch)
-    slots = torch.tensor([segment.slot for segment in segments], device=tables.rank.device).long()
-    modules = slice(module, module + len(widths))
-    ranks = tables.rank[:, layer, modules][slots].tolist()
-    scales = tables.scale[:, layer, modules][slots].tolist()
-    offsets = tables.tile_offset[:, layer, modules, side][slots].tolist()
-    for i, segment in enumerate(segments):
-        for s, width in enumerate(widths):
-            rank = ranks[i][s]
-            tiles = offsets[i][s][: -(-rank // TILE_RANKS)]
-            for first, stop in _end_to_end(tiles, TILE_RANKS * width):
-                yield _TileRun(
-                    s=s,
-                    rows=slice(segment.start, segment.stop),
-                    ranks=slice(first * TILE_RANKS, min(stop * TILE_RANKS, rank)),
-                    scale=scales[i][s],
-                    offset=tiles[first],
-                    width=width,
-                )
-
-
-def _end_to_end(offsets: Sequence[int], size: int) -> Iterator[tuple[int, int]]:
-    """Cut into intervals `[first, stop)` of places, each `size` behind the one before."""
-    first = 0
-    for stop in range(1, len(offsets) + 1):
-        if stop == len(offsets) or offsets[stop] != offsets[stop - 1] + size:
-            yield first, stop
-            first = stop
-
-
-@dataclass(slots=True)
-class _Segment:
-    """Sorted rows `[start, stop)`, all of the adapter in `slot`."""
-
-    slot: int
-    start: int
-    stop: int
-
-
-def _segments(batch: LoraBatch) -> list[_Segment]:
-    """Join neighbouring chunks of one slot."""
-    num_chunks = int(batch.num_chunks)
-    columns = (batch.chunk_slot, batch.chunk_start, batch.chunk_len)
-    segments: list[_Segment] = []
-    for slot, start, length in zip(*(c[:num_chunks].tolist() for c in columns), strict=True):
-        if segments and segments[-1].slot == slot and segments[-1].stop == start:
-            segments[-1].stop += length
-        else:
-            segments.append(_Segment(slot, start, start + length))
-    return segments

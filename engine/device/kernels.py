@@ -1,0 +1,27 @@
+"""Which kernels run on a device."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+
+from motet.engine.device.blueprint import DEVICES
+from motet.kernels import Kernels, load_backend
+from motet.kernels.cpu.compiler import NotCompiled
+from motet.kernels.cpu.library import Library
+
+log = logging.getLogger(__name__)
+
+
+def prepare_kernels(device: torch.device, progress: Callable[[int, int], None]) -> Kernels:
+    """Ready to be called; those of a CPU are compiled when they are first needed.
+
+    Where they cannot be, those in torch take their place, with one warning.
+    """
+    if device.type == "cpu":
+        try:
+            Library.load(progress)
+        except NotCompiled as error:
+            log.warning("serving with the slower kernels in torch: %s", error)
+            return load_backend("reference")
+    return load_backend(DEVICES[device.type])

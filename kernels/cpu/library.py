@@ -1,0 +1,56 @@
+"""Calls into the compiled C++, on the raw pointers of tensors."""
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from motet.kernels.cpu.compiler import NotCompiled, Progress, compiled
+
+DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+"""What `with_dtype` in simd.h calls the dtypes."""
+
+_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
+
+
+class Library:
+    """The shared object of this process: like a module, loaded once."""
+
+    _handle: ctypes.CDLL | None = None
+
+    @classmethod
+    def load(cls, progress: Progress = lambda done, total: None) -> ctypes.CDLL:
+        """Compile it if need be, reporting progress. Raises NotCompiled."""
+        if cls._handle is None:
+            with compiled(progress) as path:
+                try:
+                    cls._handle = ctypes.CDLL(str(path))
+                except OSError as error:
+                    raise NotCompiled(f"the library does not load: {error}") from error
+        return cls._handle
+
+
+class Function:
+    """A function of the library, found when it is first called.
+
+    `parameters` has a letter for each: p is the data of a tensor (None: null), i an integer, f a
+    float. The data must be contiguous unless the function takes strides. While it runs, other
+    threads of Python do.
+    """
+
+    def __init__(self, name: str, parameters: str) -> None:
+        self._name = name
+        self._types = [_TYPES[letter] for letter in parameters]
+        self._call: Callable[..., None] | None = None
+
+    def __call__(self, *arguments: Tensor | float | None) -> None:
+        call = self._call or self._find()
+        call(*(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments))
+
+    def _find(self) -> Callable[..., None]:
+        call: Any = getattr(Library.load(), f"motet_{self._name}")
+        call.argtypes, call.restype = self._types, None
+        self._call = call
+        return self._call

@@ -1,0 +1,111 @@
+// Vectors of floats as wide as the processor's, and how elements of the arena become floats.
+//
+// Written with the compiler's vector extensions: one source for AVX2, AVX-512 and others. Sums are
+// fp32 whatever the elements are. What these kernels compute for a row must not depend on the rows
+// beside it nor on the number of threads: that is what makes deterministic mode possible.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+typedef float Floats __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t Ints __attribute__((vector_size(LANES * sizeof(int32_t))));
+typedef uint32_t Bits __attribute__((vector_size(LANES * sizeof(uint32_t))));
+typedef uint16_t Halves __attribute__((vector_size(LANES * sizeof(uint16_t))));
+
+// The bits of a number in one of the half formats; the types only tell the formats apart.
+struct bf16 {
+    uint16_t bits;
+};
+typedef _Float16 fp16;
+typedef fp16 Float16s __attribute__((vector_size(LANES * sizeof(fp16))));
+
+template <typename Vector, typename T>
+inline Vector read(const T* from) {
+    Vector vector;
+    std::memcpy(&vector, from, sizeof vector);  // no alignment is promised
+    return vector;
+}
+
+inline Floats splat(float value) { return value - Floats{}; }
+
+inline Floats load(const float* from) { return read<Floats>(from); }
+inline Floats load(const bf16* from) {
+    return (Floats)(__builtin_convertvector(read<Halves>(from), Bits) << 16);
+}
+inline Floats load(const fp16* from) {
+    return __builtin_convertvector(read<Float16s>(from), Floats);
+}
+
+inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
+inline void store(bf16* to, Floats value) {
+    // Round to nearest, ties to even; a NaN stays one.
+    Bits bits = (Bits)value;
+    Bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    Halves halves = __builtin_convertvector(value == value ? rounded : (bits >> 16) | 0x40, Halves);
+    std::memcpy(to, &halves, sizeof halves);
+}
+inline void store(fp16* to, Floats value) {
+    Float16s halves = __builtin_convertvector(value, Float16s);
+    std::memcpy(to, &halves, sizeof halves);
+}
+
+inline float widen(float value) { return value; }
+inline float widen(fp16 value) { return value; }
+inline float widen(bf16 value) {
+    uint32_t bits = uint32_t(value.bits) << 16;
+    float wide;
+    std::memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+
+template <typename T>
+inline T narrow(float value) {
+    return T(value);
+}
+template <>
+inline bf16 narrow<bf16>(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    if (value != value) return {uint16_t(bits >> 16 | 0x40)};
+    return {uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+}
+
+// The first `count` elements; the others are zero, and nothing beyond them is touched.
+template <typename T>
+inline Floats load_some(const T* from, int64_t count) {
+    T padded[LANES] = {};
+    std::memcpy(padded, from, count * sizeof(T));
+    return load(padded);
+}
+
+template <typename T>
+inline void store_some(T* to, Floats value, int64_t count) {
+    T padded[LANES];
+    store(padded, value);
+    std::memcpy(to, padded, count * sizeof(T));
+}
+
+inline float sum(Floats value) {  // always in the same order
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) value[i] += value[i + half];
+    return value[0];
+}
+
+// Calls `run` with a zero of the element type that `dtype` stands for (see library.py).
+template <typename Run>
+inline void with_dtype(int64_t dtype, Run run) {
+    switch (dtype) {
+        case 0: return run(float{});
+        case 1: return run(bf16{});
+        case 2: return run(fp16{});
+    }
+}
