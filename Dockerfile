@@ -23,14 +23,10 @@ COPY --from=wheel /wheel /wheel
 RUN pip install --constraint /constraints.txt /wheel/*.whl
 
 FROM python:3.11-slim AS serve
-ARG TORCH_INDEX_URL
-# On a GPU, Triton compiles its launchers when kernels first run.
-RUN case "$TORCH_INDEX_URL" in \
-        */cpu) ;; \
-        *) apt-get update \
-            && apt-get install --yes --no-install-recommends gcc libc6-dev \
-            && rm -rf /var/lib/apt/lists/* ;; \
-    esac
+# The kernels are compiled when they first run, for the processor that is found there.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=packages /opt/motet /opt/motet
 RUN useradd --create-home --uid 1000 motet
 USER 1000
