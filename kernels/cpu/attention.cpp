@@ -118,14 +118,13 @@ struct Matrix {
     int64_t stride;
 };
 
-template <int ROWS, int WIDE>
+template <int ROWS, int WIDE, bool ADDS>
 inline void multiply(
-    Matrix out, Matrix left, Matrix right, int64_t column, int64_t from, int64_t to, bool adds) {
-    Floats sums[ROWS][WIDE] = {};
-    if (adds)
-        for (int m = 0; m < ROWS; m++)
-            for (int n = 0; n < WIDE; n++)
-                sums[m][n] = load(out.data + m * out.stride + column + n * LANES);
+    Matrix out, Matrix left, Matrix right, int64_t column, int64_t from, int64_t to) {
+    Floats sums[ROWS][WIDE];
+    for (int m = 0; m < ROWS; m++)
+        for (int n = 0; n < WIDE; n++)
+            sums[m][n] = ADDS ? load(out.data + m * out.stride + column + n * LANES) : Floats{};
     for (int64_t k = from; k < to; k++) {
         Floats row[WIDE];
         for (int n = 0; n < WIDE; n++)
@@ -140,22 +139,23 @@ inline void multiply(
             store(out.data + m * out.stride + column + n * LANES, sums[m][n]);
 }
 
-// out[:, column:end] = left[:, from:to] x right[from:to, column:end], added to it if it `adds`.
-// Columns are whole vectors.
-template <int ROWS>
+// out[:, column:end] = left[:, from:to] x right[from:to, column:end], or added to it. Columns are
+// whole vectors.
+template <int ROWS, bool ADDS>
 void product(
-    Matrix out, Matrix left, Matrix right, int64_t column, int64_t end, int64_t from, int64_t to,
-    bool adds) {
+    Matrix out, Matrix left, Matrix right, int64_t column, int64_t end, int64_t from, int64_t to) {
     if (ROWS <= 3)  // else two vectors of each row keep the multipliers busy
         for (; column + 4 * LANES <= end; column += 4 * LANES)
-            multiply<ROWS, 4>(out, left, right, column, from, to, adds);
+            multiply<ROWS, 4, ADDS>(out, left, right, column, from, to);
     for (; column + 2 * LANES <= end; column += 2 * LANES)
-        multiply<ROWS, 2>(out, left, right, column, from, to, adds);
-    if (column < end) multiply<ROWS, 1>(out, left, right, column, from, to, adds);
+        multiply<ROWS, 2, ADDS>(out, left, right, column, from, to);
+    if (column < end) multiply<ROWS, 1, ADDS>(out, left, right, column, from, to);
 }
 
-constexpr decltype(&product<1>) PRODUCT[TILE + 1] = {
-    nullptr, product<1>, product<2>, product<3>, product<4>, product<5>, product<6>};
+template <bool ADDS>
+constexpr decltype(&product<1, ADDS>) PRODUCT[TILE + 1] = {
+    nullptr,          product<1, ADDS>, product<2, ADDS>, product<3, ADDS>,
+    product<4, ADDS>, product<5, ADDS>, product<6, ADDS>};
 
 // -- Staging: what a unit reads of pages lies in the first cache while its items use it.
 
@@ -186,27 +186,46 @@ void stage_queries(const Call& call, const Unit& unit, float* staged) {
     }
 }
 
-// Keys turned and values of the positions `seen` of the block that begins at `start`. Others are
-// never read: their pages may hold NaN, or not be there.
+// A block of positions, of which [from, to) are seen. Others are never read: their pages may hold
+// NaN, or not be there.
 template <typename T>
-void stage_block(const Call& call, const Unit& unit, int64_t start, Seen seen, Workspace& own) {
+struct Block {
     const T* keys[BLOCK];
+    int64_t from, to;
+};
+
+template <typename T>
+Block<T> find_block(const Call& call, const Unit& unit, int64_t start, Seen seen) {
+    Block<T> block = {{}, std::max(seen.from - start, int64_t(0)), std::min<int64_t>(seen.to - start, BLOCK)};
     const int32_t* page = call.page_table + unit.row * call.table_stride;
-    page += seen.from / call.page_tokens;
-    int64_t offset = seen.from % call.page_tokens;
+    page += (start + block.from) / call.page_tokens;
+    int64_t offset = (start + block.from) % call.page_tokens;
     const T* heads = (const T*)call.kv + unit.kv_head * call.head_stride;
-    for (int64_t p = seen.from; p < seen.to; p++) {
-        keys[p - start] = heads + *page * call.page_stride + offset * call.token_stride;
+    for (int64_t j = block.from; j < block.to; j++) {
+        block.keys[j] = heads + *page * call.page_stride + offset * call.token_stride;
         if (++offset == call.page_tokens) {
             offset = 0;
             page++;
         }
     }
-    int64_t from = seen.from - start, to = seen.to - start;
     // Any key will do where the score is not looked at.
-    std::fill(keys, keys + from, keys[from]);
-    std::fill(keys + to, keys + BLOCK, keys[from]);
+    std::fill(block.keys, block.keys + block.from, block.keys[block.from]);
+    std::fill(block.keys + block.to, block.keys + BLOCK, block.keys[block.from]);
+    return block;
+}
 
+template <typename T>
+void prefetch(const Call& call, const Block<T>& block) {
+    for (int64_t side = 0; side < 2; side++)
+        for (int64_t j = block.from; j < block.to; j++)
+            for (int64_t d = 0; d < call.head_dim; d += 64 / sizeof(T))
+                __builtin_prefetch(block.keys[j] + side * call.side_stride + d);
+}
+
+// Its keys turned, and its values.
+template <typename T>
+void stage(const Call& call, const Block<T>& block, Workspace& own) {
+    const auto& [keys, from, to] = block;
     int64_t whole = call.head_dim / LANES * LANES, rest = call.head_dim - whole;
     Floats rows[LANES];
     for (int64_t j = from / LANES * LANES; j < to; j += LANES)
@@ -304,14 +323,14 @@ void attend_tile(
     Matrix scores = {own.scores.data(), BLOCK};
     Matrix summed = {sums.values + first * call.width, call.width};
     int64_t end = (any.to + LANES - 1) / LANES * LANES;
-    PRODUCT[count](scores, query, keys, any.from / LANES * LANES, end, 0, call.head_dim, false);
+    PRODUCT<false>[count](scores, query, keys, any.from / LANES * LANES, end, 0, call.head_dim);
 
     // Weights of what an item does not see are never multiplied: 0 x NaN would be NaN.
     auto add = [&](int64_t m, int64_t from, int64_t to) {
         if (from >= to) return;
         Matrix item = {summed.data + m * call.width, call.width};
         Matrix weights = {scores.data + m * BLOCK, BLOCK};
-        PRODUCT[1](item, weights, values, 0, call.width, from, to, true);
+        PRODUCT<true>[1](item, weights, values, 0, call.width, from, to);
     };
     for (int64_t m = 0; m < count; m++) {
         if (seen[m].from == seen[m].to) continue;
@@ -323,7 +342,7 @@ void attend_tile(
         add(m, seen[m].from, std::min(all.from, seen[m].to));
     }
     if (all.from < all.to)
-        PRODUCT[count](summed, scores, values, 0, call.width, all.from, all.to, true);
+        PRODUCT<true>[count](summed, scores, values, 0, call.width, all.from, all.to);
     for (int64_t m = 0; m < count; m++) add(m, std::max(all.to, seen[m].from), seen[m].to);
 }
 
@@ -334,9 +353,16 @@ void attend_split(
     clear(sums, items, call.width);
     int64_t seen_from = std::max(seen_at(call, unit.position).from, split * SPLIT);
     int64_t seen_to = std::min(unit.position + unit.num_queries, (split + 1) * SPLIT);
-    for (int64_t start = seen_from / BLOCK * BLOCK; start < seen_to; start += BLOCK) {
-        Seen staged = {std::max(start, seen_from), std::min(start + BLOCK, seen_to)};
-        stage_block<T>(call, unit, start, staged, own);
+    Seen seen = {seen_from, seen_to};
+    int64_t start = seen_from / BLOCK * BLOCK;
+    if (start >= seen_to) return;
+    Block<T> block = find_block<T>(call, unit, start, seen);
+    prefetch(call, block);
+    for (; start < seen_to; start += BLOCK) {
+        Block<T> next;
+        if (start + BLOCK < seen_to) prefetch(call, next = find_block<T>(call, unit, start + BLOCK, seen));
+        stage<T>(call, block, own);
+        block = next;
         for (int64_t first = 0, count; first < items; first += count) {
             int64_t left = items - first, tiles = (left + TILE - 1) / TILE;
             count = (left + tiles - 1) / tiles;  // tiles of about the same size
