@@ -186,21 +186,24 @@ void stage_queries(const Call& call, const Unit& unit, float* staged) {
     }
 }
 
-// A block of positions, of which [from, to) are seen. Others are never read: their pages may hold
-// NaN, or not be there.
+// The keys of a block of positions, in the pages. Only [from, to) are seen by any item of the unit:
+// the others are never read, since their pages may hold NaN or not be there.
 template <typename T>
 struct Block {
-    const T* keys[BLOCK];
     int64_t from, to;
+    const T* keys[BLOCK];
 };
 
+// The block that begins at `start`, where positions `seen` are.
 template <typename T>
 Block<T> find_block(const Call& call, const Unit& unit, int64_t start, Seen seen) {
-    Block<T> block = {{}, std::max(seen.from - start, int64_t(0)), std::min<int64_t>(seen.to - start, BLOCK)};
-    const int32_t* page = call.page_table + unit.row * call.table_stride;
-    page += (start + block.from) / call.page_tokens;
-    int64_t offset = (start + block.from) % call.page_tokens;
+    Block<T> block;
+    block.from = std::clamp<int64_t>(seen.from - start, 0, BLOCK);
+    block.to = std::clamp<int64_t>(seen.to - start, 0, BLOCK);
     const T* heads = (const T*)call.kv + unit.kv_head * call.head_stride;
+    const int32_t* page = call.page_table + unit.row * call.table_stride +
+                          (start + block.from) / call.page_tokens;
+    int64_t offset = (start + block.from) % call.page_tokens;
     for (int64_t j = block.from; j < block.to; j++) {
         block.keys[j] = heads + *page * call.page_stride + offset * call.token_stride;
         if (++offset == call.page_tokens) {
@@ -214,29 +217,27 @@ Block<T> find_block(const Call& call, const Unit& unit, int64_t start, Seen seen
     return block;
 }
 
+// Stages the keys of a block, turned, and its values. Meanwhile the next block is fetched from
+// memory, a little at a time: all at once it would only wait.
 template <typename T>
-void prefetch(const Call& call, const Block<T>& block) {
-    for (int64_t side = 0; side < 2; side++)
-        for (int64_t j = block.from; j < block.to; j++)
-            for (int64_t d = 0; d < call.head_dim; d += 64 / sizeof(T))
-                __builtin_prefetch(block.keys[j] + side * call.side_stride + d);
-}
-
-// Its keys turned, and its values.
-template <typename T>
-void stage(const Call& call, const Block<T>& block, Workspace& own) {
-    const auto& [keys, from, to] = block;
+void stage(const Call& call, const Block<T>& block, const Block<T>& next, Workspace& own) {
     int64_t whole = call.head_dim / LANES * LANES, rest = call.head_dim - whole;
-    Floats rows[LANES];
-    for (int64_t j = from / LANES * LANES; j < to; j += LANES)
+    for (int64_t j = block.from / LANES * LANES; j < block.to; j += LANES)
         for (int64_t d = 0; d < call.head_dim; d += LANES) {
-            for (int i = 0; i < LANES; i++)
-                rows[i] = d < whole ? load(keys[j + i] + d) : load_some(keys[j + i] + d, rest);
+            Floats rows[LANES];
+            for (int i = 0; i < LANES; i++) {
+                const T* key = block.keys[j + i] + d;
+                rows[i] = d < whole ? load(key) : load_some(key, rest);
+                if (d * sizeof(T) % sizeof(Line) == 0) {
+                    __builtin_prefetch(next.keys[j + i] + d);
+                    __builtin_prefetch(next.keys[j + i] + call.side_stride + d);
+                }
+            }
             transpose(rows);
             for (int i = 0; i < LANES; i++) store(own.keys.data() + (d + i) * BLOCK + j, rows[i]);
         }
-    for (int64_t j = from; j < to; j++) {
-        const T* value = keys[j] + call.side_stride;
+    for (int64_t j = block.from; j < block.to; j++) {
+        const T* value = block.keys[j] + call.side_stride;
         float* staged = own.values.data() + j * call.width;
         for (int64_t d = 0; d < whole; d += LANES) store(staged + d, load(value + d));
         if (rest) store(staged + whole, load_some(value + whole, rest));
@@ -249,28 +250,26 @@ void stage(const Call& call, const Block<T>& block, Workspace& own) {
 // Makes weights of the scores [from, to) of a block. Returns what older sums shrink by.
 __attribute__((noinline)) float weigh(
     float* scores, int from, int to, float& highest, float& total) {
-    Ints lane = {};
-    for (int i = 0; i < LANES; i++) lane[i] = i;
-    Floats seen[VECTORS], most = splat(highest);
-    for (int n = 0; n < VECTORS; n++) {
-        Ints position = lane + n * LANES;
-        Floats score = load(scores + n * LANES);
-        seen[n] = ((position >= from) & (position < to)) ? score : splat(-__builtin_inff());
-        most = seen[n] > most ? seen[n] : most;
+    if (to - from < BLOCK) {
+        std::fill(scores, scores + from, -__builtin_inff());
+        std::fill(scores + to, scores + BLOCK, -__builtin_inff());
     }
-    float higher = most[0];
-    for (int i = 1; i < LANES; i++) higher = most[i] > higher ? most[i] : higher;
-
+    Floats most = splat(highest);
+    for (int n = 0; n < VECTORS; n++) {
+        Floats score = load(scores + n * LANES);
+        most = score > most ? score : most;
+    }
+    float higher = largest(most);
     Floats weights = {};
     for (int n = 0; n < VECTORS; n++) {
-        Floats weight = exp(seen[n] - higher);
+        Floats weight = exp_of_negative(load(scores + n * LANES) - higher);
         store(scores + n * LANES, weight);
         weights += weight;
     }
-    float shrunk = exp(splat(highest - higher))[0];
-    total = total * shrunk + sum(weights);
+    float by = higher == highest ? 1 : exp_of_negative(splat(highest - higher))[0];
+    total = total * by + sum(weights);
     highest = higher;
-    return shrunk;
+    return by;
 }
 
 __attribute__((noinline)) void shrink(float* values, int64_t width, float by) {
@@ -282,8 +281,8 @@ __attribute__((noinline)) void merge(Sums all, Sums later, int64_t items, int64_
     for (int64_t i = 0; i < items; i++) {
         if (later.total[i] == 0) continue;
         float highest = std::max(all.highest[i], later.highest[i]);
-        float by = exp(splat(all.highest[i] - highest))[0];
-        float later_by = exp(splat(later.highest[i] - highest))[0];
+        float by = exp_of_negative(splat(all.highest[i] - highest))[0];
+        float later_by = exp_of_negative(splat(later.highest[i] - highest))[0];
         float* values = all.values + i * width;
         for (int64_t d = 0; d < width; d += LANES) {
             Floats more = load(later.values + i * width + d) * later_by;
@@ -351,18 +350,14 @@ void attend_split(
     const Call& call, const Unit& unit, int64_t split, Workspace& own, Sums sums) {
     int64_t items = unit.num_queries * call.group;
     clear(sums, items, call.width);
-    int64_t seen_from = std::max(seen_at(call, unit.position).from, split * SPLIT);
-    int64_t seen_to = std::min(unit.position + unit.num_queries, (split + 1) * SPLIT);
-    Seen seen = {seen_from, seen_to};
-    int64_t start = seen_from / BLOCK * BLOCK;
-    if (start >= seen_to) return;
-    Block<T> block = find_block<T>(call, unit, start, seen);
-    prefetch(call, block);
-    for (; start < seen_to; start += BLOCK) {
-        Block<T> next;
-        if (start + BLOCK < seen_to) prefetch(call, next = find_block<T>(call, unit, start + BLOCK, seen));
-        stage<T>(call, block, own);
-        block = next;
+    Seen seen = {std::max(seen_at(call, unit.position).from, split * SPLIT),
+                 std::min(unit.position + unit.num_queries, (split + 1) * SPLIT)};
+    int64_t start = seen.from / BLOCK * BLOCK;
+    Block<T> next = find_block<T>(call, unit, start, seen);
+    for (; start < seen.to; start += BLOCK) {
+        const Block<T> block = next;
+        if (start + BLOCK < seen.to) next = find_block<T>(call, unit, start + BLOCK, seen);
+        stage(call, block, next, own);
         for (int64_t first = 0, count; first < items; first += count) {
             int64_t left = items - first, tiles = (left + TILE - 1) / TILE;
             count = (left + tiles - 1) / tiles;  // tiles of about the same size

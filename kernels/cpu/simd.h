@@ -100,6 +100,13 @@ inline float sum(Floats value) {  // always in the same order
     return value[0];
 }
 
+inline float largest(Floats value) {
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            value[i] = value[i + half] > value[i] ? value[i + half] : value[i];
+    return value[0];
+}
+
 // Calls `run` with a zero of the element type that `dtype` stands for (see library.py).
 template <typename Run>
 inline void with_dtype(int64_t dtype, Run run) {
