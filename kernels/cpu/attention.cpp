@@ -131,7 +131,7 @@ inline void multiply(
             row[n] = load(right.data + k * right.stride + column + n * LANES);
         for (int m = 0; m < ROWS; m++) {
             Floats factor = splat(left.data[m * left.stride + k]);
-            for (int n = 0; n < WIDE; n++) sums[m][n] += factor * row[n];
+            for (int n = 0; n < WIDE; n++) sums[m][n] = multiply_add(factor, row[n], sums[m][n]);
         }
     }
     for (int m = 0; m < ROWS; m++)
