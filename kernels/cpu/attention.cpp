@@ -31,18 +31,22 @@ constexpr int VECTORS = BLOCK / LANES;
 constexpr float LOWEST = -3.402823466e38f;
 static_assert(SPLIT % BLOCK == 0 && BLOCK % LANES == 0, "a vector lies in one block and split");
 
-struct Call {
-    void* out;                  // [num_tokens, num_heads, head_dim]
-    const void* query;          // the same
-    const void* kv;             // of the layer: [num_pages, 2, page_tokens, kv_heads, head_dim]
-    const int32_t* query_start; // these as in AttentionBatch
+struct Shape {  // as in attention.py
+    int64_t out_token_stride, out_head_stride, query_token_stride, query_head_stride;
+    int64_t page_stride, layer_stride, side_stride, token_stride, head_stride, table_stride;
+    int64_t num_rows, num_heads, page_tokens, kv_heads, head_dim, layer, window, dtype;
+};
+
+struct Call : Shape {
+    void* out;                   // [num_tokens, num_heads, head_dim]
+    const void* query;           // the same
+    const void* kv;              // [num_pages, num_layers, 2, page_tokens, kv_heads, head_dim]
+    const int32_t* query_start;  // these as in AttentionBatch
     const int32_t* context_len;
     const int32_t* page_table;
-    int64_t out_token_stride, out_head_stride, query_token_stride, query_head_stride;
-    int64_t page_stride, side_stride, token_stride, head_stride, table_stride;
-    int64_t page_tokens, kv_heads, head_dim, group, window;
-    int64_t width;  // head_dim in whole vectors
     float scale;
+    int64_t group = num_heads / kv_heads;
+    int64_t width = (head_dim + LANES - 1) / LANES * LANES;  // in whole vectors
 };
 
 // Consecutive queries of a row, with the heads of one KV head, over splits [split, split_end).
@@ -200,7 +204,8 @@ Block<T> find_block(const Call& call, const Unit& unit, int64_t start, Seen seen
     Block<T> block;
     block.from = std::clamp<int64_t>(seen.from - start, 0, BLOCK);
     block.to = std::clamp<int64_t>(seen.to - start, 0, BLOCK);
-    const T* heads = (const T*)call.kv + unit.kv_head * call.head_stride;
+    const T* heads = (const T*)call.kv + call.layer * call.layer_stride +
+                     unit.kv_head * call.head_stride;
     const int32_t* page = call.page_table + unit.row * call.table_stride +
                           (start + block.from) / call.page_tokens;
     int64_t offset = (start + block.from) % call.page_tokens;
@@ -415,10 +420,10 @@ struct Plan {
 
 // Long rows are cut into blocks of queries, which go through their splits one after the other. A
 // row of one block, such as a decode row, is cut into its splits: threads share a long context.
-Plan plan_units(const Call& call, int64_t num_rows) {
+Plan plan_units(const Call& call) {
     Plan plan;
     const int64_t block = std::max<int64_t>(1, ITEMS / call.group);
-    for (int64_t row = 0; row < num_rows; row++) {
+    for (int64_t row = 0; row < call.num_rows; row++) {
         int64_t start = call.query_start[row], count = call.query_start[row + 1] - start;
         int64_t position = call.context_len[row] - count;
         // The last queries see most: they come first, so that no thread waits for them at the end.
@@ -449,8 +454,8 @@ Plan plan_units(const Call& call, int64_t num_rows) {
 }
 
 template <typename T>
-void attend_all(const Call& call, int64_t num_rows) {
-    const Plan plan = plan_units(call, num_rows);
+void attend_all(const Call& call) {
+    const Plan plan = plan_units(call);
     const int64_t num_units = plan.units.size(), num_merges = plan.merges.size();
     Buffer parts(plan.part_floats);
 #pragma omp parallel if (num_units > 1)
@@ -469,19 +474,8 @@ void attend_all(const Call& call, int64_t num_rows) {
 
 extern "C" void motet_paged_attention(
     void* out, const void* query, const void* kv, const int32_t* query_start,
-    const int32_t* context_len, const int32_t* page_table, int64_t out_token_stride,
-    int64_t out_head_stride, int64_t query_token_stride, int64_t query_head_stride,
-    int64_t page_stride, int64_t layer_stride, int64_t side_stride, int64_t token_stride,
-    int64_t head_stride, int64_t table_stride, int64_t num_rows, int64_t num_heads,
-    int64_t page_tokens, int64_t kv_heads, int64_t head_dim, int64_t layer, int64_t window,
-    int64_t dtype, float scale) {
-    with_dtype(dtype, [=](auto zero) {
-        using T = decltype(zero);
-        Call call = {
-            out, query, (const T*)kv + layer * layer_stride, query_start, context_len, page_table,
-            out_token_stride, out_head_stride, query_token_stride, query_head_stride, page_stride,
-            side_stride, token_stride, head_stride, table_stride, page_tokens, kv_heads, head_dim,
-            num_heads / kv_heads, window, (head_dim + LANES - 1) / LANES * LANES, scale};
-        attend_all<T>(call, num_rows);
-    });
+    const int32_t* context_len, const int32_t* page_table, const void* shape, float scale) {
+    const Call call = {
+        read<Shape>(shape), out, query, kv, query_start, context_len, page_table, scale};
+    with_dtype(call.dtype, [&](auto zero) { attend_all<decltype(zero)>(call); });
 }
