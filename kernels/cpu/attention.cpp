@@ -222,8 +222,8 @@ Block<T> find_block(const Call& call, const Unit& unit, int64_t start, Seen seen
     return block;
 }
 
-// Stages the keys of a block, turned, and its values. Meanwhile the next block is fetched from
-// memory, a little at a time: all at once it would only wait.
+// Stages the keys of a block, turned, and its values. Each is fetched from memory while what comes
+// before it is staged: all at once they would only wait.
 template <typename T>
 void stage(const Call& call, const Block<T>& block, const Block<T>& next, Workspace& own) {
     int64_t whole = call.head_dim / LANES * LANES, rest = call.head_dim - whole;
@@ -233,10 +233,8 @@ void stage(const Call& call, const Block<T>& block, const Block<T>& next, Worksp
             for (int i = 0; i < LANES; i++) {
                 const T* key = block.keys[j + i] + d;
                 rows[i] = d < whole ? load(key) : load_some(key, rest);
-                if (d * sizeof(T) % sizeof(Line) == 0) {
-                    __builtin_prefetch(next.keys[j + i] + d);
-                    __builtin_prefetch(next.keys[j + i] + call.side_stride + d);
-                }
+                if (d * sizeof(T) % sizeof(Line) == 0)
+                    __builtin_prefetch(key + call.side_stride);
             }
             transpose(rows);
             for (int i = 0; i < LANES; i++) store(own.keys.data() + (d + i) * BLOCK + j, rows[i]);
@@ -244,7 +242,10 @@ void stage(const Call& call, const Block<T>& block, const Block<T>& next, Worksp
     for (int64_t j = block.from; j < block.to; j++) {
         const T* value = block.keys[j] + call.side_stride;
         float* staged = own.values.data() + j * call.width;
-        for (int64_t d = 0; d < whole; d += LANES) store(staged + d, load(value + d));
+        for (int64_t d = 0; d < whole; d += LANES) {
+            if (d * sizeof(T) % sizeof(Line) == 0) __builtin_prefetch(next.keys[j] + d);
+            store(staged + d, load(value + d));
+        }
         if (rest) store(staged + whole, load_some(value + whole, rest));
     }
 }
