@@ -78,7 +78,7 @@ struct alignas(64) Line {
 class Buffer {
   public:
     explicit Buffer(int64_t floats) : lines_((floats + 15) / 16) {}
-    float* data() { return lines_.data()->floats; }
+    float* data() { return (float*)lines_.data(); }
 
   private:
     std::vector<Line> lines_;
@@ -250,8 +250,8 @@ void stage(const Call& call, const Block<T>& block, const Block<T>& next, Worksp
     }
 }
 
-// -- Softmax. None of these may become part of its callers: there, the compiler might fuse other
-// products with sums for one number of items than for another.
+// -- Softmax. These stay functions of their own: as a part of several others, the compiler might
+// fuse products with sums in one and not in another.
 
 // Makes weights of the scores [from, to) of a block. Returns what older sums shrink by.
 __attribute__((noinline)) float weigh(
@@ -428,14 +428,15 @@ Plan plan_units(const Call& call) {
         int64_t start = call.query_start[row], count = call.query_start[row + 1] - start;
         int64_t position = call.context_len[row] - count;
         // The last queries see most: they come first, so that no thread waits for them at the end.
-        for (int64_t first = (count + block - 1) / block * block - block; first >= 0; first -= block) {
+        const int64_t num_blocks = (count + block - 1) / block;
+        for (int64_t first = (num_blocks - 1) * block; first >= 0; first -= block) {
             Unit unit = {row, 0, start + first, std::min(block, count - first), position + first,
                          0, 0, -1};
             unit.split = seen_at(call, unit.position).from / SPLIT;
             unit.split_end = (unit.position + unit.num_queries - 1) / SPLIT + 1;
             int64_t items = unit.num_queries * call.group, floats = floats_of_sums(call, items);
             plan.most_items = std::max(plan.most_items, items);
-            bool is_cut = count <= block && unit.split_end - unit.split > 1;
+            bool is_cut = num_blocks == 1 && unit.split_end - unit.split > 1;
             for (; unit.kv_head < call.kv_heads; unit.kv_head++) {
                 if (!is_cut) {
                     plan.units.push_back(unit);
