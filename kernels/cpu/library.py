@@ -36,8 +36,8 @@ class Function:
     """A function of the library, found when it is first called.
 
     `parameters` has a letter for each: p is the data of a tensor or bytes (None: null), i an
-    integer, f a float. The data must be contiguous unless the function takes strides. While it runs, other
-    threads of Python do.
+    integer, f a float. The data must be contiguous unless the function takes strides. While it
+    runs, other threads of Python do.
     """
 
     def __init__(self, name: str, parameters: str) -> None:
