@@ -3,13 +3,13 @@
 `library.Library.load` compiles them, and says why where it cannot.
 """
 
+from motet.kernels.cpu.attention import paged_attention
 from motet.kernels.cpu.gate import silu_mul
 from motet.kernels.reference import (
     add_rms_norm,
     copy_pages,
     lora_expand,
     lora_shrink,
-    paged_attention,
     rotate_and_write_kv,
 )
 

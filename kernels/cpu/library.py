@@ -35,9 +35,9 @@ class Library:
 class Function:
     """A function of the library, found when it is first called.
 
-    `parameters` has a letter for each: p is the data of a tensor (None: null), i an integer, f a
-    float. The data must be contiguous unless the function takes strides. While it runs, other
-    threads of Python do.
+    `parameters` has a letter for each: p is the data of a tensor or bytes (None: null), i an
+    integer, f a float. The data must be contiguous unless the function takes strides. While it
+    runs, other threads of Python do.
     """
 
     def __init__(self, name: str, parameters: str) -> None:
@@ -45,7 +45,7 @@ class Function:
         self._types = [_TYPES[letter] for letter in parameters]
         self._call: Callable[..., None] | None = None
 
-    def __call__(self, *arguments: Tensor | float | None) -> None:
+    def __call__(self, *arguments: Tensor | bytes | float | None) -> None:
         call = self._call or self._find()
         call(*(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments))
 

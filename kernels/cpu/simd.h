@@ -8,6 +8,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__FMA__)
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
 constexpr int LANES = 16;
 #elif defined(__AVX__)
@@ -36,6 +40,18 @@ inline Vector read(const T* from) {
 }
 
 inline Floats splat(float value) { return value - Floats{}; }
+
+// a * b + c. Rounded once wherever the processor can: for plain products and sums the compiler
+// decides that anew in each loop, and GCC decides against it where it sees a single chain of them.
+inline Floats multiply_add(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
 
 inline Floats load(const float* from) { return read<Floats>(from); }
 inline Floats load(const bf16* from) {
@@ -97,6 +113,13 @@ inline void store_some(T* to, Floats value, int64_t count) {
 inline float sum(Floats value) {  // always in the same order
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++) value[i] += value[i + half];
+    return value[0];
+}
+
+inline float largest(Floats value) {
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            value[i] = value[i + half] > value[i] ? value[i + half] : value[i];
     return value[0];
 }
 

@@ -1,5 +1,6 @@
 """A real arena, placed by the memory package: whatever no one wrote is NaN."""
 
+import random
 from dataclasses import dataclass
 
 import torch
@@ -74,6 +75,13 @@ class Arena:
         lease = self.pool.reserve(num_pages, owner)
         assert lease is not None
         return lease
+
+    def shuffle_free_pages(self, seed: int = 0) -> None:
+        """Pages leased one after another are then no neighbours."""
+        leases = [self.reserve(1, PageOwner.KV) for _ in range(self.pool.num_free)]
+        random.Random(seed).shuffle(leases)
+        for lease in leases:
+            self.pool.release(lease)
 
     def load(self, slot: int, adapter: DenseAdapter) -> Lease:
         """Copy an adapter into pages of its own and bind it to a slot."""

@@ -20,8 +20,12 @@ WINDOWS = (1, 3, 16, 17, 1000)
 """Less than a page, one page and a token more, more than any context."""
 
 
-def an_arena(target: Target, page_tokens: int = 4, head_dim: int = 16) -> Arena:
-    return Arena(target, a_layout(target, page_tokens, head_dim), num_pages=100)
+def an_arena(
+    target: Target, page_tokens: int = 4, head_dim: int = 16, num_pages: int = 100
+) -> Arena:
+    arena = Arena(target, a_layout(target, page_tokens, head_dim), num_pages)
+    arena.shuffle_free_pages()
+    return arena
 
 
 def attend(arena: Arena, rows: list[Row], query: Tensor, window: int | None = None) -> Tensor:
@@ -58,16 +62,23 @@ def check_against_dense(
     assert_near(out, dense(rows, query, window), TOLERANCE[arena.target.dtype])
 
 
-@pytest.mark.parametrize("num_heads", [2, 6, 8])
+@pytest.mark.parametrize("group", [*range(1, 9), 13])
 def test_prefill_and_decode_rows_in_one_batch_equal_dense_attention(
-    target: Target, num_heads: int
+    target: Target, group: int
 ) -> None:
     arena = an_arena(target)
 
-    check_against_dense(arena, some_rows(arena, MIXED), num_heads)
+    check_against_dense(arena, some_rows(arena, MIXED), 2 * group)
 
 
-@pytest.mark.parametrize(("page_tokens", "head_dim"), [(16, 8), (3, 24), (1, 80)])
+@pytest.mark.parametrize("head_dim", [8, 16, 20, 32, 64, 80, 96, 128, 256])
+def test_any_head_size_equals_dense_attention(target: Target, head_dim: int) -> None:
+    arena = an_arena(target, 16, head_dim)
+
+    check_against_dense(arena, some_rows(arena, [(3, 9), (1, 20)]), num_heads=6)
+
+
+@pytest.mark.parametrize(("page_tokens", "head_dim"), [(16, 8), (3, 24), (1, 80), (40, 16)])
 def test_any_page_and_head_size_equals_dense_attention(
     target: Target, page_tokens: int, head_dim: int
 ) -> None:
