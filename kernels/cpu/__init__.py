@@ -4,8 +4,8 @@
 """
 
 from motet.kernels.cpu.gate import silu_mul
+from motet.kernels.cpu.norm import add_rms_norm
 from motet.kernels.reference import (
-    add_rms_norm,
     copy_pages,
     lora_expand,
     lora_shrink,
