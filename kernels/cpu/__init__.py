@@ -5,12 +5,12 @@
 
 from motet.kernels.cpu.gate import silu_mul
 from motet.kernels.cpu.norm import add_rms_norm
+from motet.kernels.cpu.rotary import rotate_and_write_kv
 from motet.kernels.reference import (
     copy_pages,
     lora_expand,
     lora_shrink,
     paged_attention,
-    rotate_and_write_kv,
 )
 
 __all__ = [
