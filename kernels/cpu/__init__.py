@@ -3,6 +3,7 @@
 `library.Library.load` compiles them, and says why where it cannot.
 """
 
+from motet.kernels.cpu.draw import draw
 from motet.kernels.cpu.gate import silu_mul
 from motet.kernels.cpu.norm import add_rms_norm
 from motet.kernels.cpu.rotary import rotate_and_write_kv
@@ -16,6 +17,7 @@ from motet.kernels.reference import (
 __all__ = [
     "add_rms_norm",
     "copy_pages",
+    "draw",
     "lora_expand",
     "lora_shrink",
     "paged_attention",
