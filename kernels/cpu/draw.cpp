@@ -1,12 +1,11 @@
 // Draws tokens from logits: temperature, top-k, top-p, min-p, then the inverse of the CDF.
 //
-// Nothing is sorted. What a filter keeps is all up to some distance from the largest logit, and
-// that distance is found digit by digit, as a radix sort would, among fewer and fewer tokens.
+// Nothing is sorted. What a filter keeps is all up to some distance from the largest logit, which
+// is looked for in a histogram, then in one bucket of it.
 
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
-#include <memory>
 #include <vector>
 
 #include "simd.h"
@@ -14,7 +13,8 @@
 
 namespace {
 
-constexpr int64_t BLOCK = 512;  // tokens whose weights are summed before it is known who is drawn
+constexpr int64_t BLOCK = 512;  // tokens that are summed at once, on the way to the drawn one
+constexpr int BUCKETS = 2048;   // of a histogram
 
 typedef float HalfFloats __attribute__((vector_size(sizeof(Floats) / 2)));
 typedef double Doubles __attribute__((vector_size(sizeof(Floats))));
@@ -44,21 +44,50 @@ struct Row {
     float largest, temperature;
 
     // Of the tokens from `first` on. Past the last it is NaN, which no limit keeps.
-    Floats distances(int64_t first) const {
-        Floats values;
-        if (first + LANES <= size) {
-            values = load(logits + first);
-        } else {
-            values = splat(NAN);
-            std::memcpy(&values, logits + first, (size - first) * sizeof(float));
-        }
-        return (largest - values) / temperature;
+    Floats distances(int64_t first) const { return (largest - values(first)) / temperature; }
+    Floats values(int64_t first) const {
+        if (first + LANES <= size) return load(logits + first);
+        Floats some = splat(NAN);
+        std::memcpy(&some, logits + first, (size - first) * sizeof(float));
+        return some;
     }
 };
 
-// The distance up to which tokens are kept. Tokens of equal logits stay or go together.
 inline Floats kept_weights(Floats distances, float limit) {
     return distances <= splat(limit) ? exp(-distances) : Floats{};
+}
+
+// Places in a histogram of distances: equal buckets below the span, the last for all beyond.
+struct Buckets {
+    float span;
+
+    // Spans what the row does, but no farther than what, with e^-24 each, seldom decides.
+    explicit Buckets(const Row& row) {
+        Floats lowest = splat(row.largest);
+        for (int64_t first = 0; first < row.size; first += LANES) {
+            Floats values = row.values(first);
+            lowest = values < lowest ? values : lowest;
+        }
+        float least = lowest[0];
+        for (int i = 1; i < LANES; i++) least = std::min(least, lowest[i]);
+        span = std::max(1e-6f, std::min(24.0f, (row.largest - least) / row.temperature));
+    }
+    Ints of(Floats distances) const {
+        Floats places = distances * ((BUCKETS - 1) / span);
+        return __builtin_convertvector(distances < splat(span) ? places : splat(BUCKETS - 1), Ints);
+    }
+};
+
+// The bucket in which `held` and the weights up to there come to `wanted`, or else the last that
+// weighs anything. Adds to `held` what lies before it.
+int bucket_reaching(double wanted, const double* weights, double& held) {
+    int found = 0;
+    for (int next = 1; next < BUCKETS && held + weights[found] < wanted; next++)
+        if (weights[next] > 0) {
+            held += weights[found];
+            found = next;
+        }
+    return found;
 }
 
 struct Candidate {
@@ -66,65 +95,58 @@ struct Candidate {
     float weight;
 };
 
-// The tokens of a row among which a limit is looked for.
-class Candidates {
-   public:
-    // Those up to `limit`. Returns the weight, given by a function of distances, of all of them,
-    // also of those beyond `reach`, which are not candidates.
-    template <typename WeightOf>
-    double collect(const Row& row, float limit, float reach, WeightOf weight_of) {
-        if (!list) list.reset(new Candidate[row.size + LANES]);
-        count = 0;
-        Sum sum;
-        for (int64_t first = 0; first < row.size; first += LANES) {
-            Floats distances = row.distances(first);
-            Floats weights = distances <= splat(limit) ? weight_of(distances) : Floats{};
-            sum.add(weights);
-            Bits keys = (Bits)distances;
-            Ints is_near = distances <= splat(std::min(limit, reach));
-            for (int i = 0; i < LANES; i++) {
-                list[count] = {keys[i], weights[i]};
-                count -= is_near[i];
-            }
-        }
-        return sum.total();
+// The least distance at which `held` and the weights of the candidates up to it come to `wanted`:
+// digit by digit, as a radix sort would, among fewer and fewer.
+float distance_reaching(double wanted, std::vector<Candidate>& candidates, double held) {
+    uint32_t key = 0;
+    for (int shift : {20, 10, 0}) {
+        double weights[BUCKETS] = {};
+        for (Candidate c : candidates) weights[(c.key - key) >> shift] += c.weight;
+        key += uint32_t(bucket_reaching(wanted, weights, held)) << shift;
+        auto is_other = [=](Candidate c) { return c.key >> shift != key >> shift; };
+        candidates.erase(std::remove_if(candidates.begin(), candidates.end(), is_other),
+                         candidates.end());
     }
+    float distance;
+    std::memcpy(&distance, &key, sizeof distance);
+    return distance;
+}
 
-    // The least distance up to which they weigh `wanted`, or else all that weighs anything.
-    float distance_holding(double wanted) {
-        uint32_t key = 0;
-        double held = 0;
-        for (int shift : {20, 10, 0}) {
-            double weights[2048] = {};
-            for (int64_t i = 0; i < count; i++)
-                weights[(list[i].key - key) >> shift] += list[i].weight;
-            uint32_t digit = 0;
-            for (uint32_t next = 1; next < 2048 && held + weights[digit] < wanted; next++)
-                if (weights[next] > 0) {
-                    held += weights[digit];
-                    digit = next;
-                }
-            key += digit << shift;
-            keep(key >> shift, shift);
+// The least distance up to which tokens come to a weight: `wanted_of` the weight of all tokens up
+// to `limit`, where `weight_of` distances is theirs. `candidates` is memory to work in.
+template <typename WeightOf, typename WantedOf>
+float distance_reaching(WantedOf wanted_of, const Row& row, float limit, WeightOf weight_of,
+                        std::vector<Candidate>& candidates) {
+    Buckets buckets(row);
+    double weights[BUCKETS] = {};
+    Sum far;
+    for (int64_t first = 0; first < row.size; first += LANES) {
+        Floats distances = row.distances(first);
+        if (!any(distances <= splat(limit))) continue;
+        Floats some = distances <= splat(limit) ? weight_of(distances) : Floats{};
+        if (any(distances < splat(buckets.span))) {
+            Ints places = buckets.of(distances);
+            for (int i = 0; i < LANES; i++) weights[places[i]] += some[i];
+        } else {
+            far.add(some);
         }
-        float distance;
-        std::memcpy(&distance, &key, sizeof distance);
-        return distance;
     }
-
-   private:
-    void keep(uint32_t prefix, int shift) {
-        int64_t kept = 0;
-        for (int64_t i = 0; i < count; i++) {
-            list[kept] = list[i];
-            kept += list[i].key >> shift == prefix;
-        }
-        count = kept;
+    weights[BUCKETS - 1] += far.total();
+    double total = 0, held = 0;
+    for (double weight : weights) total += weight;
+    double wanted = wanted_of(total);
+    int found = bucket_reaching(wanted, weights, held);
+    candidates.clear();
+    for (int64_t first = 0; first < row.size; first += LANES) {
+        Floats distances = row.distances(first);
+        Ints is_in = (buckets.of(distances) == found) & (distances <= splat(limit));
+        if (!any(is_in)) continue;
+        Floats some = weight_of(distances);
+        for (int i = 0; i < LANES; i++)
+            if (is_in[i]) candidates.push_back({((Bits)distances)[i], some[i]});
     }
-
-    std::unique_ptr<Candidate[]> list;
-    int64_t count = 0;
-};
+    return distance_reaching(wanted, candidates, held);
+}
 
 // The lowest id among equal maxima.
 int64_t first_of_largest(const float* logits, int64_t size) {
@@ -152,19 +174,18 @@ int64_t first_of_largest(const float* logits, int64_t size) {
     return token;
 }
 
-float limit_of(const Row& row, int64_t top_k, double top_p, double min_p, Candidates& candidates) {
+// The distance up to which tokens are kept. Those of equal logits stay or go together.
+float limit_of(const Row& row, int64_t top_k, double top_p, double min_p,
+               std::vector<Candidate>& candidates) {
     float limit = INFINITY;
-    if (0 < top_k && top_k < row.size) {
-        candidates.collect(row, INFINITY, INFINITY, [](Floats) { return splat(1.0f); });
-        limit = candidates.distance_holding(double(top_k));
-    }
-    if (top_p < 1) {
-        // The largest weighs 1, and all beyond this together less than 1 - top_p: the nucleus
-        // ends before.
-        float reach = float(std::log(double(row.size) / (1 - top_p))) + 1;
-        double total = candidates.collect(row, limit, reach, [](Floats d) { return exp(-d); });
-        limit = candidates.distance_holding(top_p * total);
-    }
+    if (0 < top_k && top_k < row.size)
+        limit = distance_reaching(
+            [=](double) { return double(top_k); }, row, limit, [](Floats) { return splat(1); },
+            candidates);
+    if (top_p < 1)
+        limit = distance_reaching(
+            [=](double total) { return top_p * total; }, row, limit,
+            [](Floats distances) { return exp(-distances); }, candidates);
     if (min_p > 0) limit = std::min(limit, float(-std::log(min_p)));
     return limit;
 }
@@ -176,8 +197,10 @@ int64_t invert(const Row& row, float limit, double number, std::vector<double>& 
     for (int64_t start = 0; start < row.size; start += BLOCK) {
         Sum sum;
         int64_t stop = std::min(start + BLOCK, row.size);
-        for (int64_t first = start; first < stop; first += LANES)
-            sum.add(kept_weights(row.distances(first), limit));
+        for (int64_t first = start; first < stop; first += LANES) {
+            Floats distances = row.distances(first);
+            if (any(distances <= splat(limit))) sum.add(kept_weights(distances, limit));
+        }
         sums.push_back(total);
         total += sum.total();
     }
@@ -206,7 +229,7 @@ extern "C" void motet_draw(
     int64_t vocab) {
 #pragma omp parallel if (num_rows > 1 && num_rows * vocab > 1 << 14)
     {
-        Candidates candidates;  // of one thread
+        std::vector<Candidate> candidates;  // memory of one thread, as are the sums
         std::vector<double> sums;
 #pragma omp for schedule(dynamic)
         for (int64_t r = 0; r < num_rows; r++) {
@@ -215,9 +238,10 @@ extern "C" void motet_draw(
             if (temperature[r] > 0) {
                 // Below the smallest normal float, distances would be 0 / 0.
                 float units = float(std::max(temperature[r], double(FLT_MIN)));
-                Row distances = {row, vocab, row[token_ids[r]], units};
-                float limit = limit_of(distances, top_k[r], top_p[r], min_p[r], candidates);
-                token_ids[r] = invert(distances, limit, number[r], sums);
+                float largest = row[token_ids[r]] + 0.0f;  // or -0 - 0 were a distance of -0
+                Row scaled = {row, vocab, largest, units};
+                float limit = limit_of(scaled, top_k[r], top_p[r], min_p[r], candidates);
+                token_ids[r] = invert(scaled, limit, number[r], sums);
             }
         }
     }

@@ -133,6 +133,19 @@ inline float sum(Floats value) {  // always in the same order
     return value[0];
 }
 
+// Is any lane of a comparison true?
+inline bool any(Ints mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask);
+#elif defined(__AVX__)
+    return _mm256_movemask_ps((__m256)mask);
+#else
+    int32_t joined = 0;
+    for (int i = 0; i < LANES; i++) joined |= mask[i];
+    return joined;
+#endif
+}
+
 // Calls `run` with a zero of the element type that `dtype` stands for (see library.py).
 template <typename Run>
 inline void with_dtype(int64_t dtype, Run run) {

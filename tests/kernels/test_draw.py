@@ -63,6 +63,7 @@ LOGITS = {
     "masked": lambda rows, vocab: torch.randn(rows, vocab).where(
         torch.rand(rows, vocab) < 0.5, -torch.inf
     ),
+    "signed zeros": lambda rows, vocab: torch.randint(-1, 2, (rows, vocab)) * 0.0,
     "far apart": lambda rows, vocab: 1e30 * torch.randn(rows, vocab),
 }
 
