@@ -65,6 +65,17 @@ class LoraBatch:
     num_chunks: Tensor  # int32 [1]
 
 
+@dataclass(frozen=True, slots=True)
+class DrawBatch:
+    """How to draw a token of each row of logits, and the number that decides which."""
+
+    temperature: Tensor  # float64 [num_rows], 0 takes the lowest id among equal maxima
+    top_k: Tensor  # int64 [num_rows], 0 keeps all
+    top_p: Tensor  # float64 [num_rows], 1 keeps all
+    min_p: Tensor  # float64 [num_rows], 0 keeps all
+    number: Tensor  # float64 [num_rows], in [0, 1)
+
+
 class Kernels(Protocol):
     """What a backend module provides. All outputs are written in place."""
 
@@ -119,6 +130,16 @@ class Kernels(Protocol):
         """y[row_index[i], out_start[s]:out_start[s + 1]] += B[module + s] @ mid[s, i, :rank].
 
         y is `[num_tokens, out_start[-1]]`: the outputs of all slices side by side.
+        """
+
+    def draw(self, token_ids: Tensor, logits: Tensor, batch: DrawBatch) -> None:
+        """token_ids[i] = the token that row i draws: the inverse of its CDF in the order of ids.
+
+        token_ids is int64 `[num_rows]`, logits float32 `[num_rows, vocab]`; -inf is never drawn.
+        Logits are divided by the temperature, then top-k counts, top-p asks for the least tokens
+        with that share of what top-k left, and min-p for a share of the largest probability.
+        Tokens of equal logits stay or go together. A row whose largest logit is not finite, or
+        that has a NaN, gets any number.
         """
 
     def copy_pages(self, arena: Tensor, image: Tensor, pages: Tensor) -> None:

@@ -66,7 +66,7 @@ class LocalExecutor:
         to_sample, to_score = hidden[: len(sampled)], hidden[len(sampled) :]
         return StepResult(
             step=step,
-            tokens=sample(self._model.logits(to_sample), sampled),
+            tokens=sample(self._state.kernels, self._model.logits(to_sample), sampled),
             loaded=loaded,
             scores=score(self._model.logits, to_score, scored),
         )

@@ -10,9 +10,10 @@ from motet.engine.device.logprobs import is_finite, report
 from motet.engine.output import TokenLogprobs
 from motet.engine.plan import Row, SampledToken
 from motet.engine.request import SamplingParams
+from motet.kernels import Kernels
 
 
-def sample(logits: Tensor, rows: Sequence[Row]) -> tuple[SampledToken, ...]:
+def sample(kernels: Kernels, logits: Tensor, rows: Sequence[Row]) -> tuple[SampledToken, ...]:
     """The next token of each row. `logits` is fp32 `[len(rows), vocab]` and is overwritten.
 
     Log probabilities are those of the model: before penalties, biases, masks, temperature and
@@ -23,7 +24,8 @@ def sample(logits: Tensor, rows: Sequence[Row]) -> tuple[SampledToken, ...]:
     reported = [i for i, p in enumerate(params) if p.num_logprobs is not None and finite[i]]
     logprobs = logits[reported].log_softmax(dim=-1)
     adjust(logits, rows, params)
-    token_ids = choose(logits, params, [row.num_generated for row in rows]).tolist()
+    positions = [row.num_generated for row in rows]
+    token_ids = choose(kernels, logits, params, positions).tolist()
     counts = [params[i].num_logprobs or 0 for i in reported]
     reports = dict(
         zip(reported, report(logprobs, [token_ids[i] for i in reported], counts), strict=True)

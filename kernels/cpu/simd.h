@@ -7,8 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
-
-#if defined(__FMA__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -58,20 +57,50 @@ inline Floats load(const bf16* from) {
     return (Floats)(__builtin_convertvector(read<Halves>(from), Bits) << 16);
 }
 inline Floats load(const fp16* from) {
+#if defined(__AVX512F__)  // by intrinsics, since GCC 12 converts element by element
+    return _mm512_maskz_cvtph_ps(-1, read<__m256i>(from));
+#elif defined(__F16C__)
+    return _mm256_cvtph_ps(read<__m128i>(from));
+#else
     return __builtin_convertvector(read<Float16s>(from), Floats);
+#endif
 }
 
 inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
-inline void store(bf16* to, Floats value) {
-    // Round to nearest, ties to even; a NaN stays one.
+// Whose upper halves are the nearest bf16, ties to even; a NaN stays one.
+inline Bits nearest_bf16(Floats value) {
     Bits bits = (Bits)value;
-    Bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    Halves halves = __builtin_convertvector(value == value ? rounded : (bits >> 16) | 0x40, Halves);
+    return value == value ? bits + 0x7fff + ((bits >> 16) & 1) : bits | 0x400000;
+}
+inline void store(bf16* to, Floats value) {
+    Halves halves = __builtin_convertvector(nearest_bf16(value) >> 16, Halves);
     std::memcpy(to, &halves, sizeof halves);
 }
 inline void store(fp16* to, Floats value) {
+#if defined(__AVX512F__)
+    __m256i halves = _mm512_maskz_cvtps_ph(-1, value, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(__F16C__)
+    __m128i halves = _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
+#else
     Float16s halves = __builtin_convertvector(value, Float16s);
+#endif
     std::memcpy(to, &halves, sizeof halves);
+}
+
+// What would be loaded after the value was stored as T.
+template <typename T>
+inline Floats rounded(Floats value) {
+    T stored[LANES];
+    store(stored, value);
+    return load(stored);
+}
+template <>
+inline Floats rounded<float>(Floats value) {
+    return value;
+}
+template <>
+inline Floats rounded<bf16>(Floats value) {
+    return (Floats)(nearest_bf16(value) & 0xffff0000);
 }
 
 inline float widen(float value) { return value; }
@@ -121,6 +150,19 @@ inline float largest(Floats value) {
         for (int i = 0; i < half; i++)
             value[i] = value[i + half] > value[i] ? value[i + half] : value[i];
     return value[0];
+}
+
+// Is any lane of a comparison true?
+inline bool any(Ints mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask);
+#elif defined(__AVX__)
+    return _mm256_movemask_ps((__m256)mask);
+#else
+    int32_t joined = 0;
+    for (int i = 0; i < LANES; i++) joined |= mask[i];
+    return joined;
+#endif
 }
 
 // Calls `run` with a zero of the element type that `dtype` stands for (see library.py).

@@ -14,6 +14,7 @@ from motet.engine.device.adjust import adjust
 from motet.engine.device.sampler import sample
 from motet.engine.plan import Row
 from motet.engine.request import SamplingParams
+from motet.kernels import reference
 from tests.engine.factories import a_sampling_row
 
 VOCAB = 12
@@ -113,7 +114,7 @@ def test_greedy_heeds_penalties_and_biases(params: dict[str, Any], chosen: int) 
     logits = torch.zeros(1, VOCAB)
     logits[0, [3, 4]] = torch.tensor([9.0, 10.0])
     row = a_sampling_row(2, (1, 4, 4), temperature=0, **params)
-    assert sample(logits, [row])[0].token_id == chosen
+    assert sample(reference, logits, [row])[0].token_id == chosen
 
 
 def test_no_bias_brings_back_a_stop_token_before_min_tokens() -> None:
@@ -127,7 +128,7 @@ def test_where_every_token_stops_one_of_them_is_chosen(temperature: float) -> No
     logits[0, 7] = 50.0
     stops = tuple(range(VOCAB))
     row = a_sampling_row(min_tokens=9, stop_token_ids=stops, temperature=temperature)
-    assert sample(logits, [row])[0].token_id == 7
+    assert sample(reference, logits, [row])[0].token_id == 7
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -147,7 +148,7 @@ def test_no_number_however_large_leaves_a_row_without_a_token(
 ) -> None:
     logits = torch.linspace(-5, 6, VOCAB).unsqueeze(0)  # 0 is at 5
     row = a_sampling_row(2, (1, 11, 5, 5), temperature=temperature, **params)
-    token = sample(logits, [row])[0].token_id
+    token = sample(reference, logits, [row])[0].token_id
     assert token is not None and 0 <= token < VOCAB
 
 
