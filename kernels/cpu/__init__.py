@@ -4,11 +4,10 @@
 """
 
 from motet.kernels.cpu.gate import silu_mul
+from motet.kernels.cpu.lora import lora_expand, lora_shrink
 from motet.kernels.reference import (
     add_rms_norm,
     copy_pages,
-    lora_expand,
-    lora_shrink,
     paged_attention,
     rotate_and_write_kv,
 )
