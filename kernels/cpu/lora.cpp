@@ -85,11 +85,11 @@ inline void add_products(
     for (int i = 0; i < NUM_ROWS; i++)
         for (int r = 0; r < NUM_RANKS; r++) total[i][r] = sums[i][r];
     auto add = [&](auto load_at) {
-        Floats factor[NUM_RANKS];
-        for (int r = 0; r < NUM_RANKS; r++) factor[r] = load_at(a + r * a_stride);
-        for (int i = 0; i < NUM_ROWS; i++) {
-            Floats row = load_at(x[i]);
-            for (int r = 0; r < NUM_RANKS; r++) total[i][r] += row * factor[r];
+        Floats row[NUM_ROWS];
+        for (int i = 0; i < NUM_ROWS; i++) row[i] = in_register(load_at(x[i]));
+        for (int r = 0; r < NUM_RANKS; r++) {
+            Floats factor = in_register(load_at(a + r * a_stride));
+            for (int i = 0; i < NUM_ROWS; i++) total[i][r] += row[i] * factor;
         }
     };
     int64_t c = 0;
@@ -110,13 +110,14 @@ inline void add_ranks(
     for (int i = 0; i < NUM_ROWS; i++)
         for (int v = 0; v < NUM_VECTORS; v++) total[i][v] = load(sums + i * sums_stride + v * LANES);
     for (int64_t r = 0; r < num_ranks; r++, b += b_stride) {
-        Floats row[NUM_VECTORS];
-        for (int v = 0; v < NUM_VECTORS - 1; v++) row[v] = load(b + v * LANES);
-        const T* last = b + (NUM_VECTORS - 1) * LANES;
-        row[NUM_VECTORS - 1] = rest == LANES ? load(last) : load_some(last, rest);
-        for (int i = 0; i < NUM_ROWS; i++) {
-            Floats factor = splat(factors[i * factors_stride + r]);
-            for (int v = 0; v < NUM_VECTORS; v++) total[i][v] += factor * row[v];
+        Floats factor[NUM_ROWS];
+        for (int i = 0; i < NUM_ROWS; i++)
+            factor[i] = in_register(splat(factors[i * factors_stride + r]));
+        for (int v = 0; v < NUM_VECTORS; v++) {
+            const T* at = b + v * LANES;
+            Floats part = NUM_VECTORS > 1 || rest == LANES ? load(at) : load_some(at, rest);
+            part = in_register(part);
+            for (int i = 0; i < NUM_ROWS; i++) total[i][v] += factor[i] * part;
         }
     }
     for (int i = 0; i < NUM_ROWS; i++)
