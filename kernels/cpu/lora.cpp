@@ -20,7 +20,7 @@ constexpr int ROWS = LANES == 16 ? 6 : 3, RANKS = 4, VECTORS = 4;
 
 constexpr int SHRINK_ROWS = 48;        // most rows of a unit, whose inputs stay in the L2 cache
 constexpr int SHRINK_COLUMNS = 1024;   // of A at a time: RANKS rows of them stay in the L1 cache
-constexpr int EXPAND_ROWS = 12;        // most rows of a unit, whose sums stay in the L1 cache
+constexpr int EXPAND_ROWS = 24;        // most rows of a unit, whose sums stay in the L1 cache
 constexpr int EXPAND_COLUMNS = 256;    // of a unit
 
 // The rows of one adapter in a layer, and where its tiles lie.
@@ -89,7 +89,7 @@ inline void add_products(
         for (int i = 0; i < NUM_ROWS; i++) row[i] = in_register(load_at(x[i]));
         for (int r = 0; r < NUM_RANKS; r++) {
             Floats factor = in_register(load_at(a + r * a_stride));
-            for (int i = 0; i < NUM_ROWS; i++) total[i][r] += row[i] * factor;
+            for (int i = 0; i < NUM_ROWS; i++) total[i][r] = multiply_add(row[i], factor, total[i][r]);
         }
     };
     int64_t c = 0;
@@ -117,7 +117,8 @@ inline void add_ranks(
             const T* at = b + v * LANES;
             Floats part = NUM_VECTORS > 1 || rest == LANES ? load(at) : load_some(at, rest);
             part = in_register(part);
-            for (int i = 0; i < NUM_ROWS; i++) total[i][v] += factor[i] * part;
+            for (int i = 0; i < NUM_ROWS; i++)
+                total[i][v] = multiply_add(factor[i], part, total[i][v]);
         }
     }
     for (int i = 0; i < NUM_ROWS; i++)
@@ -128,7 +129,8 @@ template <typename T>
 void shrink_unit(
     const Unit& unit, float* mid, int64_t mid_stride, const T* x, int64_t x_stride,
     const int32_t* row_index, const T* a, int64_t in_features, float scale) {
-    Floats sums[SHRINK_ROWS][RANKS] = {};
+    Floats sums[SHRINK_ROWS][RANKS];
+    std::fill_n(sums[0], unit.num_rows * RANKS, Floats{});
     const T* rows[SHRINK_ROWS];
     for (int64_t i = 0; i < unit.num_rows; i++) rows[i] = x + row_index[unit.row + i] * x_stride;
     for (int64_t c = 0; c < in_features; c += SHRINK_COLUMNS) {
@@ -151,7 +153,8 @@ template <typename T>
 void expand_unit(
     const Unit& unit, T* y, int64_t y_stride, const int32_t* row_index, const float* mid,
     int64_t mid_stride, const T* arena, const int64_t* tiles, int64_t rank, int64_t out_features) {
-    float sums[EXPAND_ROWS][EXPAND_COLUMNS] = {};
+    float sums[EXPAND_ROWS][EXPAND_COLUMNS];
+    std::fill_n(sums[0], unit.num_rows * EXPAND_COLUMNS, 0.0f);
     for (int64_t first = 0; first < rank; first += TILE_RANKS) {
         int64_t num_ranks = std::min<int64_t>(TILE_RANKS, rank - first);
         const T* tile = arena + tiles[first / TILE_RANKS] + unit.first;

@@ -61,6 +61,18 @@ inline Floats load(const fp16* from) {
 #endif
 }
 
+// a * b + c, rounded once where the processor can. Said outright, since GCC fuses the products of
+// one loop and not of its twin (it avoids chains on AMD), and results must not depend on that.
+inline Floats multiply_add(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__) && defined(__F16C__)
+    return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
 // The same value, read from memory no more often than the source says: GCC would rather read it
 // again at each use than hold it.
 inline Floats in_register(Floats value) {
