@@ -18,10 +18,10 @@ constexpr int TILE_RANKS = 8, SIDES = 2, SIDE_A = 0, SIDE_B = 1;  // as in kerne
 // Twelve sums hide the latency of an addition and leave four of sixteen registers for factors.
 constexpr int ROWS = LANES == 16 ? 6 : 3, RANKS = 4, VECTORS = 4;
 
-constexpr int SHRINK_ROWS = 48;       // most rows of a unit, whose inputs stay in the L2 cache
-constexpr int SHRINK_COLUMNS = 1024;  // of A at a time: RANKS rows of them stay in the L1 cache
-constexpr int EXPAND_ROWS = 24;       // most rows of a unit, whose sums stay in the L1 cache
-constexpr int EXPAND_COLUMNS = 256;   // of a unit
+constexpr int SHRINK_ROWS = 48;        // most rows of a unit, whose inputs stay in the L2 cache
+constexpr int SHRINK_COLUMNS = 1024;   // of A at a time: RANKS rows of them stay in the L1 cache
+constexpr int EXPAND_ROWS = 24;        // most rows of a unit, whose sums stay in the L1 cache
+constexpr int EXPAND_COLUMNS = 256;    // of a unit
 
 // The ranks of the adapter in each slot, and where its tiles lie.
 struct Tables {
