@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
 import torch
@@ -47,7 +48,8 @@ class Function:
 
     def __call__(self, *arguments: Tensor | bytes | float | None) -> None:
         call = self._call or self._find()
-        call(*(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments))
+        # Asked for numbers first: being a tensor is a slow question.
+        call(*[a if isinstance(a, (int, float, NoneType)) else a.data_ptr() for a in arguments])
 
     def _find(self) -> Callable[..., None]:
         call: Any = getattr(Library.load(), f"motet_{self._name}")

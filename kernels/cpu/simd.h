@@ -52,18 +52,36 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) {
 #endif
 }
 
+// Halves are converted by intrinsics: GCC 12 would take them one by one. Some are masked by all
+// ones, since it warns of the plain ones.
 inline Floats load(const float* from) { return read<Floats>(from); }
 inline Floats load(const bf16* from) {
-    return (Floats)(__builtin_convertvector(read<Halves>(from), Bits) << 16);
+#if defined(__AVX512F__)
+    Bits bits = (Bits)_mm512_maskz_cvtepu16_epi32(-1, read<__m256i>(from));
+#elif defined(__AVX2__)
+    Bits bits = (Bits)_mm256_cvtepu16_epi32(read<__m128i>(from));
+#else
+    Bits bits = __builtin_convertvector(read<Halves>(from), Bits);
+#endif
+    return (Floats)(bits << 16);
 }
 inline Floats load(const fp16* from) {
-#if defined(__AVX512F__)  // by intrinsics, since GCC 12 converts element by element
+#if defined(__AVX512F__)
     return _mm512_maskz_cvtph_ps(-1, read<__m256i>(from));
 #elif defined(__F16C__)
     return _mm256_cvtph_ps(read<__m128i>(from));
 #else
     return __builtin_convertvector(read<Float16s>(from), Floats);
 #endif
+}
+
+// The same value, read from memory no more often than the source says: GCC would rather read it
+// again at each use than hold it.
+inline Floats in_register(Floats value) {
+#if defined(__x86_64__)
+    asm("" : "+v"(value));
+#endif
+    return value;
 }
 
 inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }

@@ -1,0 +1,246 @@
+// LoRA for rows of many adapters at once, exact in rank (after SGMV, Punica, arXiv:2310.18547).
+//
+// All rows of one adapter meet its tiles while these are in the cache. Every output is one chain of
+// sums: over the inputs for shrink, lane by lane, and over the ranks for expand. How rows, ranks and
+// columns are cut into blocks decides what is loaded how often, and never a result.
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "simd.h"
+
+namespace {
+
+constexpr int TILE_RANKS = 8, SIDES = 2, SIDE_A = 0, SIDE_B = 1;  // as in kernels/__init__.py
+
+// What is summed at once in registers: rows times ranks in shrink, rows times vectors in expand.
+// Twelve sums hide the latency of an addition and leave four of sixteen registers for factors.
+constexpr int ROWS = LANES == 16 ? 6 : 3, RANKS = 4, VECTORS = 4;
+
+constexpr int SHRINK_ROWS = 48;        // most rows of a unit, whose inputs stay in the L2 cache
+constexpr int SHRINK_COLUMNS = 1024;   // of A at a time: RANKS rows of them stay in the L1 cache
+constexpr int EXPAND_ROWS = 24;        // most rows of a unit, whose sums stay in the L1 cache
+constexpr int EXPAND_COLUMNS = 256;    // of a unit
+
+// The ranks of the adapter in each slot, and where its tiles lie.
+struct Tables {
+    const int64_t* tile_offset;  // [slots, layers, modules, 2, groups]
+    const int32_t* rank;         // [slots, layers, modules]
+    int64_t num_layers, num_modules, num_groups;
+
+    int64_t at(int64_t slot, int64_t layer, int64_t module) const {
+        return (slot * num_layers + layer) * num_modules + module;
+    }
+    const int64_t* tiles(int64_t at, int side) const {
+        return tile_offset + (at * SIDES + side) * num_groups;
+    }
+};
+
+struct Chunks {
+    const int32_t *slot, *start, *len, *count;
+};
+
+// What one thread does at a time: some ranks (shrink) or columns (expand) of some sorted rows.
+struct Unit {
+    int64_t slot, slice;
+    int64_t row, num_rows;
+    int64_t first, count;
+};
+
+// Joins neighbouring chunks of one slot, then cuts what they need into units. `extent(slot, slice)`
+// is the number of ranks or columns; those of the same rows follow each other.
+template <typename Extent>
+std::vector<Unit> units_of(
+    Chunks chunks, int64_t num_slices, int64_t most_rows, int64_t most, Extent extent) {
+    std::vector<Unit> units;
+    for (int64_t c = 0, next; c < *chunks.count; c = next) {
+        int64_t slot = chunks.slot[c], stop = chunks.start[c] + chunks.len[c];
+        for (next = c + 1; next < *chunks.count; next++) {
+            if (chunks.slot[next] != slot || chunks.start[next] != stop) break;
+            stop += chunks.len[next];
+        }
+        for (int64_t row = chunks.start[c]; row < stop; row += most_rows)
+            for (int64_t slice = 0; slice < num_slices; slice++)
+                for (int64_t first = 0, all = extent(slot, slice); first < all; first += most)
+                    units.push_back({slot, slice, row, std::min(most_rows, stop - row), first,
+                                     std::min(most, all - first)});
+    }
+    return units;
+}
+
+// Calls `run` with `count`, 1 to MOST, as a constant.
+template <int MOST, typename Run>
+inline void with_count(int64_t count, Run run) {
+    if constexpr (MOST > 1)
+        if (count < MOST) return with_count<MOST - 1>(count, run);
+    run(std::integral_constant<int, MOST>{});
+}
+
+// sums[i][r] += x[i] * a[r], lane by lane.
+template <int NUM_ROWS, int NUM_RANKS, typename T>
+inline void add_products(
+    Floats (*sums)[RANKS], const T* const* x, const T* a, int64_t a_stride, int64_t num_columns) {
+    Floats total[NUM_ROWS][NUM_RANKS];
+    for (int i = 0; i < NUM_ROWS; i++)
+        for (int r = 0; r < NUM_RANKS; r++) total[i][r] = sums[i][r];
+    auto add = [&](auto load_at) {
+        Floats row[NUM_ROWS];
+        for (int i = 0; i < NUM_ROWS; i++) row[i] = in_register(load_at(x[i]));
+        for (int r = 0; r < NUM_RANKS; r++) {
+            Floats factor = in_register(load_at(a + r * a_stride));
+            for (int i = 0; i < NUM_ROWS; i++) total[i][r] = multiply_add(row[i], factor, total[i][r]);
+        }
+    };
+    int64_t c = 0;
+    for (; c + LANES <= num_columns; c += LANES) add([=](const T* from) { return load(from + c); });
+    if (c < num_columns)
+        add([=](const T* from) { return load_some(from + c, num_columns - c); });
+    for (int i = 0; i < NUM_ROWS; i++)
+        for (int r = 0; r < NUM_RANKS; r++) sums[i][r] = total[i][r];
+}
+
+// sums[i] += factors[i][r] * b[r], for each of `num_ranks`, in NUM_VECTORS vectors. The last of
+// them has `rest` elements of b.
+template <int NUM_ROWS, int NUM_VECTORS, typename T>
+inline void add_ranks(
+    float* sums, int64_t sums_stride, const float* factors, int64_t factors_stride, const T* b,
+    int64_t b_stride, int64_t num_ranks, int64_t rest) {
+    Floats total[NUM_ROWS][NUM_VECTORS];
+    for (int i = 0; i < NUM_ROWS; i++)
+        for (int v = 0; v < NUM_VECTORS; v++) total[i][v] = load(sums + i * sums_stride + v * LANES);
+    for (int64_t r = 0; r < num_ranks; r++, b += b_stride) {
+        Floats factor[NUM_ROWS];
+        for (int i = 0; i < NUM_ROWS; i++)
+            factor[i] = in_register(splat(factors[i * factors_stride + r]));
+        for (int v = 0; v < NUM_VECTORS; v++) {
+            const T* at = b + v * LANES;
+            Floats part = NUM_VECTORS > 1 || rest == LANES ? load(at) : load_some(at, rest);
+            part = in_register(part);
+            for (int i = 0; i < NUM_ROWS; i++)
+                total[i][v] = multiply_add(factor[i], part, total[i][v]);
+        }
+    }
+    for (int i = 0; i < NUM_ROWS; i++)
+        for (int v = 0; v < NUM_VECTORS; v++) store(sums + i * sums_stride + v * LANES, total[i][v]);
+}
+
+template <typename T>
+void shrink_unit(
+    const Unit& unit, float* mid, int64_t mid_stride, const T* x, int64_t x_stride,
+    const int32_t* row_index, const T* a, int64_t in_features, float scale) {
+    Floats sums[SHRINK_ROWS][RANKS];
+    std::fill_n(sums[0], unit.num_rows * RANKS, Floats{});
+    const T* rows[SHRINK_ROWS];
+    for (int64_t i = 0; i < unit.num_rows; i++) rows[i] = x + row_index[unit.row + i] * x_stride;
+    for (int64_t c = 0; c < in_features; c += SHRINK_COLUMNS) {
+        int64_t num_columns = std::min<int64_t>(SHRINK_COLUMNS, in_features - c);
+        for (int64_t i = 0; i < unit.num_rows; i += ROWS)
+            with_count<ROWS>(unit.num_rows - i, [&](auto num_rows) {
+                with_count<RANKS>(unit.count, [&](auto num_ranks) {
+                    add_products<num_rows, num_ranks>(
+                        sums + i, rows + i, a + c, in_features, num_columns);
+                });
+                for (int j = 0; j < num_rows; j++) rows[i + j] += num_columns;
+            });
+    }
+    for (int64_t i = 0; i < unit.num_rows; i++)
+        for (int64_t r = 0; r < unit.count; r++)
+            mid[(unit.row + i) * mid_stride + unit.first + r] = scale * sum(sums[i][r]);
+}
+
+template <typename T>
+void expand_unit(
+    const Unit& unit, T* y, int64_t y_stride, const int32_t* row_index, const float* mid,
+    int64_t mid_stride, const T* arena, const int64_t* tiles, int64_t rank, int64_t out_features) {
+    float sums[EXPAND_ROWS][EXPAND_COLUMNS];
+    std::fill_n(sums[0], unit.num_rows * EXPAND_COLUMNS, 0.0f);
+    for (int64_t first = 0; first < rank; first += TILE_RANKS) {
+        int64_t num_ranks = std::min<int64_t>(TILE_RANKS, rank - first);
+        const T* tile = arena + tiles[first / TILE_RANKS] + unit.first;
+        for (int64_t c = 0, step; c < unit.count; c += step) {
+            bool is_whole = c + VECTORS * LANES <= unit.count;
+            step = is_whole ? VECTORS * LANES : LANES;
+            int64_t rest = std::min<int64_t>(LANES, unit.count - c);
+            for (int64_t i = 0; i < unit.num_rows; i += ROWS)
+                with_count<ROWS>(unit.num_rows - i, [&](auto num_rows) {
+                    const float* factors = mid + (unit.row + i) * mid_stride + first;
+                    if (is_whole)
+                        add_ranks<num_rows, VECTORS>(
+                            &sums[i][c], EXPAND_COLUMNS, factors, mid_stride, tile + c,
+                            out_features, num_ranks, LANES);
+                    else
+                        add_ranks<num_rows, 1>(
+                            &sums[i][c], EXPAND_COLUMNS, factors, mid_stride, tile + c,
+                            out_features, num_ranks, rest);
+                });
+        }
+    }
+    for (int64_t i = 0; i < unit.num_rows; i++) {
+        T* row = y + row_index[unit.row + i] * y_stride + unit.first;
+        int64_t c = 0;
+        for (; c + LANES <= unit.count; c += LANES) store(row + c, load(row + c) + load(&sums[i][c]));
+        if (int64_t rest = unit.count - c)
+            store_some(row + c, load_some(row + c, rest) + load(&sums[i][c]), rest);
+    }
+}
+
+}  // namespace
+
+// mid[s, i, :rank] = scale * A[module + s] @ x[row_index[i]].
+extern "C" void motet_lora_shrink(
+    float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
+    const void* x, int64_t in_features, int64_t x_stride,
+    const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
+    int64_t num_layers, int64_t num_modules, int64_t num_groups,
+    const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
+    const int32_t* chunk_len, const int32_t* num_chunks,
+    int64_t layer, int64_t module, int64_t dtype) {
+    Tables tables{tile_offset, rank, num_layers, num_modules, num_groups};
+    std::vector<Unit> units = units_of(
+        {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, SHRINK_ROWS, RANKS,
+        [=](int64_t slot, int64_t slice) { return rank[tables.at(slot, layer, module + slice)]; });
+    with_dtype(dtype, [&](auto zero) {
+        using T = decltype(zero);
+        int64_t num_units = units.size();
+#pragma omp parallel for schedule(dynamic) if (num_units > 1)
+        for (int64_t u = 0; u < num_units; u++) {
+            const Unit& unit = units[u];
+            int64_t at = tables.at(unit.slot, layer, module + unit.slice);
+            const T* a = (const T*)arena + tables.tiles(at, SIDE_A)[unit.first / TILE_RANKS] +
+                         unit.first % TILE_RANKS * in_features;
+            shrink_unit(unit, mid + unit.slice * mid_slice_stride, mid_stride, (const T*)x,
+                        x_stride, row_index, a, in_features, scale[at]);
+        }
+    });
+}
+
+// y[row_index[i], out_start[s]:out_start[s + 1]] += B[module + s] @ mid[s, i, :rank].
+extern "C" void motet_lora_expand(
+    void* y, const int64_t* out_start, int64_t y_stride,
+    const float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
+    const void* arena, const int64_t* tile_offset, const int32_t* rank,
+    int64_t num_layers, int64_t num_modules, int64_t num_groups,
+    const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
+    const int32_t* chunk_len, const int32_t* num_chunks,
+    int64_t layer, int64_t module, int64_t dtype) {
+    Tables tables{tile_offset, rank, num_layers, num_modules, num_groups};
+    std::vector<Unit> units = units_of(
+        {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, EXPAND_ROWS, EXPAND_COLUMNS,
+        [=](int64_t slot, int64_t slice) -> int64_t {
+            bool is_target = rank[tables.at(slot, layer, module + slice)] > 0;
+            return is_target ? out_start[slice + 1] - out_start[slice] : 0;
+        });
+    with_dtype(dtype, [&](auto zero) {
+        using T = decltype(zero);
+        int64_t num_units = units.size();
+#pragma omp parallel for schedule(dynamic) if (num_units > 1)
+        for (int64_t u = 0; u < num_units; u++) {
+            const Unit& unit = units[u];
+            int64_t at = tables.at(unit.slot, layer, module + unit.slice), s = unit.slice;
+            expand_unit(unit, (T*)y + out_start[s], y_stride, row_index,
+                        mid + s * mid_slice_stride, mid_stride, (const T*)arena,
+                        tables.tiles(at, SIDE_B), rank[at], out_start[s + 1] - out_start[s]);
+        }
+    });
+}

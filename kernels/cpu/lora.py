@@ -1,0 +1,46 @@
+"""LoRA for rows of many adapters at once."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from motet.kernels import LoraBatch, LoraTables
+from motet.kernels.cpu.library import DTYPES, Function
+
+_shrink = Function("lora_shrink", "piiipiippppiiipppppiii")
+_expand = Function("lora_expand", "ppipiiipppiiipppppiii")
+
+
+def lora_shrink(
+    mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    layer: int, module: int,
+) -> None:  # fmt: skip
+    mid_slice_stride, mid_stride, _ = mid.stride()
+    _, num_layers, num_modules, _, num_groups = tables.tile_offset.shape
+    _shrink(
+        mid, mid.shape[0], mid_slice_stride, mid_stride, x, x.shape[1], x.stride(0),
+        arena, tables.tile_offset, tables.rank, tables.scale, num_layers, num_modules, num_groups,
+        batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
+        layer, module, DTYPES[x.dtype],
+    )  # fmt: skip
+
+
+def lora_expand(
+    y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    layer: int, module: int, out_start: tuple[int, ...],
+) -> None:  # fmt: skip
+    mid_slice_stride, mid_stride, _ = mid.stride()
+    _, num_layers, num_modules, _, num_groups = tables.tile_offset.shape
+    _expand(
+        y, _int64(out_start), y.stride(0), mid, mid.shape[0], mid_slice_stride, mid_stride,
+        arena, tables.tile_offset, tables.rank, num_layers, num_modules, num_groups,
+        batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
+        layer, module, DTYPES[y.dtype],
+    )  # fmt: skip
+
+
+@lru_cache
+def _int64(values: tuple[int, ...]) -> Tensor:
+    """Kept: a model has few different ones."""
+    return torch.tensor(values)
