@@ -7,6 +7,9 @@
 
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX2__) || defined(__F16C__)
+#include <immintrin.h>  // to widen halves: __builtin_convertvector takes several times as long
+#endif
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16;
@@ -39,10 +42,32 @@ inline Floats splat(float value) { return value - Floats{}; }
 
 inline Floats load(const float* from) { return read<Floats>(from); }
 inline Floats load(const bf16* from) {
-    return (Floats)(__builtin_convertvector(read<Halves>(from), Bits) << 16);
+#if defined(__AVX512F__)
+    Bits bits = (Bits)_mm512_maskz_cvtepu16_epi32(-1, read<__m256i>(from));
+#elif defined(__AVX2__)
+    Bits bits = (Bits)_mm256_cvtepu16_epi32(read<__m128i>(from));
+#else
+    Bits bits = __builtin_convertvector(read<Halves>(from), Bits);
+#endif
+    return (Floats)(bits << 16);
 }
 inline Floats load(const fp16* from) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_maskz_cvtph_ps(-1, read<__m256i>(from));
+#elif defined(__F16C__)
+    return (Floats)_mm256_cvtph_ps(read<__m128i>(from));
+#else
     return __builtin_convertvector(read<Float16s>(from), Floats);
+#endif
+}
+
+// The same value, read from memory no more often than the source says: GCC would rather read it
+// again at each use than hold it.
+inline Floats in_register(Floats value) {
+#if defined(__x86_64__)
+    asm("" : "+v"(value));
+#endif
+    return value;
 }
 
 inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
@@ -54,7 +79,13 @@ inline void store(bf16* to, Floats value) {
     std::memcpy(to, &halves, sizeof halves);
 }
 inline void store(fp16* to, Floats value) {
+#if defined(__AVX512F__)
+    __m256i halves = _mm512_maskz_cvtps_ph(-1, (__m512)value, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(__F16C__)
+    __m128i halves = _mm256_cvtps_ph((__m256)value, _MM_FROUND_TO_NEAREST_INT);
+#else
     Float16s halves = __builtin_convertvector(value, Float16s);
+#endif
     std::memcpy(to, &halves, sizeof halves);
 }
 
