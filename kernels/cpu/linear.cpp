@@ -142,7 +142,7 @@ struct Linear {
             y + column, sums, bias ? bias + column : nullptr, num_rows, width, out_features);
     }
 
-    // All rows, with every thread of a team.
+    // `wide` has room for a chunk.
     void multiply_rows(T* y, const T* x, float* wide, int64_t num_rows, int64_t row_stride) const {
         int64_t num_panels = over(out_features, WIDTH);
         // Narrow products are split by rows, too.
@@ -150,13 +150,14 @@ struct Linear {
         for (int64_t start = 0; start < num_rows; start += CHUNK) {
             int64_t chunk_rows = std::min(CHUNK, num_rows - start);
             int64_t part_rows = over(over(chunk_rows, num_parts), ROWS) * ROWS;
-#pragma omp for schedule(static)
+#pragma omp parallel for schedule(static) if (chunk_rows * in_features > 1 << 14)
             for (int64_t row = 0; row < chunk_rows; row++)
                 for (int64_t k = 0; k < in_features; k += DEPTH)
                     widen_all(
                         wide + k * chunk_rows + row * DEPTH, x + (start + row) * row_stride + k,
                         std::min(DEPTH, in_features - k));
-#pragma omp for schedule(dynamic) collapse(2)
+#pragma omp parallel for schedule(dynamic) collapse(2) \
+    if (chunk_rows * in_features * out_features > 1 << 16)
             for (int64_t panel = 0; panel < num_panels; panel++)
                 for (int64_t first = 0; first < chunk_rows; first += part_rows)
                     multiply_panel(
@@ -200,7 +201,6 @@ extern "C" void motet_linear(
     with_dtype(dtype, [=](auto zero) {
         using T = decltype(zero);
         Linear<T> linear{(const T*)packed, (const T*)bias, in_features, out_features};
-#pragma omp parallel
         linear.multiply_rows((T*)y, (const T*)x, wide, num_rows, row_stride);
     });
 }
