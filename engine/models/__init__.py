@@ -11,9 +11,10 @@ from torch import Tensor
 from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.models import llama, mistral, qwen2, qwen3
 from motet.engine.models.decoder import Decoder
-from motet.engine.models.linear import can_pack
+from motet.engine.models.linear import Packing, find_packing
 from motet.engine.models.loader import Progress, Weights
 from motet.engine.models.spec import ModelSpec, ReadTraits, read_spec
+from motet.errors import ConfigError
 
 __all__ = [
     "MODELS",
@@ -69,7 +70,7 @@ def weights_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> 
     rather than reads, such as its rotary table, is not counted.
     """
     _, weights = _build(spec, dtype, torch.device("meta"), max_model_len=1)
-    has_copy = spec.is_tied and can_pack(dtype, device)
+    has_copy = spec.is_tied and find_packing(dtype, device) is not None
     head_bytes = spec.num_token_ids * spec.hidden_size * dtype.itemsize
     return weights.num_bytes + (head_bytes if has_copy else 0)
 
@@ -80,22 +81,36 @@ def load_model(
     device: torch.device,
     max_model_len: int,
     progress: Progress,
+    *,
+    deterministic: bool = False,
 ) -> Model:
     """Build the model and fill it from the safetensors files of its directory.
 
     Takes the memory of the weights plus one tensor. Raises ModelError for files that do not fit
-    the spec. `max_model_len` is at most `spec.max_positions`.
+    the spec. `max_model_len` is at most `spec.max_positions`. `deterministic`: a row's products
+    with the weights are the same in any batch, in every bit; raises ConfigError, before it reads a
+    file, where nothing can promise that.
     """
-    model, weights = _build(spec, dtype, device, max_model_len)
+    packing = find_packing(dtype, device, is_deterministic=deterministic)
+    if deterministic and packing is None:
+        raise ConfigError(
+            f"products of {dtype} on {device} depend on the batch: install a C++ compiler and "
+            "serve on a CPU, or leave out --deterministic"
+        )
+    model, weights = _build(spec, dtype, device, max_model_len, packing)
     weights.load(progress)
     return model
 
 
 def _build(
-    spec: ModelSpec, dtype: torch.dtype, device: torch.device, max_model_len: int
+    spec: ModelSpec,
+    dtype: torch.dtype,
+    device: torch.device,
+    max_model_len: int,
+    packing: Packing | None = None,
 ) -> tuple[Model, Weights]:
     """The model with its parameters still undefined."""
-    weights = Weights(spec.directory, dtype, device)
+    weights = Weights(spec.directory, dtype, device, packing)
     model = Decoder(spec, weights, max_model_len)
     weights.check_complete()
     return model, weights

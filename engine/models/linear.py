@@ -1,57 +1,106 @@
 """Products with the weights of a model, which lie in the order that their device reads fastest."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-UNPACKED_ROWS = 1024
-"""From here on, float32 is unpacked for each product: BLAS is then faster by more than that costs
-(bench/LOG.md)."""
+from motet.kernels.cpu.compiler import NotCompiled
+from motet.kernels.cpu.linear import PackedLinear
+
+Product = Callable[[Tensor, Tensor | None], Tensor]
+"""Of `x [num_rows, in_features]` and a bias or None: `x @ weight.T + bias`."""
+
+Packing = Callable[[Tensor], Product]
+"""Copies a weight `[out_features, in_features]` into an order of its own."""
+
+INSTRUCTIONS = {
+    torch.bfloat16: ("amx_bf16", "avx512_bf16", "bf16"),
+    torch.float16: ("amx_fp16", "avx512_fp16"),
+}
+"""What a processor has, as torch calls it, whose oneDNN multiplies faster than in float32."""
+
+BLOCK_ROWS = 32
+"""Of each product by oneDNN in deterministic mode."""
 
 
 class Linear:
     """`x @ weight.T + bias`. `pack` is for weights that will not change any more."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self._weight = weight  # [out_features, in_features], plain or packed
+        self._weight: Tensor | None = weight  # until it is packed
         self._bias = bias
+        self._product = _plain(weight)
 
-    def pack(self) -> None:
-        """Reorder the weight for oneDNN, into a copy. Only where `can_pack` says so."""
-        self._weight = _packed(self._weight)
+    def pack(self, packing: Packing) -> None:
+        """Keep only a packed copy of the weight; only once."""
+        assert self._weight is not None, "packed twice"
+        self._product = packing(self._weight)
+        self._weight = None
 
     def forward(self, x: Tensor) -> Tensor:
         """From `[num_rows, in_features]` to `[num_rows, out_features]`."""
-        if not self._weight.is_mkldnn:
-            return functional.linear(x, self._weight, self._bias)
-        if x.dtype is torch.float32 and len(x) >= UNPACKED_ROWS:
-            return functional.linear(x, self._weight.to_dense(), self._bias)
-        return _packed_product(x, self._weight, self._bias)
+        return self._product(x, self._bias)
 
 
-def can_pack(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether oneDNN multiplies packed weights of this dtype here, tried on a small product.
+def find_packing(
+    dtype: torch.dtype, device: torch.device, *, is_deterministic: bool = False
+) -> Packing | None:
+    """The fastest that works here, each tried on a small product; None: plain weights are best.
 
-    Without bf16 instructions, say, it refuses bfloat16.
+    Deterministic, a row's product is the same in any batch, in every bit; then None says that
+    nothing here can promise that.
     """
-    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if device.type != "cpu" or not has_onednn:
-        return False
+    if device.type != "cpu":
+        return None
+    onednn = pack_for_onednn_blocks if is_deterministic else pack_for_onednn
+    candidates = (onednn, pack_native) if _has_instructions(dtype) else (pack_native, onednn)
+    return next((packing for packing in candidates if _works(packing, dtype)), None)
+
+
+def pack_native(weight: Tensor) -> Product:
+    """For our own kernel, which is deterministic. Raises NotCompiled."""
+    return PackedLinear(weight).product
+
+
+def pack_for_onednn(weight: Tensor) -> Product:
+    """Without a number of rows to expect, its blocks suit any."""
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+
+    def product(x: Tensor, bias: Tensor | None) -> Tensor:
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        return result
+
+    return product
+
+
+def pack_for_onednn_blocks(weight: Tensor) -> Product:
+    """As oneDNN chooses its order of sums by the number of rows, it always gets as many."""
+    product_of_block = pack_for_onednn(weight)
+
+    def product(x: Tensor, bias: Tensor | None) -> Tensor:
+        padded = functional.pad(x, (0, 0, 0, -len(x) % BLOCK_ROWS))
+        blocks = [product_of_block(block, bias) for block in torch.split(padded, BLOCK_ROWS)]
+        return torch.cat(blocks)[: len(x)]
+
+    return product
+
+
+def _plain(weight: Tensor) -> Product:
+    return lambda x, bias: functional.linear(x, weight, bias)
+
+
+def _has_instructions(dtype: torch.dtype) -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in INSTRUCTIONS.get(dtype, ()))
+
+
+def _works(packing: Packing, dtype: torch.dtype) -> bool:
     # Small integers: exact in every dtype, whatever the order of the sums.
     x, weight = (torch.arange(n * 24).remainder(5).view(n, 24).to(dtype) for n in (3, 40))
     try:
-        product = _packed_product(x, _packed(weight), None)
-    except (AttributeError, RuntimeError):  # no such operation in this torch, no such instructions
-        return False
+        product = packing(weight)(x, None)
+    except (NotCompiled, AttributeError, RuntimeError):
+        return False  # no compiler, no such operation in this torch, no such instructions
     return torch.equal(product.double(), x.double() @ weight.double().T)
-
-
-def _packed(weight: Tensor) -> Tensor:
-    """In oneDNN's blocks; without a number of rows to expect, they suit any."""
-    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
-    return packed
-
-
-def _packed_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return product

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from motet.engine.models.linear import Linear, can_pack
+from motet.engine.models.linear import Linear, Packing
 from motet.errors import ConfigError
 from motet.memory.device.files import MODEL, opened_tensors, read_json
 
@@ -36,9 +36,12 @@ class Weights:
     method raises ModelError for what does not fit.
     """
 
-    def __init__(self, directory: str, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, directory: str, dtype: torch.dtype, device: torch.device, packing: Packing | None
+    ) -> None:
         self.dtype = dtype
         self.device = device
+        self._packing = packing  # None: linear layers read plain weights
         self._directory = directory
         self._stored = _list_tensors(Path(directory))
         self._targets: dict[str, Tensor] = {}
@@ -102,9 +105,9 @@ class Weights:
         for name in self._twins:
             self._check_twin(self._stored[name])
         self._targets.clear()  # else plain weights would stay beside their packed copies
-        if can_pack(self.dtype, self.device):
+        if self._packing is not None:
             for linear in self._linears:
-                linear.pack()
+                linear.pack(self._packing)
 
     def _must_be_stored(self, name: str, shape: tuple[int, ...]) -> None:
         tensor = self._stored.get(name)

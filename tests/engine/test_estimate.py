@@ -14,7 +14,7 @@ from motet.engine.device import estimate as estimating
 from motet.engine.device.blueprint import Blueprint, check
 from motet.engine.device.build import build
 from motet.engine.device.estimate import AdapterEstimate, estimate, plan
-from motet.engine.models.linear import can_pack
+from motet.engine.models.linear import find_packing
 from motet.errors import AdapterError, ConfigError
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.model_factory import VOCAB_SIZE, make_llama
@@ -88,7 +88,7 @@ def test_the_weights_are_counted_in_the_dtype_they_are_loaded_in(model: Path) ->
 def test_a_tied_head_is_counted_twice_where_it_is_packed(tmp_path: Path) -> None:
     tied = make_llama(tmp_path, tie_word_embeddings=True)
     num_weights = LlamaForCausalLM.from_pretrained(tied).num_parameters()
-    num_copied = VOCAB_SIZE * 64 if can_pack(torch.float32, torch.device("cpu")) else 0
+    num_copied = VOCAB_SIZE * 64 if find_packing(torch.float32, torch.device("cpu")) else 0
     options = ModelConfig(device="cpu", dtype="float32")
     planned = plan(EngineConfig(str(tied), model_config=options))
     assert planned.weights_bytes == (num_weights + num_copied) * 4
