@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-TABLE_WIDTH = 120
-"""Columns of text that show every table without cutting a number."""
+WIDEST = 1000
+"""Columns of text that every table fits into."""
 
 
 def positive(text: str) -> int:
@@ -73,7 +74,8 @@ def a_table(
 
 def show(table: Table, footer: Sequence[str]) -> None:
     console = Console()
-    console.width = max(console.width, TABLE_WIDTH)
+    whole = Measurement.get(console, console.options.update(width=WIDEST), table)
+    console.width = max(console.width, whole.maximum)  # a line that wraps is better than no number
     console.print(table)
     print(*footer, "", sep="\n", flush=True)
 
