@@ -2,13 +2,13 @@
 fast as any of its shape."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from motet.memory.layout import AdapterGeometry
 
@@ -38,6 +38,12 @@ SHAPES = {
 
 
 def write_model(directory: Path, shape: Shape, max_positions: int, dtype: torch.dtype) -> None:
+    # Imported here: no process that only serves the model has to hold this too.
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # type: ignore[no-untyped-call]
     config = LlamaConfig(
         **asdict(shape),
         max_position_embeddings=max_positions,

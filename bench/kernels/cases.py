@@ -180,7 +180,7 @@ def _lora_case(
 def _copy_pages(setting: Setting, num_pages: int) -> Case:
     arena = setting.arena(NUM_IMAGES * num_pages)
     images = [setting.random(num_pages, setting.layout.elements) for _ in range(NUM_IMAGES)]
-    pages = torch.randperm(NUM_IMAGES * num_pages).split(num_pages)
+    pages = torch.randperm(NUM_IMAGES * num_pages).view(NUM_IMAGES, num_pages)
 
     def calls(backend: str) -> list[Call]:
         copy = load_backend(backend).copy_pages

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 import torch
-from transformers.utils.logging import disable_progress_bar
 
 from motet.bench.anonymous import wait_watching
 from motet.bench.command import command_line, positive, show, work_directory
@@ -49,8 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = {name: "not installed" for name in options.engines if versions[name] is None}
     with work_directory(options.directory) as directory:
         _say(f"writing the model and {workload.num_adapters} adapters to {directory}")
-        if not sys.stderr.isatty():
-            disable_progress_bar()  # type: ignore[no-untyped-call]
         write_workload(workload, directory)
         outcomes = tuple(
             run(Task(name, scenario, workload, str(directory), machine.device, options.threads))
