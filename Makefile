@@ -5,10 +5,10 @@ PORT ?= 8000
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help demo test check bench soak setup serves
+.PHONY: help demo test check bench bench-peers soak setup serves
 
 help: ## list these words
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: serves ## serve the model that comes with motet; PORT=8001 for another port
 	@$(BIN)/motet serve --port $(PORT)
@@ -21,8 +21,14 @@ check: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: serves ## measure the demo under load
-	$(BIN)/python -m motet.bench.quick
+bench: serves ## measure the demo under load, the scheduler, kernels and the engine: five minutes
+	@$(BIN)/python -m motet.bench.quick
+	@$(BIN)/python -m motet.bench.step
+	@$(BIN)/python -m motet.bench.kernels --short
+	@$(BIN)/python -m motet.bench.engine --short
+
+bench-peers: setup ## measure motet beside transformers and PEFT: eight minutes
+	@$(BIN)/python -m motet.bench.peers
 
 soak: setup ## run the tests that take minutes
 	$(BIN)/pytest -m soak --timeout 3600

@@ -5,30 +5,31 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import torch
-from rich.console import Console
-from transformers.utils.logging import disable_progress_bar
 
+from motet.bench.anonymous import wait_watching
+from motet.bench.command import command_line, positive, show, work_directory
+from motet.bench.machine import this_machine
 from motet.bench.peers import measure
 from motet.bench.peers.engines import ENGINES, NOT_COMPARED, installed_version
-from motet.bench.peers.machine import this_machine
 from motet.bench.peers.outcome import Outcome, Task
 from motet.bench.peers.report import Report
-from motet.bench.peers.workload import DTYPES, SHAPES, Workload, write_workload
+from motet.bench.peers.workload import Workload, write_workload
+from motet.bench.random_model import DTYPES, SHAPES
 from motet.errors import ConfigError
 
-TABLE_WIDTH = 100
-"""Columns of text that show the table without cutting a number."""
+PROGRAM = "python -m motet.bench.peers"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 if an engine failed."""
     parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     machine = this_machine()
     try:
@@ -45,10 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     versions = {name: installed_version(name) for name in ("torch", *ENGINES)}
     missing = {name: "not installed" for name in options.engines if versions[name] is None}
-    with _work_directory(options.directory) as directory:
+    with work_directory(options.directory) as directory:
         _say(f"writing the model and {workload.num_adapters} adapters to {directory}")
-        if not sys.stderr.isatty():
-            disable_progress_bar()  # type: ignore[no-untyped-call]
         write_workload(workload, directory)
         outcomes = tuple(
             run(Task(name, scenario, workload, str(directory), machine.device, options.threads))
@@ -63,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         versions={name: number for name, number in versions.items() if number},
         outcomes=outcomes,
         notes=missing | NOT_COMPARED,
+        command=command_line(PROGRAM, arguments),
     )
     _show(report, is_markdown=options.markdown)
     if options.json:
@@ -80,10 +80,13 @@ def run(task: Task) -> Outcome:
             "OMP_NUM_THREADS": str(task.threads),
             "PYTHONWARNINGS": "ignore::FutureWarning",  # of the libraries about each other
         }
-        status = subprocess.run(command, env=environment, stdout=sys.stderr).returncode
+        process = subprocess.Popen(command, env=environment, stdout=sys.stderr)
+        peak_bytes = wait_watching(process)
         if outcome_path.exists():
-            return msgspec.json.decode(outcome_path.read_bytes(), type=Outcome)
-    return Outcome(task.engine, task.scenario, error=f"its process ended with status {status}")
+            outcome = msgspec.json.decode(outcome_path.read_bytes(), type=Outcome)
+            return replace(outcome, peak_bytes=peak_bytes)
+    error = f"its process ended with status {process.returncode}"
+    return Outcome(task.engine, task.scenario, error=error)
 
 
 def _show(report: Report, *, is_markdown: bool) -> None:
@@ -91,49 +94,29 @@ def _show(report: Report, *, is_markdown: bool) -> None:
         print(report.markdown())
         return
     print(*report.header(), sep="\n")
-    console = Console()
-    console.width = max(console.width, TABLE_WIDTH)
-    console.print(report.table())
-    print(*report.footer(), sep="\n")
-
-
-@contextmanager
-def _work_directory(chosen: Path | None) -> Iterator[Path]:
-    """The chosen one, which stays, or a temporary one."""
-    if chosen:
-        yield chosen
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        yield Path(directory)
+    show(report.table(), report.footer())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m motet.bench.peers",
+        prog=PROGRAM,
         description="Compare motet with its peers on this machine, each alone in its process.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--engines", nargs="+", choices=ENGINES, default=list(ENGINES), help="which to run")
     add("--shape", choices=SHAPES, default="246m", help="which model to make")
-    add("--dtype", choices=("auto", *DTYPES), default="auto", help="auto: the device's fastest")
-    add("--num-prompts", type=_positive, default=32, help="requests at once")
-    add("--input-len", type=_positive, default=128, help="tokens of each prompt")
-    add("--output-len", type=_positive, default=64, help="tokens of each answer, exactly")
-    add("--num-adapters", type=_positive, default=16, help="adapters of the mixed scenario")
-    add("--repeat", type=_positive, default=3, help="timed rounds")
-    add("--threads", type=_positive, default=torch.get_num_threads(), help="of every engine")
+    add("--dtype", choices=("auto", *DTYPES), default="auto", help="of weights and products")
+    add("--num-prompts", type=positive, default=32, help="requests at once")
+    add("--input-len", type=positive, default=128, help="tokens of each prompt")
+    add("--output-len", type=positive, default=64, help="tokens of each answer, exactly")
+    add("--num-adapters", type=positive, default=16, help="adapters of the mixed scenario")
+    add("--repeat", type=positive, default=3, help="timed rounds")
+    add("--threads", type=positive, default=torch.get_num_threads(), help="of every engine")
     add("--directory", type=Path, help="where model and adapters go and stay; else a temporary one")
     add("--json", type=Path, metavar="FILE", help="write all that was found here")
     add("--markdown", action="store_true", help="print the table as Markdown")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number
 
 
 def _say(what: str) -> None:

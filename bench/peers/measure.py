@@ -1,6 +1,5 @@
 """The process of one engine: `python -m motet.bench.peers.measure TASK OUTCOME`, used by itself."""
 
-import resource
 import sys
 import time
 from pathlib import Path
@@ -11,12 +10,8 @@ import torch
 from motet.bench.peers.engine import PeerEngine, Setup, Tokens
 from motet.bench.peers.engines import ENGINES
 from motet.bench.peers.outcome import Outcome, Task
-from motet.bench.peers.workload import (
-    RANKS,
-    Workload,
-    adapter_directory,
-    model_directory,
-)
+from motet.bench.peers.workload import Workload, adapter_directory, model_directory
+from motet.bench.random_model import RANKS
 
 
 class MeasureError(Exception):
@@ -62,7 +57,6 @@ def measure(task: Task) -> Outcome:
         tokens=tuple(tokens),
         prefix_hits=counts.prefix_hits,
         adapters_in_step=counts.adapters_in_step,
-        peak_bytes=_peak_bytes(),
     )
 
 
@@ -94,11 +88,6 @@ def _round(
             f"{workload.output_len} for each of {workload.num_prompts}"
         )
     return taken_s, tokens
-
-
-def _peak_bytes() -> int:
-    who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
-    return 1024 * max(resource.getrusage(one).ru_maxrss for one in who)
 
 
 def _say(task: Task, what: str) -> None:

@@ -31,7 +31,7 @@ class Outcome:
     prefix_hits: int | None = None
     adapters_in_step: int | None = None
     peak_bytes: int = 0
-    """Most memory that the process, or a child of it that has ended, had resident."""
+    """Most anonymous memory that its process and the children of that had at once."""
     error: str | None = None
 
     @property

@@ -4,28 +4,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from rich.box import SIMPLE_HEAD
-from rich.console import JustifyMethod
 from rich.table import Table
 
-from motet.bench.peers.engines import ENGINES, REFERENCES
-from motet.bench.peers.machine import Machine
+from motet.bench.command import a_table
+from motet.bench.machine import Machine
+from motet.bench.peers.engines import REFERENCES
 from motet.bench.peers.outcome import Outcome
-from motet.bench.peers.workload import RANKS, Scenario, Workload
+from motet.bench.peers.workload import Scenario, Workload
+from motet.bench.random_model import RANKS
 
-MIB, GIB = 1024**2, 1024**3
+MIB = 1024**2
 DASH = "\N{EN DASH}"
 
 COLUMNS = (
     "engine",
-    "base\ntok/s",
-    "\nratio",
-    "mixed\ntok/s",
-    "\nratio",
+    "scenario",
+    "tok/s",
+    "ratio to\nreference",
+    "ratio to\nown base",
     "prefix\nhits",
     "adapters\nin a step",
     "tokens\ncounted",
-    "peak\nMiB",
+    "dtype",
+    "anonymous\nMiB, peak",
 )
 
 
@@ -58,35 +59,33 @@ class Report:
     outcomes: tuple[Outcome, ...]
     notes: Mapping[str, str]
     """Engine -> why it did not run."""
+    command: str
 
     def header(self) -> list[str]:
-        machine, work = self.machine, self.workload
-        instructions = ", ".join(machine.instructions) or "no instruction sets that matter"
+        work = self.workload
         versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
         return [
-            f"{machine.processor} ({instructions}), {machine.cores} cores, "
-            f"{machine.memory_bytes / GIB:.0f} GiB, {machine.accelerator or 'no GPU'}; "
-            f"threads: {self.threads}; {machine.date}",
-            f"Python {machine.python}, {versions}",
+            versions,
             f"Llama {work.shape}, {work.dtype}, random weights; {work.num_prompts} requests at "
             f"once, {work.input_len} tokens in, {work.output_len} out, greedy",
             f"base: no adapter; mixed: {work.num_adapters} adapters of rank "
             f"{', '.join(map(str, RANKS[: work.num_adapters]))} on q, k, v, o in turn",
             "tok/s: output tokens per second, prefill included: median (and range) of the timed "
             f"rounds, {work.repeat} after one of warm-up",
-            "each engine alone, in a process of its own for each scenario; ratio: to "
-            f"{REFERENCES[Scenario.BASE]} on base, to {REFERENCES[Scenario.MIXED]} on mixed",
+            "each engine alone, in a process of its own for each scenario; reference: "
+            f"{REFERENCES[Scenario.BASE]} on base, {REFERENCES[Scenario.MIXED]} on mixed",
         ]
 
     def footer(self) -> list[str]:
-        """How far the tokens agree, and why numbers are missing."""
+        """How far the tokens agree, why numbers are missing, and what it takes to run it again."""
         failures = (
             f"{outcome.engine}, {outcome.scenario} failed: {outcome.error}"
             for outcome in self.outcomes
             if outcome.error is not None
         )
         notes = (f"{name}: {note}" for name, note in self.notes.items())
-        return [*map(str, self.agreements()), *failures, *notes]
+        machine = self.machine.line(self.threads)
+        return [*map(str, self.agreements()), *failures, *notes, machine, self.command]
 
     def agreements(self) -> Iterator[Agreement]:
         for outcome in self.outcomes:
@@ -95,21 +94,13 @@ class Report:
                 yield _agreement(outcome, reference)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """One for each engine, cells as in COLUMNS."""
-        names = [name for name in ENGINES if self._of_engine(name)]
-        measured = [self._row(name) for name in names]
-        empty = (DASH,) * (len(COLUMNS) - 2)
-        noted = [(name, note.partition(":")[0], *empty) for name, note in self.notes.items()]
-        return [*measured, *noted]
+        """One for each engine and scenario, cells as in COLUMNS."""
+        empty = (DASH,) * (len(COLUMNS) - 3)
+        noted = [(name, DASH, note.partition(":")[0], *empty) for name, note in self.notes.items()]
+        return [*map(self._row, self.outcomes), *noted]
 
     def table(self) -> Table:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for column in COLUMNS:
-            justify: JustifyMethod = "left" if column == COLUMNS[0] else "right"
-            table.add_column(column, justify=justify, no_wrap=True)
-        for row in self.rows():
-            table.add_row(*row)
-        return table
+        return a_table(COLUMNS, self.rows(), num_left=2)
 
     def markdown(self) -> str:
         """Header, table and footer."""
@@ -119,45 +110,41 @@ class Report:
         lines = [f"- {line}" for line in [*self.header(), *self.footer()]]
         return "\n".join([*table, "", *lines])
 
-    def _row(self, name: str) -> tuple[str, ...]:
-        base, mixed = (self._outcome(name, scenario) for scenario in Scenario)
-        found = self._of_engine(name)
-        hits = [outcome.prefix_hits for outcome in found]
+    def _row(self, outcome: Outcome) -> tuple[str, ...]:
+        if outcome.error is not None:
+            cells = (DASH,) * (len(COLUMNS) - 3)
+            return (outcome.engine, outcome.scenario, "failed", *cells)
+        rates, hits = outcome.tokens_per_s, outcome.prefix_hits
+        is_base = outcome.scenario is Scenario.BASE
         return (
-            name,
-            *self._rate(base),
-            *self._rate(mixed),
-            DASH if None in hits else f"{sum(hit or 0 for hit in hits)}",
-            self._adapters(mixed),
-            f"{sum(outcome.num_tokens for outcome in found):,}",
-            f"{max(outcome.peak_bytes for outcome in found) / MIB:,.0f}",
+            outcome.engine,
+            outcome.scenario,
+            f"{median(rates):,.1f}\n({min(rates):,.1f}{DASH}{max(rates):,.1f})",
+            self._ratio(outcome, REFERENCES[outcome.scenario], outcome.scenario),
+            DASH if is_base else self._ratio(outcome, outcome.engine, Scenario.BASE),
+            DASH if hits is None else str(hits),
+            self._adapters(outcome),
+            f"{outcome.num_tokens:,}",
+            self.workload.dtype,
+            f"{outcome.peak_bytes / MIB:,.0f}",
         )
 
-    def _rate(self, outcome: Outcome | None) -> tuple[str, str]:
-        """Tokens per second, and how many times those of the reference."""
-        if outcome is None:
-            return DASH, DASH
-        if outcome.error is not None:
-            return "failed", DASH
-        rates = outcome.tokens_per_s
-        shown = f"{median(rates):,.1f}\n({min(rates):,.1f}{DASH}{max(rates):,.1f})"
-        reference = self._outcome(REFERENCES[outcome.scenario], outcome.scenario)
-        if reference is None or reference.error is not None:
-            return shown, DASH
-        return shown, f"{median(rates) / median(reference.tokens_per_s):.2f}"
-
-    def _adapters(self, mixed: Outcome | None) -> str:
-        if mixed is None or mixed.error is not None:
+    def _ratio(self, outcome: Outcome, engine: str, scenario: Scenario) -> str:
+        """How many times the rate of another engine or scenario."""
+        other = self._outcome(engine, scenario)
+        if other is None or other.error is not None:
             return DASH
-        planned = min(self.workload.num_adapters, self.workload.num_prompts)
-        known = mixed.adapters_in_step
-        return f"{planned} planned" if known is None else str(known)
+        return f"{median(outcome.tokens_per_s) / median(other.tokens_per_s):.2f}"
 
-    def _of_engine(self, name: str) -> list[Outcome]:
-        return [outcome for outcome in self.outcomes if outcome.engine == name]
+    def _adapters(self, outcome: Outcome) -> str:
+        if outcome.adapters_in_step is not None:
+            return str(outcome.adapters_in_step)
+        names = self.workload.adapter_names(outcome.scenario)
+        return f"{len({name for name in names if name})} planned"
 
-    def _outcome(self, name: str, scenario: Scenario) -> Outcome | None:
-        return next((o for o in self._of_engine(name) if o.scenario is scenario), None)
+    def _outcome(self, engine: str, scenario: Scenario) -> Outcome | None:
+        key = engine, scenario
+        return next((o for o in self.outcomes if (o.engine, o.scenario) == key), None)
 
 
 def _agreement(outcome: Outcome, reference: Outcome) -> Agreement:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from motet.bench.machine import Machine
 from motet.bench.peers.__main__ import main, run
 from motet.bench.peers.engine import Counts, Setup, Tokens
 from motet.bench.peers.engines import ENGINES, NOT_COMPARED, EngineKind
-from motet.bench.peers.machine import Machine
 from motet.bench.peers.measure import MeasureError, measure
 from motet.bench.peers.motet_engine import fewest_adapters
 from motet.bench.peers.outcome import Outcome, Task
@@ -48,7 +48,7 @@ def an_outcome(
 
 
 def a_report(*outcomes: Outcome, **notes: str) -> Report:
-    return Report(MACHINE, 2, WORKLOAD, {"torch": "2"}, outcomes, notes)
+    return Report(MACHINE, 2, WORKLOAD, {"torch": "2"}, outcomes, notes, "a command")
 
 
 @pytest.fixture(scope="module")
@@ -170,10 +170,27 @@ def test_a_row_compares_medians_with_the_reference() -> None:
         an_outcome("motet", Scenario.BASE, [0.25, 0.5]),
         an_outcome("transformers", Scenario.BASE, [1.0, 1.0]),
     )
-    motet, transformers = (dict(zip(range(9), row, strict=True)) for row in report.rows())
-    assert (motet[1], motet[2]) == ("90.0\n(60.0\N{EN DASH}120.0)", "3.00")
-    assert (transformers[1], transformers[2]) == ("30.0\n(30.0\N{EN DASH}30.0)", "1.00")
-    assert motet[7] == "60"
+    motet, transformers = report.rows()
+    assert motet[:4] == ("motet", "base", "90.0\n(60.0\N{EN DASH}120.0)", "3.00")
+    assert transformers[2:4] == ("30.0\n(30.0\N{EN DASH}30.0)", "1.00")
+
+
+def test_a_row_shows_that_the_work_was_done() -> None:
+    mixed = an_outcome("motet", Scenario.MIXED)
+    [row] = a_report(mixed).rows()
+    assert row[5:] == ("0", "3", "60", "float32", "1")
+    [unsaid] = a_report(replace(mixed, prefix_hits=None, adapters_in_step=None)).rows()
+    assert unsaid[5:7] == ("\N{EN DASH}", "3 planned")
+
+
+def test_mixed_is_also_compared_with_the_base_of_the_same_engine() -> None:
+    report = a_report(
+        an_outcome("motet", Scenario.BASE, [0.4, 0.4]),
+        an_outcome("motet", Scenario.MIXED, [0.5, 0.5]),
+        an_outcome("peft", Scenario.MIXED, [1.0, 1.0]),
+    )
+    ratios = [row[3:5] for row in report.rows()]
+    assert ratios == [("\N{EN DASH}", "\N{EN DASH}"), ("2.00", "0.80"), ("1.00", "\N{EN DASH}")]
 
 
 def test_agreement_counts_sequences_and_first_tokens() -> None:
@@ -190,10 +207,16 @@ def test_agreement_counts_sequences_and_first_tokens() -> None:
 def test_engines_without_numbers_say_why() -> None:
     failed = Outcome("motet", Scenario.BASE, error="no room")
     report = a_report(failed, an_outcome("transformers", Scenario.BASE), vllm="not installed")
-    rows = {row[0]: row[1:3] for row in report.rows()}
+    rows = {row[0]: row[2:4] for row in report.rows()}
     assert rows["motet"] == ("failed", "\N{EN DASH}")
     assert rows["vllm"] == ("not installed", "\N{EN DASH}")
-    assert report.footer() == ["motet, base failed: no room", "vllm: not installed"]
+    assert report.footer()[:2] == ["motet, base failed: no room", "vllm: not installed"]
+
+
+def test_the_table_ends_with_the_machine_and_the_command() -> None:
+    machine, command = a_report().footer()
+    assert machine.startswith("a processor (avx2), 2 cores, 16 GiB, no GPU; threads: 2; ")
+    assert command == "a command"
 
 
 def test_markdown_has_a_line_for_each_engine_and_the_conditions(
@@ -205,5 +228,5 @@ def test_markdown_has_a_line_for_each_engine_and_the_conditions(
     table = [line for line in out.splitlines() if line.startswith("|")]
     assert code == 1
     assert [line.count("|") for line in table] == [len(COLUMNS) + 1] * (3 + len(NOT_COMPARED))
-    assert "| peft | \N{EN DASH} | \N{EN DASH} | failed |" in out
+    assert "| peft | mixed | failed |" in out
     assert "threads: 1" in out and "float32" in out

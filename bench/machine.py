@@ -1,4 +1,4 @@
-"""What the numbers depend on beside the engines: the machine and how it is used."""
+"""What every number depends on: the machine."""
 
 import datetime
 import os
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+GIB = 1024**3
 
 MATTERING = (
     *("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
@@ -37,6 +39,15 @@ class Machine:
         """The fastest that the device computes in natively."""
         has_bf16 = self.accelerator or BF16.intersection(self.instructions)
         return "bfloat16" if has_bf16 else "float32"
+
+    def line(self, threads: int) -> str:
+        """All of it in one line; `threads` are those that were used."""
+        instructions = ", ".join(self.instructions) or "no instruction sets that matter"
+        return (
+            f"{self.processor} ({instructions}), {self.cores} cores, "
+            f"{self.memory_bytes / GIB:.0f} GiB, {self.accelerator or 'no GPU'}; "
+            f"threads: {threads}; Python {self.python}, torch {torch.__version__}; {self.date}"
+        )
 
 
 def this_machine() -> Machine:

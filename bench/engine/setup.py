@@ -1,0 +1,48 @@
+"""An engine as `motet serve` would build it, from files on disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from motet.bench.random_model import DTYPES, write_adapter
+from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
+from motet.engine.core import EngineCore
+from motet.engine.device.build import build
+from motet.engine.models import read_config
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every engine of a run has in common."""
+
+    model: Path
+    directory: Path
+    """Holds the adapters."""
+    dtype: str
+    pool_bytes: int
+    threads: int
+    prompt_tokens: int
+    steps: int
+    """Decode steps that are timed after each prefill."""
+
+    def write_adapters(self, needed: Mapping[str, int]) -> None:
+        """`needed` is name -> rank."""
+        geometry = read_config(str(self.model)).geometry
+        for name, rank in needed.items():
+            write_adapter(self.directory / name, geometry, rank, DTYPES[self.dtype])
+
+    def engine(self, adapters: Mapping[str, int]) -> EngineCore:
+        torch.set_num_threads(self.threads)
+        config = EngineConfig(
+            model=str(self.model),
+            adapters=tuple((name, str(self.directory / name)) for name in adapters),
+            model_config=ModelConfig(dtype=self.dtype),
+            pool=PoolConfig(pool_bytes=self.pool_bytes),
+        )
+        return build(config, _ignore)
+
+
+def _ignore(stage: str, done: int, total: int) -> None:
+    pass
