@@ -49,7 +49,7 @@ def _row(sequence: Sequence, num_tokens: int) -> Row:
         request_id=sequence.request.request_id,
         tokens=tuple(sequence.tokens[start:end]),
         start=start,
-        pages=tuple(sequence.table.pages),
+        pages=sequence.table.pages,
         slot=sequence.slot,
         sampling=sampling if samples else None,
         num_generated=sequence.num_generated,
