@@ -3,11 +3,11 @@
 import gc
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from motet.engine.config import EngineConfig

@@ -1,12 +1,12 @@
 """Step inputs and slot tables: every token row knows its position, its place and its adapter."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from motet.engine.device.inputs import StepInputs, build_inputs
 from motet.engine.device.slots import DeviceSlots
