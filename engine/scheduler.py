@@ -1,6 +1,7 @@
 """What runs in the next step: events in, one plan out. No clock, no device, no waiting."""
 
 from bisect import insort
+from operator import attrgetter
 
 from motet.engine.admission import Demand, peak_pages
 from motet.engine.config import BatchConfig
@@ -23,6 +24,9 @@ from motet.memory.transition import move
 
 MAX_PREEMPTIONS = 3
 """A request preempted so often runs again only once it is the oldest, which is never preempted."""
+
+RUNNING, FINISHED = SequenceState.RUNNING, SequenceState.FINISHED
+"""Asked for each row: taken from the enum, each would cost as much as a call."""
 
 Outputs = tuple[TokenOutput, ...]
 
@@ -63,7 +67,7 @@ class Scheduler:
     @property
     def running(self) -> tuple[Sequence, ...]:
         """Sequences that may have a row in the next step."""
-        return tuple(s for s in self._admitted if s.state is SequenceState.RUNNING)
+        return tuple([s for s in self._admitted if s.state is RUNNING])
 
     def handle(self, event: Event) -> Outputs:
         """Take note of what happened. Never fails on input: a bad request is refused."""
@@ -170,7 +174,7 @@ class Scheduler:
         scored = {scores.request_id: scores for scores in result.scores}
         outputs: list[TokenOutput] = []
         for sequence, row in rows.items():
-            if sequence.state is SequenceState.FINISHED:  # aborted while the step ran
+            if sequence.state is FINISHED:  # aborted while the step ran
                 self._let_go(sequence)
                 continue
             token = sampled[row.request_id] if row.sampling else None
@@ -236,14 +240,16 @@ class Scheduler:
     # What to do next.
 
     def _continue_running(self, draft: Draft) -> None:
-        order = sorted(self.running, key=lambda s: (s.num_pending > 1, s.arrival))
-        for sequence in order:
-            num_tokens = min(sequence.num_pending, draft.budget)
+        oldest_first = sorted(self.running, key=attrgetter("arrival"))
+        pending = [(sequence, sequence.num_pending) for sequence in oldest_first]
+        pending.sort(key=_is_prefill)
+        for sequence, num_pending in pending:
+            num_tokens = min(num_pending, draft.budget)
             if num_tokens == 0:
                 return
-            if sequence.state is SequenceState.RUNNING and self._make_room(
-                sequence, sequence.num_computed + num_tokens, draft
-            ):
+            if sequence.state is not RUNNING:  # preempted for one before it
+                continue
+            if self._make_room(sequence, sequence.num_computed + num_tokens, draft):
                 draft.add(sequence, num_tokens)
 
     def _make_room(self, sequence: Sequence, num_tokens: int, draft: Draft) -> bool:
@@ -358,6 +364,10 @@ class Scheduler:
         adapter = self.memory.adapter(digest)
         assert adapter is not None
         return adapter
+
+
+def _is_prefill(pending: tuple[Sequence, int]) -> bool:
+    return pending[1] > 1
 
 
 def _overflow(request: Request) -> str:

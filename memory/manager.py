@@ -102,9 +102,9 @@ class MemoryManager:
 
     def grow(self, table: BlockTable, num_tokens: int) -> bool:
         """Make room for positions 0..num_tokens. False, and nothing changed, without pages."""
-        missing = self.pages_for(num_tokens) - len(table.pages)
-        if missing <= 0:
+        if num_tokens <= len(table.pages) * self.page_tokens:
             return True
+        missing = self.pages_for(num_tokens) - len(table.pages)
         if not self._make_room(missing):
             return False
         leases = [self._lease_page() for _ in range(missing)]
@@ -118,7 +118,10 @@ class MemoryManager:
 
         Where an equal page exists already, the table takes that one and gives its own back.
         """
-        for page in range(len(table.nodes), num_computed // self.page_tokens):
+        num_full = num_computed // self.page_tokens
+        if num_full == len(table.nodes):  # as after most steps
+            return
+        for page in range(len(table.nodes), num_full):
             start = page * self.page_tokens
             self._seal_next(table, tuple(tokens[start : start + self.page_tokens]))
 
