@@ -3,7 +3,7 @@
 from bisect import insort
 from operator import attrgetter
 
-from motet.engine.admission import Demand, peak_pages
+from motet.engine.admission import Demand, Demands
 from motet.engine.config import BatchConfig
 from motet.engine.draft import Draft
 from motet.engine.events import Aborted, AdapterRegistered, Arrived, Event, StepFinished
@@ -280,7 +280,8 @@ class Scheduler:
         if not self._waiting or self._is_full(draft):
             return
         oldest = next(iter(self._sequences.values()))
-        demands = [self._demand(sequence) for sequence in self._admitted]
+        admitted = (self._demand(sequence) for sequence in self._admitted)
+        demands = Demands(admitted, self.memory.page_tokens)
         is_short_of_slots = False
         for sequence in self._policy.admission_order(self._waiting):
             digest = sequence.adapter_digest
@@ -299,16 +300,16 @@ class Scheduler:
     def _is_full(self, draft: Draft) -> bool:
         return draft.budget == 0 or len(self._admitted) == self._max_rows
 
-    def _try_admit(self, sequence: Sequence, demands: list[Demand], draft: Draft) -> bool:
+    def _try_admit(self, sequence: Sequence, demands: Demands, draft: Draft) -> bool:
         """Admit if it fits; `demands` are those of all admitted."""
         memory, request = self.memory, sequence.request
         namespace = memory.namespace(request.adapter, request.cache_salt)
         prefix = memory.match(namespace, sequence.tokens, sequence.num_skippable)
         adapter = self._adapter(request.adapter.digest) if request.adapter else None
         demand = self._demand(sequence, num_borrowed=len(prefix))
-        if not self._fits([*demands, demand], prefix, adapter):
+        if not demands.fit_with(demand, self._room(prefix, adapter)):
             return False
-        demands.append(demand)
+        demands.add(demand)
         sequence.table = memory.open_table(namespace, prefix)
         sequence.num_computed = len(prefix) * memory.page_tokens
         if sequence.num_cached is None:
@@ -349,16 +350,17 @@ class Scheduler:
             remaining=min(max(expected, page_tokens), limit),
         )
 
-    def _fits(
-        self, demands: list[Demand], prefix: list[PrefixNode], adapter: AdapterState | None
-    ) -> bool:
-        """Will all of `demands` fit at their peak, beside everything else that is in use?"""
+    def _room(self, prefix: list[PrefixNode], adapter: AdapterState | None) -> int:
+        """Pages for what sequences compute themselves, beside everything else that is in use.
+
+        A request that is admitted uses its prefix and its adapter as well.
+        """
         memory = self.memory
         num_others = memory.num_busy_pages - memory.num_own_pages
         num_others += sum(node.num_pages for node in prefix if node.is_idle)
         if adapter is not None and (adapter.is_idle or adapter.state is Residency.HOST):
             num_others += adapter.size
-        return num_others + peak_pages(demands, memory.page_tokens) <= memory.pool.num_pages
+        return memory.pool.num_pages - num_others
 
     def _adapter(self, digest: str) -> AdapterState:
         adapter = self.memory.adapter(digest)
