@@ -13,6 +13,7 @@ from torch import Tensor
 from motet.engine.config import EngineConfig
 from motet.engine.core import EngineCore
 from motet.engine.device.blueprint import Blueprint, check
+from motet.engine.device.buffers import StepBuffers
 from motet.engine.device.capacity import free_bytes, pool_bytes
 from motet.engine.device.kernels import prepare_kernels
 from motet.engine.device.local import LocalExecutor
@@ -177,6 +178,7 @@ def _executor(
             device,
         ),
         store=store,
+        buffers=StepBuffers(limits, blueprint.max_model_len, layout.page_tokens, device),
         mid=_mid(blueprint),
         poison_released=poison_released,
     )
