@@ -110,21 +110,17 @@ class _PageTable(_Buffer):
 
     def fill(self, wanted: Sequence[tuple[PageId, ...]]) -> Tensor:
         """`[len(wanted), max_pages]` of these, tail padded with 0."""
-        if any(pages is not held for pages, held in zip(wanted, self._held, strict=False)):
-            self._move(wanted)
-            for row, pages in enumerate(wanted):
-                if pages is not self._held[row]:
-                    self._write(row, pages)
+        changed = [row for row, pages in enumerate(wanted) if pages is not self._held[row]]
+        if changed:
+            self._move(changed, wanted)
+        for row in changed:
+            self._write(row, wanted[row])
         return self.sent(slice(len(wanted)), slice(max(map(len, wanted))))
 
-    def _move(self, wanted: Sequence[tuple[PageId, ...]]) -> None:
+    def _move(self, changed: Sequence[int], wanted: Sequence[tuple[PageId, ...]]) -> None:
         """Copy what lies in another row: one that ends lets all behind it move up."""
         row_of = {id(pages): row for row, pages in enumerate(self._held)}
-        moves = [
-            (row, row_of[id(pages)])
-            for row, pages in enumerate(wanted)
-            if pages is not self._held[row] and id(pages) in row_of
-        ]
+        moves = [(row, row_of[id(wanted[row])]) for row in changed if id(wanted[row]) in row_of]
         if not moves:
             return
         to, origin = map(list, zip(*moves, strict=True))
@@ -134,7 +130,7 @@ class _PageTable(_Buffer):
             self._held[row] = wanted[row]
 
     def _write(self, row: int, pages: tuple[PageId, ...]) -> None:
-        """Only the tail, where the row has but grown."""
+        """Only the tail, where the row has but grown; nothing where it has been moved to."""
         held, self._held[row] = self._held[row], pages
         num_kept = len(held) if pages[: len(held)] == held else 0
         self.values[row, num_kept : len(pages)] = pages[num_kept:]
