@@ -15,6 +15,7 @@ from motet.engine.core import EngineCore
 from motet.engine.device.blueprint import Blueprint, check
 from motet.engine.device.buffers import StepBuffers
 from motet.engine.device.capacity import free_bytes, pool_bytes
+from motet.engine.device.heap import keep_freed_memory
 from motet.engine.device.kernels import prepare_kernels
 from motet.engine.device.local import LocalExecutor
 from motet.engine.device.slots import DeviceSlots
@@ -70,6 +71,8 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
     executor = _executor(
         blueprint, model, kernels, store, num_pages, poison_released=poison_released
     )
+    if blueprint.device.type == "cpu":
+        keep_freed_memory()
     return EngineCore(_info(blueprint, num_pages, adapters), scheduler, executor)
 
 
