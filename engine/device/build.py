@@ -19,6 +19,7 @@ from motet.engine.device.heap import keep_freed_memory
 from motet.engine.device.kernels import prepare_kernels
 from motet.engine.device.local import LocalExecutor
 from motet.engine.device.slots import DeviceSlots
+from motet.engine.device.threads import set_threads
 from motet.engine.events import AdapterRegistered
 from motet.engine.models import Model, check_weights, load_model
 from motet.engine.models.loader import weight_files
@@ -50,6 +51,8 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
     `poison_released` fills dead pages with NaN, for tests.
     """
     blueprint = check(config)
+    if blueprint.device.type == "cpu":
+        set_threads(config.model_config.threads)
     kernels = prepare_kernels(blueprint.device, partial(progress, "kernels"))
     check_weights(blueprint.spec)
     base_model_id = identify(config.model)
