@@ -3,13 +3,14 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from motet.engine.config import BatchConfig
-from motet.engine.device.buffers import StepBuffers
+from motet.engine.device.buffers import StepBuffers, _Buffer
 from motet.engine.plan import BASE_SLOT, AdapterBinding, Batch, PromptTargets, Row
 from motet.engine.request import SamplingParams
 from motet.memory.page import PageId
@@ -103,11 +104,33 @@ def values(inputs: object) -> object:
     return inputs
 
 
+@pytest.fixture
+def device_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers lie as beside a GPU: what is written on the host has to be sent."""
+    prepare = _Buffer.__init__
+
+    def prepare_two(buffer: _Buffer, *args: Any) -> None:
+        prepare(buffer, *args)
+        buffer._device = torch.full_like(buffer._host, -7)
+
+    monkeypatch.setattr(_Buffer, "__init__", prepare_two)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_came_before_a_batch_gives_the_same_tensors(seed: int) -> None:
     kept = some_buffers()
     for batch in a_storm(seed, num_steps=100):
         assert values(kept.fill(batch)) == values(some_buffers().fill(batch))
+
+
+def test_tensors_of_another_device_hold_all_that_was_written(
+    request: pytest.FixtureRequest,
+) -> None:
+    batches = list(a_storm(seed=5, num_steps=100))
+    expected = [values(some_buffers().fill(batch)) for batch in batches]
+    request.getfixturevalue("device_apart")
+    apart = some_buffers()
+    assert [values(apart.fill(batch)) for batch in batches] == expected
 
 
 def test_pages_that_are_the_same_object_are_not_written_again() -> None:
