@@ -6,11 +6,11 @@ sums.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True, gc=False):  # one for every row of a step in which someone waits
     """KV pages one sequence will ask for, without those it borrows from others."""
 
     pages: int
@@ -19,6 +19,37 @@ class Demand:
     """Tokens that still fit in the last of them."""
     remaining: int
     """Tokens it is expected to add."""
+
+
+class Demands:
+    """Those of the running set, to which a request may be added."""
+
+    def __init__(self, demands: Iterable[Demand], page_tokens: int) -> None:
+        self._page_tokens = page_tokens
+        self._demands: list[Demand] = []
+        self._pages = self._remaining = 0  # sums
+        for demand in demands:
+            self.add(demand)
+
+    def add(self, demand: Demand) -> None:
+        self._demands.append(demand)
+        self._pages += demand.pages
+        self._remaining += demand.remaining
+
+    def fit_with(self, demand: Demand, num_pages: int) -> bool:
+        """Will so many pages do for these and one more, even at their peak?"""
+        if self._bound_with(demand) <= num_pages:
+            return True
+        return peak_pages([*self._demands, demand], self._page_tokens) <= num_pages
+
+    def _bound_with(self, demand: Demand) -> int:
+        """No less than their peak, at no cost: as if each kept its pages until the last one ends.
+
+        Thus a burst of requests that fit easily is admitted without counting all for each.
+        """
+        pages, remaining = self._pages + demand.pages, self._remaining + demand.remaining
+        growth = remaining + _left_empty(len(self._demands), self._page_tokens)
+        return pages + -(-growth // self._page_tokens)
 
 
 def peak_pages(demands: Iterable[Demand], page_tokens: int) -> int:
@@ -32,6 +63,11 @@ def peak_pages(demands: Iterable[Demand], page_tokens: int) -> int:
     for alive, demand in enumerate(longest_first, start=1):
         pages += demand.pages
         slack += demand.slack
-        growth = alive * demand.remaining - slack + (alive - 1) * (page_tokens - 1) // 2
+        growth = alive * demand.remaining - slack + _left_empty(alive - 1, page_tokens)
         peak = max(peak, pages + max(0, -(-growth // page_tokens)))
     return peak
+
+
+def _left_empty(num_sequences: int, page_tokens: int) -> int:
+    """Tokens for which there is room in the last pages of so many."""
+    return num_sequences * (page_tokens - 1) // 2

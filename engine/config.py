@@ -54,6 +54,11 @@ class ModelConfig(Bounded):
         "Longest prompt plus output in tokens; default: what the model was trained for.",
         most=2**31,
     )
+    threads: int | None = option(
+        None,
+        "Threads that compute on a CPU; default: OMP_NUM_THREADS, at most the cores it may use.",
+        most=2**12,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,20 +49,19 @@ def _row(sequence: Sequence, num_tokens: int) -> Row:
         request_id=sequence.request.request_id,
         tokens=tuple(sequence.tokens[start:end]),
         start=start,
-        pages=tuple(sequence.table.pages),
+        pages=sequence.table.pages,
         slot=sequence.slot,
         sampling=sampling if samples else None,
         num_generated=sequence.num_generated,
         history=tuple(sequence.tokens) if samples and sampling.has_penalties else (),
-        targets=_targets(sequence, start, end),
+        targets=None if sampling.num_prompt_logprobs is None else _targets(sequence, start, end),
     )
 
 
 def _targets(sequence: Sequence, start: int, end: int) -> PromptTargets | None:
     """What positions [start, end) tell about the prompt that is asked for and not yet known."""
     num_logprobs = sequence.request.sampling.num_prompt_logprobs
-    if num_logprobs is None:
-        return None
+    assert num_logprobs is not None
     first = 1 + len(sequence.prompt_logprobs)
     tokens = sequence.request.prompt[first : end + 1]
     if not tokens:
@@ -71,11 +70,13 @@ def _targets(sequence: Sequence, start: int, end: int) -> PromptTargets | None:
     return PromptTargets(first, tokens, num_logprobs)
 
 
-def _bindings(sequences: Iterable[Sequence], memory: MemoryManager) -> Iterable[AdapterBinding]:
+def _bindings(rows: dict[Sequence, Row], memory: MemoryManager) -> Iterable[AdapterBinding]:
     """One for each slot that one of the sequences runs on."""
-    digests = {s.slot: s.adapter_digest for s in sequences if s.adapter_digest is not None}
-    for slot, digest in digests.items():
-        yield AdapterBinding(slot, digest, _pages(memory.adapter(digest)))
+    user_of_slot = {row.slot: sequence for sequence, row in rows.items()}
+    for slot, sequence in user_of_slot.items():
+        digest = sequence.adapter_digest
+        if digest is not None:
+            yield AdapterBinding(slot, digest, _pages(memory.adapter(digest)))
 
 
 def _pages(adapter: AdapterState | None) -> tuple[PageId, ...]:

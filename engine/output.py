@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from motet.memory.adapter import Adapter
 
 
@@ -27,8 +29,7 @@ class TokenLogprobs:
     """(token id, logprob) of the most likely tokens, best first."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenOutput:
+class TokenOutput(Struct, frozen=True, gc=False):  # as Row: one for every token
     """The next token of one request, its end, or both.
 
     `index` counts the tokens of the request without gaps. After an output with `finish_reason`

@@ -1,8 +1,9 @@
 """What runs in the next step: events in, one plan out. No clock, no device, no waiting."""
 
 from bisect import insort
+from operator import attrgetter
 
-from motet.engine.admission import Demand, peak_pages
+from motet.engine.admission import Demand, Demands
 from motet.engine.config import BatchConfig
 from motet.engine.draft import Draft
 from motet.engine.events import Aborted, AdapterRegistered, Arrived, Event, StepFinished
@@ -23,6 +24,9 @@ from motet.memory.transition import move
 
 MAX_PREEMPTIONS = 3
 """A request preempted so often runs again only once it is the oldest, which is never preempted."""
+
+RUNNING, FINISHED = SequenceState.RUNNING, SequenceState.FINISHED
+"""Asked for each row: taken from the enum, each would cost as much as a call."""
 
 Outputs = tuple[TokenOutput, ...]
 
@@ -63,7 +67,7 @@ class Scheduler:
     @property
     def running(self) -> tuple[Sequence, ...]:
         """Sequences that may have a row in the next step."""
-        return tuple(s for s in self._admitted if s.state is SequenceState.RUNNING)
+        return tuple([s for s in self._admitted if s.state is RUNNING])
 
     def handle(self, event: Event) -> Outputs:
         """Take note of what happened. Never fails on input: a bad request is refused."""
@@ -170,7 +174,7 @@ class Scheduler:
         scored = {scores.request_id: scores for scores in result.scores}
         outputs: list[TokenOutput] = []
         for sequence, row in rows.items():
-            if sequence.state is SequenceState.FINISHED:  # aborted while the step ran
+            if sequence.state is FINISHED:  # aborted while the step ran
                 self._let_go(sequence)
                 continue
             token = sampled[row.request_id] if row.sampling else None
@@ -236,14 +240,16 @@ class Scheduler:
     # What to do next.
 
     def _continue_running(self, draft: Draft) -> None:
-        order = sorted(self.running, key=lambda s: (s.num_pending > 1, s.arrival))
-        for sequence in order:
-            num_tokens = min(sequence.num_pending, draft.budget)
+        oldest_first = sorted(self.running, key=attrgetter("arrival"))
+        pending = [(sequence, sequence.num_pending) for sequence in oldest_first]
+        pending.sort(key=_is_prefill)
+        for sequence, num_pending in pending:
+            num_tokens = min(num_pending, draft.budget)
             if num_tokens == 0:
                 return
-            if sequence.state is SequenceState.RUNNING and self._make_room(
-                sequence, sequence.num_computed + num_tokens, draft
-            ):
+            if sequence.state is not RUNNING:  # preempted for one before it
+                continue
+            if self._make_room(sequence, sequence.num_computed + num_tokens, draft):
                 draft.add(sequence, num_tokens)
 
     def _make_room(self, sequence: Sequence, num_tokens: int, draft: Draft) -> bool:
@@ -274,7 +280,8 @@ class Scheduler:
         if not self._waiting or self._is_full(draft):
             return
         oldest = next(iter(self._sequences.values()))
-        demands = [self._demand(sequence) for sequence in self._admitted]
+        admitted = (self._demand(sequence) for sequence in self._admitted)
+        demands = Demands(admitted, self.memory.page_tokens)
         is_short_of_slots = False
         for sequence in self._policy.admission_order(self._waiting):
             digest = sequence.adapter_digest
@@ -293,16 +300,16 @@ class Scheduler:
     def _is_full(self, draft: Draft) -> bool:
         return draft.budget == 0 or len(self._admitted) == self._max_rows
 
-    def _try_admit(self, sequence: Sequence, demands: list[Demand], draft: Draft) -> bool:
+    def _try_admit(self, sequence: Sequence, demands: Demands, draft: Draft) -> bool:
         """Admit if it fits; `demands` are those of all admitted."""
         memory, request = self.memory, sequence.request
         namespace = memory.namespace(request.adapter, request.cache_salt)
         prefix = memory.match(namespace, sequence.tokens, sequence.num_skippable)
         adapter = self._adapter(request.adapter.digest) if request.adapter else None
         demand = self._demand(sequence, num_borrowed=len(prefix))
-        if not self._fits([*demands, demand], prefix, adapter):
+        if not demands.fit_with(demand, self._room(prefix, adapter)):
             return False
-        demands.append(demand)
+        demands.add(demand)
         sequence.table = memory.open_table(namespace, prefix)
         sequence.num_computed = len(prefix) * memory.page_tokens
         if sequence.num_cached is None:
@@ -343,21 +350,26 @@ class Scheduler:
             remaining=min(max(expected, page_tokens), limit),
         )
 
-    def _fits(
-        self, demands: list[Demand], prefix: list[PrefixNode], adapter: AdapterState | None
-    ) -> bool:
-        """Will all of `demands` fit at their peak, beside everything else that is in use?"""
+    def _room(self, prefix: list[PrefixNode], adapter: AdapterState | None) -> int:
+        """Pages for what sequences compute themselves, beside everything else that is in use.
+
+        A request that is admitted uses its prefix and its adapter as well.
+        """
         memory = self.memory
         num_others = memory.num_busy_pages - memory.num_own_pages
         num_others += sum(node.num_pages for node in prefix if node.is_idle)
         if adapter is not None and (adapter.is_idle or adapter.state is Residency.HOST):
             num_others += adapter.size
-        return num_others + peak_pages(demands, memory.page_tokens) <= memory.pool.num_pages
+        return memory.pool.num_pages - num_others
 
     def _adapter(self, digest: str) -> AdapterState:
         adapter = self.memory.adapter(digest)
         assert adapter is not None
         return adapter
+
+
+def _is_prefill(pending: tuple[Sequence, int]) -> bool:
+    return pending[1] > 1
 
 
 def _overflow(request: Request) -> str:

@@ -97,28 +97,38 @@ class Sequence:
     ) -> TokenOutput | None:
         """Take in what a computed row has given; what the client should hear of it."""
         self.prompt_logprobs += scores
-        if token is None and self.num_pending > 0:  # more of the prompt follows
-            return None
+        if token is None:
+            return self._end_of_prompt() if self.num_pending == 0 else None
+        assert token.token_id is not None
         index = self.num_generated
-        if token is not None:
-            assert token.token_id is not None
-            self.tokens.append(token.token_id)
+        self.tokens.append(token.token_id)
         return TokenOutput(
             request_id=self.request.request_id,
             index=index,
-            token_id=token.token_id if token else None,
-            logprob=token.logprob if token else None,
-            top=token.top if token else (),
-            finish_reason=self._finish_reason(),
+            token_id=token.token_id,
+            logprob=token.logprob,
+            top=token.top,
+            finish_reason=self._finish_reason(token.token_id, index + 1),
             num_cached_tokens=self.num_cached or 0,
             prompt_logprobs=tuple(self.prompt_logprobs) if index == 0 else (),
         )
 
-    def _finish_reason(self) -> FinishReason | None:
+    def _end_of_prompt(self) -> TokenOutput:
+        """All that a request hears which wants no tokens."""
+        return TokenOutput(
+            request_id=self.request.request_id,
+            index=0,
+            token_id=None,
+            finish_reason=FinishReason.LENGTH,
+            num_cached_tokens=self.num_cached or 0,
+            prompt_logprobs=tuple(self.prompt_logprobs),
+        )
+
+    def _finish_reason(self, last: int, num_generated: int) -> FinishReason | None:
         sampling = self.request.sampling
-        if self.num_generated > 0 and self.tokens[-1] in sampling.stop_token_ids:
+        if last in sampling.stop_token_ids:
             return FinishReason.STOP
-        return FinishReason.LENGTH if self.num_generated == sampling.max_tokens else None
+        return FinishReason.LENGTH if num_generated == sampling.max_tokens else None
 
     def __str__(self) -> str:
         return f"sequence {self.request.request_id}"

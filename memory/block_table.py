@@ -18,7 +18,9 @@ class BlockTable:
     """
 
     namespace: Namespace
-    pages: list[PageId] = field(default_factory=list)
+    pages: tuple[PageId, ...] = ()
+    """The same object until one of them changes, so that whoever derives something sees at once
+    whether it still holds."""
     nodes: list[PrefixNode] = field(default_factory=list)
     private: list[Lease] = field(default_factory=list)
     num_borrowed: int = 0

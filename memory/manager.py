@@ -8,7 +8,7 @@ from motet.memory.adapter import Adapter
 from motet.memory.agreement import must_agree
 from motet.memory.block_table import BlockTable
 from motet.memory.eviction import EvictionPolicy
-from motet.memory.page import PageOwner, PagePool
+from motet.memory.page import Lease, PageId, PageOwner, PagePool
 from motet.memory.prefix import Namespace, PrefixIndex, PrefixNode
 from motet.memory.residency import ON_DEVICE, RESIDENCY, Residency, StateObject
 from motet.memory.transition import move
@@ -93,23 +93,24 @@ class MemoryManager:
 
     def open_table(self, namespace: Namespace, prefix: list[PrefixNode]) -> BlockTable:
         """A table that begins with the pages of `prefix` (from `match`)."""
-        table = BlockTable(namespace, num_borrowed=len(prefix))
+        pages = tuple(_page(node) for node in prefix)
+        table = BlockTable(namespace, pages, list(prefix), num_borrowed=len(prefix))
         self._tables[table] = None
         for node in prefix:
-            self._append_node(table, node)
+            self._acquire(node)
         return table
 
     def grow(self, table: BlockTable, num_tokens: int) -> bool:
         """Make room for positions 0..num_tokens. False, and nothing changed, without pages."""
+        if num_tokens <= len(table.pages) * self.page_tokens:
+            return True
         missing = self.pages_for(num_tokens) - len(table.pages)
-        if missing > 0 and not self._make_room(missing):
+        if not self._make_room(missing):
             return False
-        for _ in range(missing):
-            lease = self.pool.reserve(1, PageOwner.KV)
-            assert lease is not None
-            table.private.append(lease)
-            table.pages += lease.pages
-            self._num_own_pages += 1
+        leases = [self._lease_page() for _ in range(missing)]
+        table.private += leases
+        table.pages += tuple(lease.pages[0] for lease in leases)
+        self._num_own_pages += missing
         return True
 
     def seal(self, table: BlockTable, tokens: Sequence[int], num_computed: int) -> None:
@@ -117,7 +118,10 @@ class MemoryManager:
 
         Where an equal page exists already, the table takes that one and gives its own back.
         """
-        for page in range(len(table.nodes), num_computed // self.page_tokens):
+        num_full = num_computed // self.page_tokens
+        if num_full == len(table.nodes):  # as after most steps
+            return
+        for page in range(len(table.nodes), num_full):
             start = page * self.page_tokens
             self._seal_next(table, tuple(tokens[start : start + self.page_tokens]))
 
@@ -216,6 +220,10 @@ class MemoryManager:
         must_agree("references", {n: n.references for n in nodes}, self._references_held(nodes))
         idle = {state for state in (*nodes, *adapters) if state.is_idle}
         must_agree("idle objects", set(self._eviction), idle)
+        for table in self._tables:
+            held = [_page(node) for node in table.nodes]
+            held += [page for lease in table.private for page in lease.pages]
+            must_agree("pages of a table", table.pages, tuple(held))
         must_agree("own pages", self._num_own_pages, sum(t.num_own for t in self._tables))
         must_agree("idle pages", self.num_idle_pages, sum(state.num_pages for state in idle))
         for state in (*nodes, *adapters):
@@ -248,16 +256,16 @@ class MemoryManager:
             self.pool.release(lease)
             table.num_borrowed += 1
             self._num_own_pages -= 1
-        assert node.lease is not None
-        table.pages[len(table.nodes)] = node.lease.pages[0]
+            place = len(table.nodes)
+            table.pages = (*table.pages[:place], _page(node), *table.pages[place + 1 :])
         table.nodes.append(node)
         self._acquire(node)
 
-    def _append_node(self, table: BlockTable, node: PrefixNode) -> None:
-        assert node.lease is not None
-        table.pages += node.lease.pages
-        table.nodes.append(node)
-        self._acquire(node)
+    def _lease_page(self) -> Lease:
+        """A page for KV, of those that are free."""
+        lease = self.pool.reserve(1, PageOwner.KV)
+        assert lease is not None
+        return lease
 
     def _acquire(self, state: StateObject) -> None:
         if state.is_idle:
@@ -293,3 +301,8 @@ class MemoryManager:
             for node in table.nodes:
                 held[node] = held.get(node, 0) + 1
         return held
+
+
+def _page(node: PrefixNode) -> PageId:
+    assert node.lease is not None
+    return node.lease.pages[0]

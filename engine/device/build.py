@@ -3,20 +3,23 @@
 import gc
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from motet.engine.config import EngineConfig
 from motet.engine.core import EngineCore
 from motet.engine.device.blueprint import Blueprint, check
+from motet.engine.device.buffers import StepBuffers
 from motet.engine.device.capacity import free_bytes, pool_bytes
+from motet.engine.device.heap import keep_freed_memory
 from motet.engine.device.kernels import prepare_kernels
 from motet.engine.device.local import LocalExecutor
 from motet.engine.device.slots import DeviceSlots
+from motet.engine.device.threads import set_threads
 from motet.engine.events import AdapterRegistered
 from motet.engine.models import Model, check_weights, load_model
 from motet.engine.models.loader import weight_files
@@ -48,6 +51,8 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
     `poison_released` fills dead pages with NaN, for tests.
     """
     blueprint = check(config)
+    if blueprint.device.type == "cpu":
+        set_threads(config.model_config.threads)
     kernels = prepare_kernels(blueprint.device, partial(progress, "kernels"))
     check_weights(blueprint.spec)
     base_model_id = identify(config.model)
@@ -69,6 +74,8 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
     executor = _executor(
         blueprint, model, kernels, store, num_pages, poison_released=poison_released
     )
+    if blueprint.device.type == "cpu":
+        keep_freed_memory()
     return EngineCore(_info(blueprint, num_pages, adapters), scheduler, executor)
 
 
@@ -177,6 +184,7 @@ def _executor(
             device,
         ),
         store=store,
+        buffers=StepBuffers(limits, blueprint.max_model_len, layout.page_tokens, device),
         mid=_mid(blueprint),
         poison_released=poison_released,
     )

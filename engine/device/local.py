@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from motet.engine.device.inputs import DeviceState, build_inputs
+from motet.engine.device.buffers import StepBuffers
+from motet.engine.device.inputs import DeviceState
 from motet.engine.device.logprobs import score
 from motet.engine.device.sampler import sample
 from motet.engine.device.slots import DeviceSlots
@@ -28,6 +29,7 @@ class LocalExecutor:
         arena: Arena,
         slots: DeviceSlots,
         store: HostStore,
+        buffers: StepBuffers,
         mid: Tensor,
         *,
         poison_released: bool = False,
@@ -37,6 +39,7 @@ class LocalExecutor:
         self._arena = arena
         self._slots = slots
         self._store = store
+        self._buffers = buffers
         self._poison_released = poison_released
         self._state = DeviceState(kernels, arena.flat, arena.kv, slots.tables, mid)
 
@@ -58,8 +61,7 @@ class LocalExecutor:
         self._state.kernels.copy_pages(self._arena.flat, image, torch.tensor(load.pages))
 
     def _run(self, step: int, batch: Batch, loaded: tuple[str, ...]) -> StepResult:
-        page_tokens = self._arena.kv.shape[3]
-        inputs = build_inputs(batch, page_tokens, self._arena.flat.device)
+        inputs = self._buffers.fill(batch)
         hidden = self._model.forward(inputs, self._state)
         sampled = [row for row in batch.rows if row.sampling is not None]
         scored = [row for row in batch.rows if row.targets is not None]

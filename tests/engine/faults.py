@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from motet.engine.fake import NO_ADAPTER, FakeExecutor
 from motet.engine.output import TokenLogprobs
 from motet.engine.plan import BASE_SLOT, AdapterBinding, Row, StepPlan, StepResult
@@ -26,7 +28,7 @@ def pages_in_the_wrong_order(scheduler: Scheduler, executor: FakeExecutor, rng: 
         if row.start < PAGE_TOKENS or rng.random() > RARELY:
             return row
         first, second, *rest = row.pages
-        return replace(row, pages=(second, first, *rest))
+        return structs.replace(row, pages=(second, first, *rest))
 
     _change_rows(executor, swap)
 
@@ -35,7 +37,9 @@ def a_page_of_another_sequence(scheduler: Scheduler, executor: FakeExecutor, rng
     def exchange(row: Row) -> Row:
         if row.start < PAGE_TOKENS or rng.random() > RARELY:
             return row
-        return replace(row, pages=(PageId(rng.randrange(len(executor.pages))), *row.pages[1:]))
+        return structs.replace(
+            row, pages=(PageId(rng.randrange(len(executor.pages))), *row.pages[1:])
+        )
 
     _change_rows(executor, exchange)
 
@@ -95,7 +99,7 @@ def the_adapter_of_a_neighbour(scheduler: Scheduler, executor: FakeExecutor, rng
         if len(slots) < 2 or rng.random() > RARELY:
             return plan
         to = dict(zip(slots, slots[1:] + slots[:1], strict=True)) | {BASE_SLOT: BASE_SLOT}
-        rows = tuple(replace(row, slot=to[row.slot]) for row in plan.batch.rows)
+        rows = tuple(structs.replace(row, slot=to[row.slot]) for row in plan.batch.rows)
         return replace(plan, batch=replace(plan.batch, rows=rows))
 
     _change_plans(executor, shift)
@@ -103,7 +107,7 @@ def the_adapter_of_a_neighbour(scheduler: Scheduler, executor: FakeExecutor, rng
 
 def an_adapter_row_on_the_base(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
     def forget(row: Row) -> Row:
-        return replace(row, slot=BASE_SLOT) if rng.random() < RARELY else row
+        return structs.replace(row, slot=BASE_SLOT) if rng.random() < RARELY else row
 
     _change_rows(executor, forget)
 
@@ -197,7 +201,7 @@ def a_preempted_sequence_that_skips_its_recompute(
     def skip(row: Row) -> Row:
         if row.start or not row.num_generated or len(row.tokens) < 2:
             return row
-        return replace(row, start=1, tokens=row.tokens[1:])
+        return structs.replace(row, start=1, tokens=row.tokens[1:])
 
     _change_rows(executor, skip)
 
@@ -206,7 +210,7 @@ def a_history_without_its_last_token(
     scheduler: Scheduler, executor: FakeExecutor, rng: Any
 ) -> None:
     def shorten(row: Row) -> Row:
-        return replace(row, history=row.history[:-1]) if rng.random() < RARELY else row
+        return structs.replace(row, history=row.history[:-1]) if rng.random() < RARELY else row
 
     _change_rows(executor, shorten)
 
@@ -217,7 +221,7 @@ def a_score_read_one_position_too_early(
     def shift(row: Row) -> Row:
         if row.targets is None or rng.random() > RARELY:
             return row
-        return replace(row, targets=replace(row.targets, start=row.targets.start - 1))
+        return structs.replace(row, targets=replace(row.targets, start=row.targets.start - 1))
 
     _change_rows(executor, shift)
 

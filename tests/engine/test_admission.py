@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motet.engine.admission import Demand, peak_pages
+from motet.engine.admission import Demand, Demands, peak_pages
 
 PAGE_TOKENS = 4
 
@@ -35,6 +35,15 @@ def test_the_peak_is_right_up_to_half_a_page_per_sequence(
 def test_the_peak_of_one_sequence_is_exact(num_tokens: int, remaining: int) -> None:
     peak = peak_pages([a_demand(num_tokens, remaining)], PAGE_TOKENS)
     assert peak == simulated_peak([(num_tokens, remaining)])
+
+
+@given(SEQUENCES)
+def test_what_fits_is_told_by_the_peak(sequences: list[tuple[int, int]]) -> None:
+    *running, one_more = [a_demand(*sequence) for sequence in sequences]
+    peak = peak_pages([*running, one_more], PAGE_TOKENS)
+    demands = Demands(running, PAGE_TOKENS)
+    assert demands.fit_with(one_more, peak)
+    assert not demands.fit_with(one_more, peak - 1)
 
 
 def test_sequences_that_end_early_make_room_for_the_long_ones() -> None:

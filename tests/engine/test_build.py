@@ -11,6 +11,7 @@ from transformers import LlamaForCausalLM
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
+from motet.engine.device import build as building
 from motet.engine.device.blueprint import check
 from motet.engine.device.build import _step_at_the_limits, build, identify
 from motet.engine.events import Arrived
@@ -119,6 +120,16 @@ def test_engine_info_tells_what_was_built(directories: Directories) -> None:
     assert [adapter.name for adapter in core.info.adapters] == list(KINDS)
     assert core.info.dtype == "float32"
     assert core.info.max_model_len == MAX_MODEL_LEN
+
+
+def test_an_engine_computes_with_the_threads_it_is_given_and_keeps_freed_memory(
+    directories: Directories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(building, "set_threads", done.append)
+    monkeypatch.setattr(building, "keep_freed_memory", lambda: done.append("kept"))
+    build(directories.config(model_config=ModelConfig(device="cpu", threads=3)), ignore_progress)
+    assert done == [3, "kept"]
 
 
 def test_the_step_that_measures_memory_samples_and_scores_all_it_may(

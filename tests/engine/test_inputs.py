@@ -1,14 +1,16 @@
 """Step inputs and slot tables: every token row knows its position, its place and its adapter."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from motet.engine.device.inputs import StepInputs, build_inputs
+from motet.engine.config import BatchConfig
+from motet.engine.device.buffers import StepBuffers
+from motet.engine.device.inputs import StepInputs
 from motet.engine.device.slots import DeviceSlots
 from motet.engine.plan import BASE_SLOT, AdapterBinding, Batch, PromptTargets, Row
 from motet.engine.request import SamplingParams
@@ -46,7 +48,11 @@ def a_row(
 def inputs_of(*rows: Row) -> StepInputs:
     slots = sorted({row.slot for row in rows} - {BASE_SLOT})
     bindings = tuple(AdapterBinding(slot, f"digest-{slot}", ()) for slot in slots)
-    return build_inputs(Batch(rows, bindings), PAGE_TOKENS, CPU)
+    return some_buffers().fill(Batch(rows, bindings))
+
+
+def some_buffers() -> StepBuffers:
+    return StepBuffers(BatchConfig(max_batch_tokens=512), 64, PAGE_TOKENS, CPU)
 
 
 def test_rows_lie_one_after_another() -> None:
@@ -88,7 +94,7 @@ def test_base_rows_alone_have_no_adapters_to_compute() -> None:
 
 def test_a_row_on_a_slot_that_the_batch_does_not_bind_is_refused() -> None:
     with pytest.raises(BrokenInvariant, match="slot 2"):
-        build_inputs(Batch((a_row(slot=2),), ()), PAGE_TOKENS, CPU)
+        some_buffers().fill(Batch((a_row(slot=2),), ()))
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(BASE_SLOT, 3)), min_size=1, max_size=9))

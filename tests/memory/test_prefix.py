@@ -70,6 +70,23 @@ def test_a_namespace_without_pages_leaves_nothing_behind() -> None:
     assert not index._roots
 
 
+def test_the_pages_of_a_table_are_one_object_until_one_of_them_changes() -> None:
+    memory = MemoryManager(4, 2, "model", EVICTION["lru"]())
+    first, second = (memory.open_table(BASE, []) for _ in range(2))
+    memory.grow(first, 1)
+    memory.grow(second, 2)
+    pages, others = first.pages, second.pages
+
+    memory.grow(first, 2)
+    memory.seal(first, [5, 6], 2)
+    assert first.pages is pages
+
+    memory.grow(first, 3)
+    assert first.pages[:1] == pages and len(first.pages) == 2
+    memory.seal(second, [5, 6], 2)
+    assert second.pages == pages != others
+
+
 class TableMachine(RuleBasedStateMachine):
     """Tables that open, grow, seal and close in any order share pages without losing any."""
 

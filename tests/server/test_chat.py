@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +221,9 @@ async def test_logprobs_without_alternatives_have_empty_lists(
 async def test_minus_infinity_is_a_number(core: ScriptedCore) -> None:
     def surprises(request: Request) -> Iterator[TokenOutput]:
         output = an_output(request, 0, LETTER_A, FinishReason.LENGTH)
-        yield replace(output, logprob=float("-inf"), top=((LETTER_A, float("-inf")),))
+        yield msgspec.structs.replace(
+            output, logprob=float("-inf"), top=((LETTER_A, float("-inf")),)
+        )
 
     surprised = ScriptedCore(surprises, core.info)
     [choice] = (await chat(surprised, logprobs=True, top_logprobs=1))["choices"]
