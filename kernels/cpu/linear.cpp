@@ -66,7 +66,7 @@ void multiply(float* sums, const float* x, const T* slab, int64_t depth, Soon so
         for (int row = 0; row < NUM_ROWS; row++) {
             Floats factor = splat(x[row * DEPTH + k]);
 #pragma GCC unroll 8
-            for (int i = 0; i < VECTORS; i++) sum[row][i] += factor * weight[i];
+            for (int i = 0; i < VECTORS; i++) sum[row][i] = multiply_add(factor, weight[i], sum[row][i]);
         }
     }
 #pragma GCC unroll 8
