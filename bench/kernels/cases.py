@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from motet.bench.kernels.setting import LoraSetting, Setting, an_attention_batch
 from motet.bench.random_model import RANKS
-from motet.engine.models.linear import Linear, can_pack
+from motet.engine.models.linear import Linear, find_packing
 from motet.kernels import load_backend
 from motet.memory.layout import LinearShape
 
@@ -204,9 +204,10 @@ def _linear(setting: Setting, num_rows: int, names: str) -> Case:
         if backend == "reference":
             return [partial(functional.linear, x, weight) for weight in weights]
         linears = [Linear(weight) for weight in weights]
-        if can_pack(setting.dtype, x.device):
+        packing = find_packing(setting.dtype, x.device)
+        if packing is not None:
             for linear in linears:
-                linear.pack()
+                linear.pack(packing)
         return [partial(linear.forward, x) for linear in linears]
 
     num_bytes = weights[0].nbytes + x.nbytes + num_rows * sizes[0] * setting.dtype.itemsize

@@ -14,6 +14,7 @@ DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 """What `with_dtype` in simd.h calls the dtypes."""
 
 _TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
+_PLAIN = (int, float, bytes, NoneType)
 
 
 class Library:
@@ -48,8 +49,8 @@ class Function:
 
     def __call__(self, *arguments: Tensor | bytes | float | None) -> None:
         call = self._call or self._find()
-        # Asked for numbers first: being a tensor is a slow question.
-        call(*[a if isinstance(a, (int, float, NoneType)) else a.data_ptr() for a in arguments])
+        # Asked for the others first: being a tensor is a slow question.
+        call(*[a if isinstance(a, _PLAIN) else a.data_ptr() for a in arguments])
 
     def _find(self) -> Callable[..., None]:
         call: Any = getattr(Library.load(), f"motet_{self._name}")
