@@ -54,6 +54,10 @@ class ModelConfig(Bounded):
         "Longest prompt plus output in tokens; default: what the model was trained for.",
         most=2**31,
     )
+    deterministic: bool = option(
+        False,
+        "Compute each answer alike in every bit, whatever else runs; for CPUs, somewhat slower.",
+    )
     threads: int | None = option(
         None,
         "Threads that compute on a CPU; default: OMP_NUM_THREADS, at most the cores it may use.",

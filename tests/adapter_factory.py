@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from motet.memory.layout import AdapterGeometry, LinearShape
 
@@ -99,9 +99,7 @@ def geometry_of(config: LlamaConfig) -> AdapterGeometry:
     return AdapterGeometry(config.num_hidden_layers, modules)
 
 
-def save_adapter(
-    model: LlamaForCausalLM, directory: Path, kind: AdapterKind, seed: int = 0
-) -> Path:
+def save_adapter(model: PreTrainedModel, directory: Path, kind: AdapterKind, seed: int = 0) -> Path:
     """Save an adapter that changes the outputs of `model`, which itself stays as it was."""
     torch.manual_seed(seed)
     with warnings.catch_warnings():

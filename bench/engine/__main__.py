@@ -77,11 +77,15 @@ def _report(options: argparse.Namespace, directory: Path, command: str) -> Engin
     peaks = measure_peaks({name: DTYPES[name] for name in dict.fromkeys(["float32", setup.dtype])})
     _say("measuring memory, in a process of its own")
     memory = measure_memory(setup, CHECKED)
-    _say("loading an engine with adapters and one without")
+    _say("loading engines: with adapters, without, and deterministic")
     engine, bare = Driver(setup.engine(needed)), Driver(setup.engine({}))
-    with progress_bar(options.pairs + options.repeat * len(todo)) as on_start:
+    exact = Driver(setup.engine(needed, is_deterministic=True))
+    both = [CHECKED.base, CHECKED]
+    total = options.pairs + options.repeat * (len(todo) + 2 * len(both))
+    with progress_bar(total) as on_start:
         pairs = measure_pairs(engine, bare, CHECKED.base, setup, options.pairs, on_start)
-        measured = measure_rounds(engine, todo, setup, options.repeat, on_start)
+        [measured] = measure_rounds([engine], todo, setup, options.repeat, on_start)
+        modes = measure_rounds([engine, exact], both, setup, options.repeat, on_start)
     return EngineReport(
         machine=this_machine(),
         threads=options.threads,
@@ -94,6 +98,7 @@ def _report(options: argparse.Namespace, directory: Path, command: str) -> Engin
         measured=tuple(measured),
         switched_off=pairs,
         pair_rows=CHECKED.num_rows,
+        modes=tuple(zip(*modes, strict=True)),
         memory=memory,
         prefix_hits=engine.prefix_hits + bare.prefix_hits,
     )

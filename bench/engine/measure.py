@@ -32,18 +32,25 @@ class Measured:
 
 
 def measure_rounds(
-    driver: Driver, scenarios: Sequence[Scenario], setup: Setup, repeat: int, on_start: OnStart
-) -> list[Measured]:
-    """All scenarios in each round, so that those that are compared run soon after each other."""
-    decode_s: dict[Scenario, list[float]] = {scenario: [] for scenario in scenarios}
-    prefill_s: dict[Scenario, list[float]] = {scenario: [] for scenario in scenarios}
+    drivers: Sequence[Driver], scenarios: Sequence[Scenario], setup: Setup, repeat: int,
+    on_start: OnStart,
+) -> list[list[Measured]]:  # fmt: skip
+    """What each engine takes, all scenarios in each round: what is compared runs close together."""
+    todo = [(driver, scenario) for scenario in scenarios for driver in drivers]
+    decode_s: dict[tuple[Driver, Scenario], list[float]] = {each: [] for each in todo}
+    prefill_s: dict[tuple[Driver, Scenario], list[float]] = {each: [] for each in todo}
     for number in range(repeat):
-        for scenario in scenarios:
+        for driver, scenario in todo:
             on_start(f"round {number + 1}, {scenario}")
-            prefill_s[scenario].append(driver.start(scenario.adapters, setup.prompt_tokens))
-            decode_s[scenario].append(median(driver.step() for _ in range(setup.steps)))
+            taken_s = driver.start(scenario.adapters, setup.prompt_tokens)
+            prefill_s[driver, scenario].append(taken_s)
+            steps_s = [driver.step() for _ in range(setup.steps)]
+            decode_s[driver, scenario].append(median(steps_s))
             driver.stop()
-    return [Measured(s, tuple(decode_s[s]), tuple(prefill_s[s])) for s in scenarios]
+    return [
+        [Measured(s, tuple(decode_s[driver, s]), tuple(prefill_s[driver, s])) for s in scenarios]
+        for driver in drivers
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What the bench of the engine found: its tables and its plots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
@@ -58,6 +58,8 @@ class EngineReport:
     switched_off: Pairs
     """Steps of base rows: adapters are registered, against an engine without any."""
     pair_rows: int
+    modes: tuple[tuple[Measured, Measured], ...]
+    """By default, and deterministic."""
     memory: Memory
     prefix_hits: int
 
@@ -97,7 +99,21 @@ class EngineReport:
                 memory.anonymous_bytes / least_bytes,
                 f"at most 600 MB more: {memory.rest_bytes / 1e6:,.0f}",
             ),
+            *self._mode_checks(),
         ]
+
+    def _mode_checks(self) -> Iterator[Ratio]:
+        for default, exact in self.modes:
+            for what, seconds in (("decode step", decode_s), ("prefill", prefill_s)):
+                pairs = zip(seconds(default), seconds(exact), strict=True)
+                yield Ratio(
+                    f"deterministic {what}, {default.scenario}",
+                    _ms(median(seconds(exact))),
+                    "default",
+                    _ms(median(seconds(default))),
+                    median(default_s / exact_s for default_s, exact_s in pairs),
+                    "rate at least 0.6",
+                )
 
     def check_table(self) -> Table:
         return a_table(CHECK_COLUMNS, [check.cells() for check in self.checks()], num_left=1)

@@ -33,12 +33,12 @@ class Setup:
         for name, rank in needed.items():
             write_adapter(self.directory / name, geometry, rank, DTYPES[self.dtype])
 
-    def engine(self, adapters: Mapping[str, int]) -> EngineCore:
+    def engine(self, adapters: Mapping[str, int], *, is_deterministic: bool = False) -> EngineCore:
         torch.set_num_threads(self.threads)
         config = EngineConfig(
             model=str(self.model),
             adapters=tuple((name, str(self.directory / name)) for name in adapters),
-            model_config=ModelConfig(dtype=self.dtype),
+            model_config=ModelConfig(dtype=self.dtype, deterministic=is_deterministic),
             pool=PoolConfig(pool_bytes=self.pool_bytes),
         )
         return build(config, _ignore)

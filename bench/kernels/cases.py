@@ -15,7 +15,7 @@ from torch.nn import functional
 from motet.bench.kernels.setting import LoraSetting, Setting, an_attention_batch
 from motet.bench.random_model import RANKS
 from motet.engine.models.linear import Linear, find_packing
-from motet.kernels import load_backend
+from motet.kernels import DrawBatch, load_backend
 from motet.memory.layout import LinearShape
 
 Call = Callable[[], object]
@@ -177,6 +177,26 @@ def _lora_case(
     )
 
 
+def _draw(setting: Setting, num_rows: int, temperature: float, top_p: float) -> Case:
+    """Logits are float32 in every dtype of an engine."""
+    logits = torch.randn(num_rows, setting.shape.vocab_size)
+    token_ids = torch.empty(num_rows, dtype=torch.int64)
+    batch = DrawBatch(
+        temperature=torch.full((num_rows,), temperature, dtype=torch.float64),
+        top_k=torch.zeros(num_rows, dtype=torch.int64),
+        top_p=torch.full((num_rows,), top_p, dtype=torch.float64),
+        min_p=torch.zeros(num_rows, dtype=torch.float64),
+        number=torch.rand(num_rows, dtype=torch.float64),
+    )
+
+    def calls(backend: str) -> list[Call]:
+        kernels = load_backend(backend)
+        return [lambda: kernels.draw(token_ids, logits, batch)]
+
+    how = f"temperature {temperature:g}, top-p {top_p:g}"
+    return Case(f"{_rows(num_rows)}, {how}", logits.nbytes, 2 * logits.numel(), calls)
+
+
 def _copy_pages(setting: Setting, num_pages: int) -> Case:
     arena = setting.arena(NUM_IMAGES * num_pages)
     images = [setting.random(num_pages, setting.layout.elements) for _ in range(NUM_IMAGES)]
@@ -258,6 +278,8 @@ LINEAR = [
     *((n, "lm_head") for n in (1, 8, 32, 256)),
 ]
 
+DRAWS = [(n, *how) for n in (1, 32, 256) for how in ((0.0, 1.0), (1.0, 1.0), (1.0, 0.9))]
+
 KINDS = {
     "add_rms_norm": Kind(_add_rms_norm, ROWS),
     "silu_mul": Kind(_silu_mul, ROWS),
@@ -265,6 +287,7 @@ KINDS = {
     "paged_attention": Kind(_paged_attention, ATTENTION),
     "lora_shrink": Kind(_lora_shrink, LORA),
     "lora_expand": Kind(_lora_expand, LORA),
+    "draw": Kind(_draw, DRAWS),
     "copy_pages": Kind(_copy_pages, [(32,)]),
     "linear": Kind(_linear, LINEAR),
 }

@@ -68,10 +68,13 @@ def check(config: EngineConfig) -> Blueprint:
     """
     spec = read_config(config.model)
     dtype = _dtype(config.model_config.dtype, spec)
+    device = _device(config.model_config.device)
+    if config.model_config.deterministic and device.type != "cpu":
+        raise ConfigError(f"--deterministic is for CPUs, not for {device}: add --device cpu")
     return Blueprint(
         config=config,
         spec=spec,
-        device=_device(config.model_config.device),
+        device=device,
         dtype=dtype,
         max_model_len=_max_model_len(config.model_config.max_model_len, spec),
         layout=_layout(spec, dtype, config.pool.page_tokens),

@@ -53,7 +53,10 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
     blueprint = check(config)
     if blueprint.device.type == "cpu":
         set_threads(config.model_config.threads)
-    kernels = prepare_kernels(blueprint.device, partial(progress, "kernels"))
+    is_deterministic = config.model_config.deterministic
+    kernels = prepare_kernels(
+        blueprint.device, partial(progress, "kernels"), is_deterministic=is_deterministic
+    )
     check_weights(blueprint.spec)
     base_model_id = identify(config.model)
     store, adapters = _stage_adapters(blueprint, base_model_id, progress)
@@ -66,6 +69,7 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
         blueprint.device,
         blueprint.max_model_len,
         partial(progress, "weights"),
+        is_deterministic=is_deterministic,
     )
     num_pages = blueprint.num_pages(_pool_bytes(blueprint, model, kernels, store), largest)
     scheduler = _scheduler(blueprint, base_model_id, num_pages)

@@ -82,17 +82,17 @@ def load_model(
     max_model_len: int,
     progress: Progress,
     *,
-    deterministic: bool = False,
+    is_deterministic: bool = False,
 ) -> Model:
     """Build the model and fill it from the safetensors files of its directory.
 
     Takes the memory of the weights plus one tensor. Raises ModelError for files that do not fit
-    the spec. `max_model_len` is at most `spec.max_positions`. `deterministic`: a row's products
+    the spec. `max_model_len` is at most `spec.max_positions`. `is_deterministic`: a row's products
     with the weights are the same in any batch, in every bit; raises ConfigError, before it reads a
     file, where nothing can promise that.
     """
-    packing = find_packing(dtype, device, is_deterministic=deterministic)
-    if deterministic and packing is None:
+    packing = find_packing(dtype, device, is_deterministic=is_deterministic)
+    if is_deterministic and packing is None:
         raise ConfigError(
             f"products of {dtype} on {device} depend on the batch: install a C++ compiler and "
             "serve on a CPU, or leave out --deterministic"

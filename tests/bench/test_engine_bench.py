@@ -34,6 +34,7 @@ def a_report() -> EngineReport:
         ),
         switched_off=Pairs(ours_s=(6.0, 12.0, 6.0), others_s=(6.0, 10.0, 5.0)),
         pair_rows=4,
+        modes=((Measured(BASE, (1.0, 2.0), (3.0, 3.0)), Measured(BASE, (2.0, 4.0), (4.0, 4.0))),),
         memory=Memory(LORA, 300 * MIB, 100 * MIB, 50 * MIB),
         prefix_hits=0,
     )
@@ -70,12 +71,18 @@ def test_the_ratio_is_the_median_over_rounds_of_rates() -> None:
 
 
 def test_checks_compare_a_step_with_its_floors_and_memory_with_what_must_be_there() -> None:
-    read, arithmetic, switched_off, memory = a_report().checks()
+    read, arithmetic, switched_off, memory, *_ = a_report().checks()
     assert (read.value, read.ratio) == ("2,000.0 ms", 3.0)
     assert (arithmetic.value, arithmetic.ratio) == ("1,000.0 ms", 6.0)
     assert switched_off.ratio == 1.2  # 1, 1.2 and 1.2
     assert (memory.measured, memory.value, memory.ratio) == ("300 MiB", "150 MiB", 2.0)
     assert memory.goal.endswith(": 157")
+
+
+def test_deterministic_mode_is_compared_by_its_rates() -> None:
+    decode, prefill = a_report().checks()[-2:]
+    assert (decode.what, decode.ratio) == ("deterministic decode step, 4 rows, base", 0.5)
+    assert (prefill.what, prefill.ratio) == ("deterministic prefill, 4 rows, base", 0.75)
 
 
 def test_the_share_of_the_pool_in_use_is_no_rest() -> None:

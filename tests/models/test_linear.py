@@ -190,7 +190,7 @@ def test_weights_are_packed_one_by_one_and_not_kept_beside_that(
     monkeypatch.setattr(Weights, "stack", remembered)
     monkeypatch.setattr(Linear, "pack", counted)
     spec = read_config(str(make_llama(tmp_path)))
-    model = load_model(spec, dtype, CPU, 64, lambda *_: None, deterministic=deterministic)
+    model = load_model(spec, dtype, CPU, 64, lambda *_: None, is_deterministic=deterministic)
 
     embedding = 1  # stays as it is
     assert model and num_plain == list(range(embedding, len(plain)))[::-1]
@@ -212,4 +212,4 @@ def test_weights_stay_plain_where_no_packing_works(
 
     torch.testing.assert_close(logits(), expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(ConfigError, match=r"depend on the batch: install a C\+\+ compiler"):
-        load_model(spec, torch.float32, CPU, 64, lambda *_: None, deterministic=True)
+        load_model(spec, torch.float32, CPU, 64, lambda *_: None, is_deterministic=True)
