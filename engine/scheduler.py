@@ -170,15 +170,15 @@ class Scheduler:
         rows, self._in_flight = self._in_flight, None
         for digest in result.loaded:
             self._finish_load(digest)
-        sampled = {token.request_id: token for token in result.tokens}
-        scored = {scores.request_id: scores for scores in result.scores}
+        tokens, scored = iter(result.tokens), iter(result.scores)
         outputs: list[TokenOutput] = []
         for sequence, row in rows.items():
+            token = next(tokens) if row.sampling else None
+            assert token is None or token.request_id == row.request_id
+            scores = next(scored).logprobs if row.targets else ()
             if sequence.state is FINISHED:  # aborted while the step ran
                 self._let_go(sequence)
                 continue
-            token = sampled[row.request_id] if row.sampling else None
-            scores = scored[row.request_id].logprobs if row.targets else ()
             outputs += self._advance(sequence, row, token, scores)
         return tuple(outputs)
 

@@ -5,7 +5,7 @@ import ctypes
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Parameters of mallopt(3)."""
 
-KEPT_BYTES = 1 << 30
+KEPT_BYTES = 512 << 20
 """Most free memory at the end of the heap: more than the activations of a step need."""
 
 

@@ -1,7 +1,11 @@
-"""Compiles the C++ of this folder for this very processor, once: the result is kept in a cache."""
+"""Compiles the C++ of this folder for this very processor, once: the library is kept in a cache."""
 
+import ctypes
 import hashlib
+import logging
 import os
+import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -16,72 +20,104 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-fno-math-errno", "-fno
 PARALLEL = "-fopenmp"
 TIMEOUT_S = 300
 
+CPUINFO = Path("/proc/cpuinfo")
+
 Progress = Callable[[int, int], None]
 """Called with how many files are compiled, and of how many."""
+
+log = logging.getLogger(__name__)
 
 
 class NotCompiled(Exception):
     """There is no library; the message says why, in one line."""
 
 
-@contextmanager
-def compiled(progress: Progress) -> Iterator[Path]:
-    """The library, to be loaded inside: where no cache can be written it is gone afterwards.
-
-    Reports progress only when something has to be compiled. Raises NotCompiled.
-    """
-    compiler = _find_compiler()
-    name = f"kernels-{_key(compiler)}.so"
-    cache = _cache_folder()
-    library = cache / name
-    if library.is_file():
-        yield library
-        return
-    is_kept = True
+def load_library(progress: Progress) -> ctypes.CDLL:
+    """From the cache, or compiled now, which reports progress. Raises NotCompiled."""
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=cache)
-    except OSError:  # a home that is read-only or missing
-        is_kept = False
-        folder = tempfile.TemporaryDirectory(prefix="motet-")
-    with folder as temporary:
-        built = _build(compiler, Path(temporary), progress)
-        if is_kept:
-            built = built.replace(library)  # whoever looks sees all of it or nothing
-        yield built
+        return _load_library(progress)
+    except (OSError, RuntimeError) as error:  # no room, no home, nowhere to write
+        raise NotCompiled(f"the kernels cannot be compiled: {error}") from error
 
 
-def _find_compiler() -> str:
-    """CXX if it is set, else the first that is installed."""
-    wanted = os.environ.get("CXX")
-    for name in (wanted,) if wanted else COMPILERS:
-        if path := shutil.which(name):
-            return path
-    raise NotCompiled(f"no C++ compiler is installed ({wanted or ', '.join(COMPILERS)})")
+def _load_library(progress: Progress) -> ctypes.CDLL:
+    kept = _cache_folder() / f"kernels-{_key()}.so"
+    if kept.is_file():
+        try:
+            return ctypes.CDLL(str(kept))
+        except OSError as error:  # cut off by a full disk, say
+            log.warning("compiling the kernels again: %s", error)
+    failures: list[NotCompiled] = []
+    for compiler in _compilers():
+        try:
+            return _compile(compiler, kept, progress)
+        except NotCompiled as failure:
+            failures.append(failure)
+    raise failures[0]
+
+
+def _compilers() -> list[list[str]]:
+    """The command of CXX if it is set, else of each that is installed. Raises NotCompiled."""
+    wanted = [os.environ["CXX"]] if os.environ.get("CXX") else COMPILERS
+    commands = [shlex.split(name) for name in wanted]
+    found = [command for command in commands if command and shutil.which(command[0])]
+    if not found:
+        raise NotCompiled(f"no C++ compiler is installed ({', '.join(wanted)})")
+    return found
 
 
 def _cache_folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "motet"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "motet"
 
 
-def _key(compiler: str) -> str:
-    """Differs for other sources, compilers and processors: a home may be shared by machines."""
-    macros = _run([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
-    sha = hashlib.sha256(repr((FLAGS, PARALLEL)).encode() + macros.encode())
+def _key() -> str:
+    """Differs for other sources and processors: a home may be shared by machines."""
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
+    features = {line for line in lines if line.lower().startswith(("flags", "features"))}
+    processor = (platform.machine(), platform.processor(), sorted(features))
+    sha = hashlib.sha256(repr((FLAGS, processor)).encode())
     for source in sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")]):
         sha.update(source.name.encode() + source.read_bytes())
     return sha.hexdigest()[:16]
 
 
-def _build(compiler: str, folder: Path, progress: Progress) -> Path:
-    flags = [*FLAGS, *([PARALLEL] if _has_openmp(compiler, folder) else [])]
+def _compile(compiler: list[str], kept: Path, progress: Progress) -> ctypes.CDLL:
+    """With all threads if the compiler can and torch has the runtime for it, else with one.
+
+    Only the better library is kept.
+    """
+    with _work_folder(kept.parent) as folder:
+        try:
+            built = _build([*compiler, PARALLEL], folder, progress)
+            library = _open(built)
+        except NotCompiled:
+            library = _open(_build(compiler, folder, progress))
+            log.warning("the kernels run on one thread: %s has no OpenMP", shlex.join(compiler))
+        else:
+            if folder.parent == kept.parent:
+                built.replace(kept)  # whoever looks sees all of it or nothing
+        return library
+
+
+@contextmanager
+def _work_folder(cache: Path) -> Iterator[Path]:
+    """In the cache; elsewhere if that is read-only, and then nothing is kept."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=cache)
+    except OSError:
+        folder = tempfile.TemporaryDirectory(prefix="motet-")
+    with folder as path:
+        yield Path(path)
+
+
+def _build(compiler: list[str], folder: Path, progress: Progress) -> Path:
     sources = sorted(SOURCES.glob("*.cpp"))
     objects = [folder / f"{source.stem}.o" for source in sources]
     progress(0, len(sources))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = [
-            pool.submit(_run, [compiler, *flags, "-c", str(source), "-o", str(target)])
+            pool.submit(_run, [*compiler, *FLAGS, "-c", str(source), "-o", str(target)])
             for source, target in zip(sources, objects, strict=True)
         ]
         for done, job in enumerate(as_completed(jobs), start=1):
@@ -90,21 +126,19 @@ def _build(compiler: str, folder: Path, progress: Progress) -> Path:
     library = folder / "kernels.so"
     # Linked without OpenMP: its symbols are found in the runtime that torch has loaded, so that
     # both share one pool of threads. Two pools would wait for each other's cores.
-    _run([compiler, "-shared", *map(str, objects), "-o", str(library)])
+    linker = [word for word in compiler if word != PARALLEL]
+    _run([*linker, "-shared", *map(str, objects), "-o", str(library)])
     return library
 
 
-def _has_openmp(compiler: str, folder: Path) -> bool:
-    probe = folder / "probe.cpp"
-    probe.write_text("#include <omp.h>\n")
+def _open(library: Path) -> ctypes.CDLL:
     try:
-        _run([compiler, PARALLEL, "-fsyntax-only", str(probe)])
-    except NotCompiled:
-        return False
-    return True
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise NotCompiled(f"the library does not load: {error}") from error
 
 
-def _run(command: list[str]) -> str:
+def _run(command: list[str]) -> None:
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S
@@ -114,4 +148,3 @@ def _run(command: list[str]) -> str:
     if result.returncode:
         complaint = next((line for line in result.stderr.splitlines() if "error" in line), "")
         raise NotCompiled(f"{command[0]} failed: {complaint or result.stderr[-200:]!r}")
-    return result.stdout

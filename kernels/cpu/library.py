@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from motet.kernels.cpu.compiler import NotCompiled, Progress, compiled
+from motet.kernels.cpu.compiler import NotCompiled, Progress, load_library
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 """What `with_dtype` in simd.h calls the dtypes."""
@@ -21,16 +21,19 @@ class Library:
     """The shared object of this process: like a module, loaded once."""
 
     _handle: ctypes.CDLL | None = None
+    _failure: NotCompiled | None = None
 
     @classmethod
     def load(cls, progress: Progress = lambda done, total: None) -> ctypes.CDLL:
-        """Compile it if need be, reporting progress. Raises NotCompiled."""
+        """Compile it if need be, reporting progress. Raises NotCompiled, and then always."""
+        if cls._failure is not None:
+            raise cls._failure
         if cls._handle is None:
-            with compiled(progress) as path:
-                try:
-                    cls._handle = ctypes.CDLL(str(path))
-                except OSError as error:
-                    raise NotCompiled(f"the library does not load: {error}") from error
+            try:
+                cls._handle = load_library(progress)
+            except NotCompiled as failure:
+                cls._failure = failure
+                raise
         return cls._handle
 
 

@@ -72,7 +72,7 @@ def _write_kv_kernel(
     key_token_stride, key_head_stride, value_token_stride, value_head_stride,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Grid (token). Reference: `reference.write_kv`."""
+    """Grid (token). Reference: `rotate_and_write_kv`, without the turning."""
     token = tl.program_id(0).to(tl.int64)
     kv_slot = tl.load(kv_slot_ptr + token)
     columns = tl.arange(0, BLOCK)

@@ -5,7 +5,7 @@ Logprobs show bits of the logits that tokens alone would hide.
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,14 @@ TOGETHER = 64
 Answer = list[tuple[int | None, float | None, tuple[tuple[int, float], ...]]]
 
 
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """An engine sets the number of threads for good."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])
 def dtype(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -51,7 +59,7 @@ def config(
     base = FAMILIES[request.param].model.from_pretrained(model)
     kinds = ADAPTER_KINDS.items()
     adapters = tuple((name, str(save_adapter(base, path / name, kind))) for name, kind in kinds)
-    options = ModelConfig(device="cpu", dtype=dtype, deterministic=True)
+    options = ModelConfig(device="cpu", dtype=dtype, deterministic=True, threads=2)
     return EngineConfig(str(model), adapters, options, PoolConfig(pool_bytes=24 * 2**20))
 
 
@@ -138,6 +146,7 @@ def test_without_native_kernels_it_is_refused(
     config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Library, "_handle", None)
+    monkeypatch.setattr(Library, "_failure", None)
     monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler",))
     monkeypatch.delenv("CXX", raising=False)
 
