@@ -18,6 +18,7 @@ import pytest
 
 import motet
 from motet import demo
+from motet.kernels.cpu import compiler
 from motet.server.console import QUESTION
 from tests.cli.process import Server
 
@@ -146,6 +147,16 @@ def contents(archive: Path) -> dict[str, int]:
         }
 
 
+def test_the_wheel_has_the_sources_of_the_native_kernels(wheel: Path) -> None:
+    sources = {path.name for path in compiler.SOURCES.iterdir() if path.suffix in (".cpp", ".h")}
+    assert sources <= {path.name for path in (wheel / "motet/kernels/cpu").iterdir()}
+
+
+NO_COMPILER = (
+    "serving with the slower kernels in torch: no C++ compiler is installed (g++, c++, clang++)\n"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """The wheel in an environment of its own, on a machine that has little else."""
@@ -203,7 +214,7 @@ def test_the_installed_wheel_plans_its_own_model(installation: Installation) -> 
 
 @pytest.fixture(scope="module")
 def server(installation: Installation) -> Iterator[Server]:
-    """`motet serve`, and nothing else on the command line: it may neither warn nor connect."""
+    """`motet serve`, and nothing else on the command line: it may not connect, and warns once."""
     server = Server(
         motet=installation.motet,
         environment=installation.environment,
@@ -211,7 +222,7 @@ def server(installation: Installation) -> Iterator[Server]:
     )
     server.wait_for("/ready")
     yield server
-    assert server.stop(signal.SIGTERM) == (0, "")
+    assert server.stop(signal.SIGTERM) == (0, NO_COMPILER)
 
 
 @pytest.mark.parametrize("model", ["town", *demo.VOICE_NAMES])
