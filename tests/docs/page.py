@@ -1,8 +1,9 @@
 """Follows a page of the documentation: types its commands and compares what they print.
 
 A fenced block of `sh` is typed into one shell, a block of `python` is run as a script; a block of
-`text` or `json` that follows is what it must print. `…` there stands for anything within a line. A
-block marked `sh server` goes on in the background; what it must print is all it says at its start.
+`text` or `json` that follows is what it must print. `…` there stands for anything within a line,
+alone in a line for any lines. A block marked `sh server` goes on in the background; what it must
+print is all it says at its start.
 """
 
 import os
@@ -39,7 +40,8 @@ class Command:
         """Fail unless `printed` is what the page says."""
         if self.expected is None:
             return
-        expected = re.escape(self.expected.strip()).replace("…", ".*")
+        expected = re.escape(self.expected.strip())
+        expected = expected.replace(re.escape("\n…\n"), "(?s:.*)").replace("…", ".*")
         assert re.fullmatch(expected, printed.strip()), (
             f"the page says\n\n{self.text}\nprints\n\n{self.expected}\nbut it prints\n\n{printed}"
         )

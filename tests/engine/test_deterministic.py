@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,8 +144,9 @@ def test_a_pool_that_holds_one_request_at_a_time_changes_no_bit(config: EngineCo
 
 
 def test_without_native_kernels_it_is_refused(
-    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+    config: EngineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(Library, "_handle", None)
     monkeypatch.setattr(Library, "_failure", None)
     monkeypatch.setattr(compiler, "COMPILERS", ("no-such-compiler",))
