@@ -21,9 +21,6 @@ INSTRUCTIONS = {
 }
 """What a processor has, as torch calls it, whose oneDNN multiplies faster than in float32."""
 
-BLOCK_ROWS = 32
-"""Of each product by oneDNN in deterministic mode."""
-
 
 class Linear:
     """`x @ weight.T + bias`. `pack` is for weights that will not change any more."""
@@ -54,8 +51,9 @@ def find_packing(
     """
     if device.type != "cpu":
         return None
-    onednn = pack_for_onednn_blocks if is_deterministic else pack_for_onednn
-    candidates = (onednn, pack_native) if _has_instructions(dtype) else (pack_native, onednn)
+    candidates = [pack_native]
+    if not is_deterministic:  # oneDNN chooses the order of its sums by the number of rows
+        candidates.insert(0 if _has_instructions(dtype) else 1, pack_for_onednn)
     return next((packing for packing in candidates if _works(packing, dtype)), None)
 
 
@@ -71,18 +69,6 @@ def pack_for_onednn(weight: Tensor) -> Product:
     def product(x: Tensor, bias: Tensor | None) -> Tensor:
         result: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
         return result
-
-    return product
-
-
-def pack_for_onednn_blocks(weight: Tensor) -> Product:
-    """As oneDNN chooses its order of sums by the number of rows, it always gets as many."""
-    product_of_block = pack_for_onednn(weight)
-
-    def product(x: Tensor, bias: Tensor | None) -> Tensor:
-        padded = functional.pad(x, (0, 0, 0, -len(x) % BLOCK_ROWS))
-        blocks = [product_of_block(block, bias) for block in torch.split(padded, BLOCK_ROWS)]
-        return torch.cat(blocks)[: len(x)]
 
     return product
 

@@ -11,13 +11,11 @@ from torch.nn import functional
 
 from motet.engine.models import linear, load_model, read_config
 from motet.engine.models.linear import (
-    BLOCK_ROWS,
     Linear,
     Packing,
     Product,
     find_packing,
     pack_for_onednn,
-    pack_for_onednn_blocks,
     pack_native,
 )
 from motet.engine.models.loader import Weights
@@ -27,11 +25,11 @@ from tests.model_factory import make_llama
 from tests.models.stepping import Stepper, Track
 
 CPU = torch.device("cpu")
-PACKINGS = [pack_native, pack_for_onednn, pack_for_onednn_blocks]
+PACKINGS = [pack_native, pack_for_onednn]
 SHAPES = [(96, 64), (1, 1), (7, 5), (40, 130), (131, 72)]
 """`(out_features, in_features)`, some no multiple of any block."""
 
-NUM_ROWS = [0, 1, 2, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 513]
+NUM_ROWS = [0, 1, 2, 31, 32, 33, 513]
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
@@ -157,7 +155,7 @@ def test_deterministic_mode_never_takes_what_depends_on_the_batch(
         torch.cpu, "get_capabilities", lambda: dict.fromkeys(names, has_instructions)
     )
     found = find_packing(dtype, CPU, is_deterministic=True)
-    assert found in (pack_native, pack_for_onednn_blocks)
+    assert found is pack_native
 
 
 def test_every_dtype_is_packed_on_a_processor_with_a_compiler(dtype: torch.dtype) -> None:
