@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -85,7 +86,7 @@ def _flops_per_s(dtype: torch.dtype) -> float:
         torch.mm(x, y)
         first_s = time.perf_counter() - start_s
         if first_s < SLOW_S:
-            first_s = min(first_s, _best_s(lambda x=x, y=y: torch.mm(x, y)))  # type: ignore[misc]
+            first_s = min(first_s, _best_s(partial(torch.mm, x, y)))
         best = max(best, 2 * size**3 / first_s)
         if first_s >= SLOW_S:
             break

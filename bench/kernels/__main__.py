@@ -16,7 +16,7 @@ from motet.bench.peaks import measure_peaks
 from motet.bench.random_model import DTYPES, SHAPES
 from motet.bench.timing import median_s
 from motet.kernels.cpu.compiler import NotCompiled
-from motet.kernels.cpu.library import Library
+from motet.kernels.cpu.native import Library
 
 PROGRAM = "python -m motet.bench.kernels"
 BACKENDS = ("cpu", "reference")

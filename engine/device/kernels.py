@@ -9,7 +9,7 @@ from motet.engine.device.blueprint import DEVICES
 from motet.errors import ConfigError
 from motet.kernels import Kernels, load_backend
 from motet.kernels.cpu.compiler import NotCompiled
-from motet.kernels.cpu.library import Library
+from motet.kernels.cpu.native import Library
 
 log = logging.getLogger(__name__)
 

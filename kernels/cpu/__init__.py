@@ -1,6 +1,6 @@
 """The kernels in C++, for CPUs; each `.cpp` here is called from the `.py` of its name.
 
-`library.Library.load` compiles them, and says why where it cannot.
+`native.Library.load` compiles them, and says why where it cannot.
 """
 
 from motet.kernels.cpu.attention import paged_attention

@@ -5,7 +5,7 @@ import struct
 from torch import Tensor
 
 from motet.kernels import AttentionBatch
-from motet.kernels.cpu.library import DTYPES, Function
+from motet.kernels.cpu.native import DTYPES, Function
 
 UNLIMITED = 2**31 - 1
 """A window that reaches to the first position of any context."""

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from motet.kernels import DrawBatch
-from motet.kernels.cpu.library import Function
+from motet.kernels.cpu.native import Function
 
 _draw = Function("draw", "pppppppii")
 

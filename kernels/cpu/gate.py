@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from motet.kernels.cpu.library import DTYPES, Function
+from motet.kernels.cpu.native import DTYPES, Function
 
 _silu_mul = Function("silu_mul", "ppiii")
 

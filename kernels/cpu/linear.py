@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from motet.kernels.cpu.library import DTYPES, Function
+from motet.kernels.cpu.native import DTYPES, Function
 
 _panel_width = Function("panel_width", "p")
 _pack_linear = Function("pack_linear", "ppiii")

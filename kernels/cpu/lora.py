@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from motet.kernels import LoraBatch, LoraTables
-from motet.kernels.cpu.library import DTYPES, Function
+from motet.kernels.cpu.native import DTYPES, Function
 
 _shrink = Function("lora_shrink", "piiipiippppiiipppppiii")
 _expand = Function("lora_expand", "ppipiiipppiiipppppiii")

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from motet.kernels.cpu.library import DTYPES, Function
+from motet.kernels.cpu.native import DTYPES, Function
 
 _add_rms_norm = Function("add_rms_norm", "ppppiiiiiiifi")
 

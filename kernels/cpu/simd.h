@@ -187,7 +187,7 @@ inline bool any(Ints mask) {
 #endif
 }
 
-// Calls `run` with a zero of the element type that `dtype` stands for (see library.py).
+// Calls `run` with a zero of the element type that `dtype` stands for (see native.py).
 template <typename Run>
 inline void with_dtype(int64_t dtype, Run run) {
     switch (dtype) {

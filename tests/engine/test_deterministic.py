@@ -21,7 +21,7 @@ from motet.engine.events import Arrived
 from motet.engine.request import Request, SamplingParams
 from motet.errors import ConfigError
 from motet.kernels.cpu import compiler
-from motet.kernels.cpu.library import Library
+from motet.kernels.cpu.native import Library
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.model_factory import FAMILIES, make_model
 
@@ -64,8 +64,8 @@ def config(
     return EngineConfig(str(model), adapters, options, PoolConfig(pool_bytes=24 * 2**20))
 
 
-def engine(config: EngineConfig, **changes: object) -> EngineCore:
-    return build(replace(config, **changes), lambda what, done, total: None)  # type: ignore[arg-type]
+def engine(config: EngineConfig, **changes: Any) -> EngineCore:
+    return build(replace(config, **changes), lambda what, done, total: None)
 
 
 def requests(core: EngineCore, rng: random.Random, count: int) -> list[Request]:
