@@ -1,0 +1,65 @@
+"""Real directories of every kind: motet says what the real libraries say, or says why not."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from motet import LLM
+from motet.errors import ConfigError
+from tests.corpus.cases import CASES, Case
+from tests.corpus.checks import TUNED, Count, check_chat, check_ends, check_texts, check_tokens
+from tests.corpus.directories import Directories, Shelf
+from tests.corpus.tokenizer_judges import judge_of, num_ids_of
+from tests.corpus.tokenizer_kinds import TOKENIZER_KINDS
+from tests.reference import MAX_EXCLUDED_SHARE
+
+NUM_DIRECTORIES = 300
+POOL_BYTES = 2**23
+
+counted: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("corpus"))
+
+
+def loaded(directories: Directories) -> LLM:
+    adapters = {TUNED: str(directories.adapter)} if directories.adapter else {}
+    return LLM(
+        str(directories.model),
+        adapters,
+        has_progress=False,
+        dtype="float32",
+        pool_bytes=POOL_BYTES,
+        threads=1,
+    )
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not c.refusals], ids=lambda c: c.name)
+def test_served_as_the_real_libraries_do(case: Case, shelf: Shelf) -> None:
+    directories = shelf.lay_out(case)
+    llm = loaded(directories)
+    judge = judge_of(TOKENIZER_KINDS[case.tokenizer], directories.model)
+    num_ids = num_ids_of(judge)
+    if judge is not None:
+        check_texts(directories, llm, judge)
+        check_chat(case, llm, judge)
+    check_ends(case, llm, judge, num_ids)
+    count = check_tokens(case, directories, llm, shelf.models.reference(case.model), num_ids)
+    counted.update(compared=count.compared, excluded=count.excluded, served=1)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.refusals], ids=lambda c: c.name)
+def test_refused_with_the_true_reason(case: Case, shelf: Shelf) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loaded(shelf.lay_out(case))
+    message = str(refused.value)
+    assert "\n" not in message
+    assert any(word.lower() in message.lower() for word in case.refusals), message
+    counted.update(refused=1)
+
+
+def test_the_corpus_is_large_and_most_of_it_is_compared() -> None:
+    assert len({case.name for case in CASES}) >= NUM_DIRECTORIES
