@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import peft
 import torch
@@ -19,7 +20,7 @@ from tests.corpus.quiet import quiet
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"
-DEFAULTS = {"r": 8, "target_modules": ATTENTION, "task_type": "CAUSAL_LM"}
+DEFAULTS: dict[str, Any] = {"r": 8, "target_modules": ATTENTION, "task_type": "CAUSAL_LM"}
 
 ADAPTERS = (*LORA_KINDS, *METHODS)
 """Names of all."""
@@ -100,18 +101,21 @@ def _train(adapted: PeftModel) -> None:
     """Change everything that is trained, as much as a base weight weighs."""
     with torch.no_grad():
         for layer in adapted.modules():
-            if isinstance(layer, Embedding):
-                _shift(layer, layer.lora_embedding_B["default"], layer.lora_embedding_A["default"])
-            elif isinstance(layer, Linear):
-                _shift(layer, layer.lora_A["default"].weight, layer.lora_B["default"].weight)
-            if isinstance(layer, LoraLayer) and len(layer.lora_magnitude_vector):
-                magnitude = layer.lora_magnitude_vector["default"].weight
-                magnitude.mul_(1 + 0.3 * torch.randn_like(magnitude))
+            if isinstance(layer, LoraLayer):
+                _shift(layer)
+                for magnitude in layer.lora_magnitude_vector.parameters():
+                    magnitude.mul_(1 + 0.3 * torch.randn_like(magnitude))
 
 
-def _shift(layer: LoraLayer, kept: Tensor, changed: Tensor) -> None:
+def _shift(layer: Any) -> None:
     """Add to one factor until the product is half as large as the base, whatever the rank."""
-    base = layer.get_base_layer().weight.float()
+    base: Tensor = layer.get_base_layer().weight.float()
+    if isinstance(layer, Embedding):
+        kept, changed = layer.lora_embedding_B["default"], layer.lora_embedding_A["default"]
+    elif isinstance(layer, Linear):
+        kept, changed = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    else:
+        return
     rank = layer.r["default"]
     spread = abs(layer.scaling["default"]) * math.sqrt(rank) * float(kept.float().std())
     changed.add_(torch.randn_like(changed), alpha=0.5 * float(base.std()) / spread)

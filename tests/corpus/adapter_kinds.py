@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from peft import EvaConfig
 from transformers import PreTrainedModel
 
@@ -45,7 +46,8 @@ def _resize(model: PreTrainedModel) -> None:
 
 
 def _train_embeddings(model: PreTrainedModel) -> None:
-    model.get_input_embeddings().weight.data.mul_(1.5)
+    for parameter in model.get_input_embeddings().parameters():
+        torch.nn.init.normal_(parameter)
 
 
 def _has_biases(weights: Weights) -> bool:

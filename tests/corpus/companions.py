@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -43,7 +44,7 @@ def write_companions(companions: Companions, model: Path, adapter: Path) -> None
     if not companions.has_files:
         return
     shutil.copy(model / "tokenizer.json", adapter)
-    config = {"eos_token": None}
+    config: dict[str, Any] = {}
     if (model / CONFIG_FILE).exists():
         config = json.loads((model / CONFIG_FILE).read_text())
     if companions.has_own_end:

@@ -102,7 +102,7 @@ class ModelShelf:
             with quiet():
                 self._references[model] = AutoModelForCausalLM.from_pretrained(
                     self.link(model, path), dtype=torch.float32
-                ).eval()
+                ).train(False)
             shutil.rmtree(path)
         return self._references[model]
 

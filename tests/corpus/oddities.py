@@ -22,7 +22,7 @@ CODE = {
     "AutoConfig": "configuration_own.OwnConfig",
     "AutoModelForCausalLM": "modeling_own.OwnForCausalLM",
 }
-NO_ENDS = {"generation_drop": ("eos_token_id",)}
+END = ("eos_token_id",)
 
 ODDITIES = {
     "plain": Oddity(),
@@ -35,11 +35,11 @@ ODDITIES = {
     "no-dtype": Oddity(drop=("dtype", "torch_dtype")),
     "head-dim-null": Oddity({"head_dim": None}, families=("llama", "mistral")),
     "unknown-fields": Oddity({"unsloth_version": "2026.1", "_name_or_path": "some/base"}),
-    "ends-in-config": Oddity({"eos_token_id": [2, 7]}, generation_drop=("eos_token_id",)),
-    "ends-in-generation": Oddity(drop=("eos_token_id",), generation={"eos_token_id": [5, 9]}),
+    "ends-in-config": Oddity({"eos_token_id": [2, 7]}, generation_drop=END),
+    "ends-in-generation": Oddity(drop=END, generation={"eos_token_id": [5, 9]}),
     "ends-in-both": Oddity({"eos_token_id": 2}, generation={"eos_token_id": [2, 11]}),
-    "end-null": Oddity({"eos_token_id": None}, **NO_ENDS),
-    "no-end": Oddity(drop=("eos_token_id",), **NO_ENDS),
+    "end-null": Oddity({"eos_token_id": None}, generation_drop=END),
+    "no-end": Oddity(drop=END, generation_drop=END),
     "no-generation-config": Oddity(generation=None),
     "quantised": Oddity(
         {"quantization_config": {"quant_method": "gptq", "bits": 4}}, refusal="quantization_config"

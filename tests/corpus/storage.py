@@ -87,4 +87,4 @@ STORAGES = {
     "bias-inside": Storage(_plus(_bias_inside), refusal="o_proj.bias"),
     "layer-too-many": Storage(_plus(_layer_too_many), refusal="layers.7"),
 }
-"""Name -> how. transformers drops the tensors it does not know; inside the layers they are wrong."""
+"""Name -> how. transformers drops tensors it does not know; inside the layers they are wrong."""

@@ -1,14 +1,20 @@
 """Real directories of every kind: motet says what the real libraries say, or says why not."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from motet import LLM
 from motet.errors import ConfigError
 from tests.corpus.cases import CASES, Case
-from tests.corpus.checks import TUNED, Count, check_chat, check_ends, check_texts, check_tokens
+from tests.corpus.checks import (
+    TUNED,
+    check_chat,
+    check_dtype,
+    check_ends,
+    check_texts,
+    check_tokens,
+)
 from tests.corpus.directories import Directories, Shelf
 from tests.corpus.tokenizer_judges import judge_of, num_ids_of
 from tests.corpus.tokenizer_kinds import TOKENIZER_KINDS
@@ -17,7 +23,11 @@ from tests.reference import MAX_EXCLUDED_SHARE
 NUM_DIRECTORIES = 300
 POOL_BYTES = 2**23
 
-counted: Counter[str] = Counter()
+
+@pytest.fixture(scope="module")
+def tally() -> Counter[str]:
+    """What the cases came to, for the last test."""
+    return Counter()
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +48,10 @@ def loaded(directories: Directories) -> LLM:
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if not c.refusals], ids=lambda c: c.name)
-def test_served_as_the_real_libraries_do(case: Case, shelf: Shelf) -> None:
+def test_served_as_the_real_libraries_do(case: Case, shelf: Shelf, tally: Counter[str]) -> None:
     directories = shelf.lay_out(case)
     llm = loaded(directories)
+    check_dtype(case, directories)
     judge = judge_of(TOKENIZER_KINDS[case.tokenizer], directories.model)
     num_ids = num_ids_of(judge)
     if judge is not None:
@@ -48,18 +59,21 @@ def test_served_as_the_real_libraries_do(case: Case, shelf: Shelf) -> None:
         check_chat(case, llm, judge)
     check_ends(case, llm, judge, num_ids)
     count = check_tokens(case, directories, llm, shelf.models.reference(case.model), num_ids)
-    counted.update(compared=count.compared, excluded=count.excluded, served=1)
+    tally.update(compared=count.compared, excluded=count.excluded, served=1)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.refusals], ids=lambda c: c.name)
-def test_refused_with_the_true_reason(case: Case, shelf: Shelf) -> None:
+def test_refused_with_the_true_reason(case: Case, shelf: Shelf, tally: Counter[str]) -> None:
     with pytest.raises(ConfigError) as refused:
         loaded(shelf.lay_out(case))
     message = str(refused.value)
     assert "\n" not in message
     assert any(word.lower() in message.lower() for word in case.refusals), message
-    counted.update(refused=1)
+    tally.update(refused=1)
 
 
-def test_the_corpus_is_large_and_most_of_it_is_compared() -> None:
+def test_the_corpus_is_large_and_most_of_it_is_compared(tally: Counter[str]) -> None:
+    """The last: `-s` shows what the others came to."""
+    print(f"{len(CASES)} directories: {dict(tally)}")
     assert len({case.name for case in CASES}) >= NUM_DIRECTORIES
+    assert tally["excluded"] <= MAX_EXCLUDED_SHARE * tally["compared"]

@@ -17,12 +17,12 @@ TEXTS = (
     "v1.2.3-rc4+5",
     "it's we'll THEY'RE don't",
     "punctuation!? (yes): [no]; {x}",
-    "你好，世界",
+    "你好，世界",  # noqa: RUF001
     "日本語のテキスト 混ぜる",
     "한국어 문장",
     "naïve café",
     "nai\u0308ve cafe\u0301",  # the same, decomposed
-    "ﬁne ½ ① Ａ",  # what NFKC changes
+    "ﬁne ½ ① Ａ",  # noqa: RUF001 - what NFKC changes
     "emoji 😀 and 👩‍👩‍👧",
     "<s>[INST] x [/INST]",
     "<s> [INST] spaced",

@@ -161,12 +161,12 @@ def _suffixed() -> Tokenizer:
     return tokenizer
 
 
-def _speech() -> Tokenizer:
+def _characters() -> Tokenizer:
     tokenizer: Tokenizer = assembled(
         characters(),
         normalizer=normalizers.Replace(" ", "|"),
         pre_tokenizer=pre.Split("", "isolated"),
-        decoder=decoders.CTC(pad_token="<unk>"),
+        decoder=decoders.Sequence([decoders.Replace("|", " "), decoders.Fuse()]),
     )
     return tokenizer
 
@@ -240,7 +240,7 @@ FILES: dict[str, Make] = {
     ),
     "word-pieces": _bert,
     "suffixed": _suffixed,
-    "speech": _speech,
+    "characters": _characters,
 }
 """Name -> what tokenizer.json holds. Each differs from the others in what it does to TEXTS."""
 

@@ -9,7 +9,13 @@ from typing import Any
 
 from tests.corpus.sentencepiece_files import write_sentencepiece
 from tests.corpus.tokenizer_files import FILES, end_of
-from tests.corpus.tokenizer_parts import QWEN_SPECIALS, UNK, byte_level_bpe, tokenizer_state
+from tests.corpus.tokenizer_parts import (
+    DEEPSEEK_SPECIALS,
+    QWEN_SPECIALS,
+    UNK,
+    byte_level_bpe,
+    tokenizer_state,
+)
 
 Tokenizer = Any
 
@@ -96,9 +102,7 @@ _DRESSED = {
 }
 _FILELESS = {
     "sentencepiece-bpe": TokenizerKind("", OLD_LLAMA, sentencepiece="bpe", families=LLAMA_LIKE),
-    "sentencepiece-unigram": TokenizerKind(
-        "", LLAMA, sentencepiece="unigram", families=LLAMA_LIKE
-    ),
+    "sentencepiece-unigram": TokenizerKind("", LLAMA, sentencepiece="unigram", families=LLAMA_LIKE),
     "sentencepiece-alone": TokenizerKind("", None, sentencepiece="bpe", families=LLAMA_LIKE),
     "tables": TokenizerKind("", QWEN, has_tables=True, families=QWEN_FAMILIES),
     "tables-alone": TokenizerKind("", None, has_tables=True, families=QWEN_FAMILIES),
@@ -125,7 +129,7 @@ def write_tokenizer(kind: TokenizerKind, path: Path) -> None:
 
 
 def _beginning(kind: TokenizerKind) -> str:
-    return "<｜begin▁of▁sentence｜>" if kind.file == "deepseek" else "<s>"
+    return DEEPSEEK_SPECIALS[0] if kind.file == "deepseek" else "<s>"
 
 
 @cache

@@ -13,7 +13,11 @@ from tests.corpus.texts import TEXTS
 BOS, EOS, UNK = "<s>", "</s>", "<unk>"
 SPECIALS = (UNK, BOS, EOS)
 QWEN_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-DEEPSEEK_SPECIALS = ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>")
+DEEPSEEK_SPECIALS = (
+    "<\uff5cbegin▁of▁sentence\uff5c>",
+    "<\uff5cend▁of▁sentence\uff5c>",
+    "<\uff5c▁pad▁\uff5c>",
+)
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 SPACE = "▁"
 
@@ -25,7 +29,7 @@ QWEN_PATTERN = (
 LLAMA3_PATTERN = QWEN_PATTERN.replace(r"\p{N}|", r"\p{N}{1,3}|", 1)
 DEEPSEEK_PATTERNS = (
     r"\p{N}{1,3}",
-    "[一-龥぀-ゟ゠-ヿ]+",
+    "[一-龥\u3040-\u309f\u30a0-\u30ff]+",
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"
     r" ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 )
