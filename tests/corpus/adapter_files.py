@@ -9,6 +9,7 @@ import peft
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Embedding, Linear, LoraLayer
+from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -75,7 +76,7 @@ def _save_lora(model: PreTrainedModel, path: Path, kind: LoraKind) -> None:
         adapted.save_pretrained(str(path / "initial"))
         config.init_lora_weights = init
         saving["path_initial_model_for_weight_conversion"] = str(path / "initial")
-    _train(adapted)
+    _train(adapted, trains_copies=kind.trains_copies)
     adapted.save_pretrained(str(path), **saving)
 
 
@@ -97,7 +98,7 @@ def _cast(name: str, tensor: Tensor, dtype: str) -> Tensor:
     return tensor.to(DTYPES[dtype]) if "lora_" in name else tensor
 
 
-def _train(adapted: PeftModel) -> None:
+def _train(adapted: PeftModel, *, trains_copies: bool) -> None:
     """Change everything that is trained, as much as a base weight weighs."""
     with torch.no_grad():
         for layer in adapted.modules():
@@ -105,6 +106,9 @@ def _train(adapted: PeftModel) -> None:
                 _shift(layer)
                 for magnitude in layer.lora_magnitude_vector.parameters():
                     magnitude.mul_(1 + 0.3 * torch.randn_like(magnitude))
+            elif trains_copies and isinstance(layer, ModulesToSaveWrapper):
+                for parameter in layer.modules_to_save.parameters():
+                    parameter.add_(torch.randn_like(parameter), alpha=0.1)
 
 
 def _shift(layer: Any) -> None:

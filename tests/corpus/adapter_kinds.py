@@ -26,6 +26,8 @@ class LoraKind:
     """Fields of adapter_config.json that are changed afterwards."""
     prepare: Callable[[PreTrainedModel], None] | None = None
     """What is done to the base model before training."""
+    trains_copies: bool = False
+    """The modules to save were trained as well."""
     is_converted: bool = False
     """Saved as a difference from the initial adapter, for inits that change the base."""
     empties: bool = False
@@ -87,6 +89,9 @@ _SERVED = {
     "copies": LoraKind(saving=KEEP_EMBEDDINGS),
     "copies-and-head": LoraKind(HEAD, KEEP_EMBEDDINGS),
     "no-copies": LoraKind(HEAD, {"save_embedding_layers": False}),
+    # What was saved and never trained changes nothing.
+    "head-saved": LoraKind({"modules_to_save": ["lm_head"]}),
+    "norm-saved": LoraKind({"modules_to_save": ["norm"]}),
     "bias-all": LoraKind({"bias": "all"}, refusal="bias", refused_for=_has_biases),
     "bias-lora-only": LoraKind({"bias": "lora_only"}, refusal="bias", refused_for=_has_biases),
     "pissa-converted": LoraKind({"init_lora_weights": "pissa"}, is_converted=True),
@@ -121,12 +126,14 @@ _REFUSED = {
     "rank-overlaps": LoraKind(
         {"rank_pattern": {"q_proj": 2, "layers.0.self_attn.q_proj": 6}}, refusal="rank"
     ),
-    "resized": LoraKind(prepare=_resize, refusal="embedding"),
+    "resized": LoraKind(prepare=_resize, refusal="replaces"),
     "trained-copies": LoraKind(
-        saving=KEEP_EMBEDDINGS, prepare=_train_embeddings, refusal="embedding"
+        saving=KEEP_EMBEDDINGS, prepare=_train_embeddings, refusal="replaces"
     ),
-    "head-saved": LoraKind({"modules_to_save": ["lm_head"]}, refusal="modules_to_save"),
-    "norm-saved": LoraKind({"modules_to_save": ["norm"]}, refusal="modules_to_save"),
+    "head-trained": LoraKind(
+        {"modules_to_save": ["lm_head"]}, trains_copies=True, refusal="replaces"
+    ),
+    "norm-trained": LoraKind({"modules_to_save": ["norm"]}, trains_copies=True, refusal="replaces"),
     "tokens": LoraKind({"trainable_token_indices": [5, 6]}, refusal="trainable_token_indices"),
     "parameters": LoraKind(
         {"target_parameters": ["down_proj.weight"]}, refusal="target_parameters"
@@ -137,7 +144,7 @@ _REFUSED = {
     "block-diagonal": LoraKind(edit={"use_bdlora": {"nblocks": 2}}, refusal="use_bdlora"),
     "pooled": LoraKind(edit={"use_qalora": True}, refusal="use_qalora"),
     "arrow": LoraKind(edit={"arrow_config": {"top_k": 1}}, refusal="arrow_config"),
-    "ungathered": LoraKind(empties=True, refusal="empty"),
+    "ungathered": LoraKind(empties=True, refusal="gather"),
 }
 LORA_KINDS = _SERVED | _REFUSED
 """Name -> kind."""

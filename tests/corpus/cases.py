@@ -9,15 +9,13 @@ from tests.contract.pairwise import pairwise
 from tests.corpus.adapter_files import is_made, refusal_of
 from tests.corpus.adapter_kinds import LORA_KINDS
 from tests.corpus.companions import COMPANIONS
-from tests.corpus.models import ARCHITECTURES, Model, Weights
+from tests.corpus.models import ARCHITECTURES, DTYPES, Model, Weights
 from tests.corpus.oddities import ODDITIES
 from tests.corpus.other_methods import METHODS
 from tests.corpus.ropes import ROPE_FORMS
 from tests.corpus.storage import STORAGES
 from tests.corpus.tokenizer_kinds import TOKENIZER_KINDS
 from tests.corpus.wrappers import WRAPPERS
-
-FILE_DTYPES = ("f32", "bf16", "f16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +45,44 @@ class Case:
 
 Table = dict[str, tuple[Any, ...]]
 
-FAMILIES: Table = {"family": tuple(ARCHITECTURES), "tied": (False, True)}
-PLAIN_ADAPTERS = (None, "query-value", "all-linear", "patterns", "head", "dora")
-PLAIN_TOKENIZERS = ("byte-level", "qwen-own-class", "llama2-own-class", "none")
+FAMILY = tuple(ARCHITECTURES)
+TIED = (False, True)
 REST: Table = {
+    "family": FAMILY,
+    "tied": TIED,
     "rope": ("default", "yarn"),
     "storage": ("one-file",),
     "oddity": ("plain",),
-    "dtype": ("f32", "bf16"),
-    "adapter": PLAIN_ADAPTERS,
-    "tokenizer": PLAIN_TOKENIZERS,
-    "adapter_dtype": FILE_DTYPES,
+    "dtype": ("f32",),
+    "adapter": (None, "query-value", "head", "dora-attention"),
+    "tokenizer": ("byte-level", "qwen-own-class", "llama2-own-class", "none"),
+    "adapter_dtype": ("f32",),
     "wrapper": ("plain",),
     "companions": ("alone",),
 }
-"""What a sweep takes by chance where it does not say: little, so that models can be shared."""
+"""What a sweep takes by chance where it does not say: little, so that much can be shared."""
 
-SERVED_KINDS = tuple(name for name, kind in LORA_KINDS.items() if not kind.refusal)
+SERVED = tuple(name for name, kind in LORA_KINDS.items() if not kind.refusal)
 REFUSED = (*(name for name, kind in LORA_KINDS.items() if kind.refusal), *METHODS)
 
 SWEEPS: tuple[Table, ...] = (
-    FAMILIES | {"rope": tuple(ROPE_FORMS)},
-    FAMILIES | {"storage": tuple(STORAGES), "dtype": ("f32", "bf16", "f16")},
-    {"family": tuple(ARCHITECTURES), "oddity": tuple(ODDITIES)},
+    {"rope": tuple(ROPE_FORMS), "family": FAMILY},
+    {"storage": tuple(STORAGES), "family": FAMILY, "tied": TIED, "dtype": tuple(DTYPES)},
+    {"oddity": tuple(ODDITIES), "family": ("llama", "qwen2"), "dtype": ("f32", "bf16")},
     # Of tokenizers the families are two kinds: each has its own class in transformers, or Llama's.
-    {"family": ("llama", "qwen2"), "tokenizer": tuple(TOKENIZER_KINDS)},
-    {"family": tuple(ARCHITECTURES), "adapter": SERVED_KINDS},
-    {"adapter": REFUSED, "tied": (False, True)},
+    {"tokenizer": tuple(TOKENIZER_KINDS), "family": ("llama", "qwen2")},
+    {
+        "adapter": SERVED,
+        "family": FAMILY,
+        "tied": TIED,
+        "dtype": ("f32", "bf16"),
+        "adapter_dtype": tuple(DTYPES),
+    },
+    {"adapter": REFUSED, "tied": TIED},
     {"wrapper": tuple(WRAPPERS), "adapter": ("all-linear", "dora", "head", "embedding-alone")},
-    {"adapter_dtype": FILE_DTYPES, "adapter": ("dora-patterns", "embedding-and-head", "rank-64")},
     {
         "companions": tuple(COMPANIONS),
-        "adapter": ("query-value", "dora"),
+        "adapter": ("query-value", "dora-attention"),
         "tokenizer": ("byte-level", "qwen-own-class", "llama2-own-class", "words"),
     },
 )
@@ -92,7 +96,7 @@ def all_cases(seed: int = 0) -> list[Case]:
 
 
 def _swept(table: Table, dice: random.Random) -> Iterator[Case]:
-    rest = {name: values for name, values in (FAMILIES | REST).items() if name not in table}
+    rest = {name: values for name, values in REST.items() if name not in table}
     for row in pairwise(table, seed=dice.randrange(2**32)):
         yield _case(row | {name: dice.choice(values) for name, values in rest.items()})
 

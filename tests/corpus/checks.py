@@ -53,7 +53,7 @@ def check_texts(directories: Directories, llm: LLM, judge: Judge) -> None:
             assert got == expected, f"ids of {text!r}, special tokens {adds}"
         assert tokenizer.decode(got) == judge.decode(got, skip_special_tokens=False)
         assert tokenizer.spelled(got).text == judge.decode(got, skip_special_tokens=True)
-    prompts = [text for text in judged if judge.encode(text, add_special_tokens=True)]
+    prompts = [text for text in judged[::4] if judge.encode(text, add_special_tokens=True)]
     answers = llm.generate(prompts, SamplingParams(temperature=0, max_tokens=1))
     for text, answer in zip(prompts, answers, strict=True):
         expected = judge.encode(text, add_special_tokens=True)
