@@ -9,7 +9,6 @@ import peft
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Embedding, Linear, LoraLayer
-from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -106,9 +105,9 @@ def _train(adapted: PeftModel, *, trains_copies: bool) -> None:
                 _shift(layer)
                 for magnitude in layer.lora_magnitude_vector.parameters():
                     magnitude.mul_(1 + 0.3 * torch.randn_like(magnitude))
-            elif trains_copies and isinstance(layer, ModulesToSaveWrapper):
-                for parameter in layer.modules_to_save.parameters():
-                    parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        for name, parameter in adapted.named_parameters() if trains_copies else ():
+            if "modules_to_save" in name or name.endswith(".bias"):
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
 
 
 def _shift(layer: Any) -> None:

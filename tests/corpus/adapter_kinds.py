@@ -92,8 +92,11 @@ _SERVED = {
     # What was saved and never trained changes nothing.
     "head-saved": LoraKind({"modules_to_save": ["lm_head"]}),
     "norm-saved": LoraKind({"modules_to_save": ["norm"]}),
-    "bias-all": LoraKind({"bias": "all"}, refusal="bias", refused_for=_has_biases),
-    "bias-lora-only": LoraKind({"bias": "lora_only"}, refusal="bias", refused_for=_has_biases),
+    "bias-all": LoraKind({"bias": "all"}),
+    "bias-lora-only": LoraKind({"bias": "lora_only"}),
+    "bias-all-trained": LoraKind(
+        {"bias": "all"}, trains_copies=True, refusal="bias", refused_for=_has_biases
+    ),
     "pissa-converted": LoraKind({"init_lora_weights": "pissa"}, is_converted=True),
     "olora-converted": LoraKind({"init_lora_weights": "olora"}, is_converted=True),
     "pissa-converted-rslora": LoraKind(

@@ -66,14 +66,13 @@ SERVED = tuple(name for name, kind in LORA_KINDS.items() if not kind.refusal)
 REFUSED = (*(name for name, kind in LORA_KINDS.items() if kind.refusal), *METHODS)
 
 SWEEPS: tuple[Table, ...] = (
-    {"rope": tuple(ROPE_FORMS), "family": FAMILY},
+    {"rope": tuple(ROPE_FORMS), "family": ("llama", "qwen3")},
     {"storage": tuple(STORAGES), "family": FAMILY, "tied": TIED, "dtype": tuple(DTYPES)},
     {"oddity": tuple(ODDITIES), "family": ("llama", "qwen2"), "dtype": ("f32", "bf16")},
     # Of tokenizers the families are two kinds: each has its own class in transformers, or Llama's.
     {"tokenizer": tuple(TOKENIZER_KINDS), "family": ("llama", "qwen2")},
     {
         "adapter": SERVED,
-        "family": FAMILY,
         "tied": TIED,
         "dtype": ("f32", "bf16"),
         "adapter_dtype": tuple(DTYPES),

@@ -10,15 +10,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from motet import LLM, SamplingParams
-from motet.engine.config import EngineConfig
-from motet.engine.device.blueprint import check
 from motet.llm import Completion
 from motet.server.text import Tokenizer
 from tests.corpus.cases import Case
 from tests.corpus.companions import COMPANIONS, OWN_END, rendered
 from tests.corpus.directories import Directories
-from tests.corpus.models import DTYPES, END_OF_CLASS, ends_of_files
-from tests.corpus.oddities import ODDITIES
+from tests.corpus.models import ends_of
 from tests.corpus.quiet import quiet
 from tests.corpus.texts import TEXTS
 from tests.corpus.tokenizer_judges import Judge
@@ -60,13 +57,6 @@ def check_texts(directories: Directories, llm: LLM, judge: Judge) -> None:
         assert list(answer.prompt_token_ids) == expected, f"prompt {text!r}"
 
 
-def check_dtype(case: Case, directories: Directories) -> None:
-    """`--dtype auto` is what config.json says, else what the weights are stored in."""
-    said = ODDITIES[case.model.oddity].fields.get("torch_dtype")
-    blueprint = check(EngineConfig(str(directories.model)))
-    assert blueprint.dtype == getattr(torch, said or "", DTYPES[case.model.weights.dtype])
-
-
 def check_chat(case: Case, llm: LLM, judge: Judge) -> None:
     """The ids of a conversation: by the model's template, and by that of the adapter."""
     said = [{"role": "user", "content": MESSAGE}]
@@ -81,11 +71,7 @@ def check_chat(case: Case, llm: LLM, judge: Judge) -> None:
 
 def check_ends(case: Case, llm: LLM, judge: Judge | None, num_ids: int) -> None:
     """Exactly the ends that the files name end an answer, whatever else is likely."""
-    of_files = ends_of_files(case.model)
-    of_tokenizer = judge.end_ids() if judge else set()
-    named = (of_files or set()) | of_tokenizer
-    if not named and of_files is None:
-        named = set(END_OF_CLASS[case.model.weights.family])
+    named = ends_of(case.model, judge.end_ids() if judge else set())
     has_own = COMPANIONS[case.companions].has_own_end
     for adapter, ends in {None: named, TUNED: named | {OWN_END}}.items():
         if adapter is None or has_own:
@@ -137,7 +123,7 @@ def _excluded(
 
 
 def _ends(llm: LLM, token_id: int, adapter: str | None) -> bool:
-    wish = SamplingParams(temperature=0, max_tokens=2, logit_bias={str(token_id): 100})
+    wish = SamplingParams(temperature=0, max_tokens=1, logit_bias={str(token_id): 100})
     (answer,) = llm.generate([[5, 6]], wish, adapter=adapter)
     completion: Completion = answer.completions[0]
     return completion.finish_reason == "stop"

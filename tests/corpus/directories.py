@@ -28,14 +28,14 @@ class Shelf:
     """Everything that is made once and shared, and how many directories came of it."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self.models = ModelShelf(root)
         self.adapters = AdapterShelf(self.models, root / "adapters")
         self.made: set[str] = set()
 
     def lay_out(self, case: Case) -> Directories:
         """Make the directories of `case`, sharing the large files by hard links."""
-        root = self._root / "cases" / case.name
+        root = self.root / "cases" / case.name
         model = self.models.link(case.model, root / "model")
         kind = TOKENIZER_KINDS[case.tokenizer]
         write_tokenizer(kind, model)

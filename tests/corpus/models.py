@@ -1,5 +1,6 @@
 """Model directories of every family, made by transformers and then spelled as others spell them."""
 
+import copy
 import json
 import os
 import shutil
@@ -26,11 +27,12 @@ ARCHITECTURES = {
     "qwen3": "Qwen3ForCausalLM",
 }
 SIZES: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "max_position_embeddings": 256}
+END = "eos_token_id"
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 ROPE_FIELDS = ("rope_parameters", "rope_scaling", "rope_theta")
-END_OF_CLASS = {"llama": (2,), "mistral": (2,), "qwen2": (), "qwen3": ()}
-"""What transformers' configuration classes call an end where no file does."""
+END_OF_CLASS = {"llama": 2, "mistral": 2, "qwen2": None, "qwen3": None}
+"""What transformers' configuration classes call an end, and so save; and where no file does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class ModelShelf:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._references: dict[Model, PreTrainedModel] = {}
+        self._untrained: dict[Weights, PreTrainedModel] = {}
 
     def weights(self, weights: Weights, storage: str = "one-file") -> Path:
         """The directory as transformers saves it."""
@@ -108,7 +111,9 @@ class ModelShelf:
 
     def trained_for(self, weights: Weights) -> PreTrainedModel:
         """A new model to train an adapter on, in the dtype of its file."""
-        return self._saved(self.weights(weights))
+        if weights not in self._untrained:
+            self._untrained[weights] = self._saved(self.weights(weights))
+        return copy.deepcopy(self._untrained[weights])
 
     @staticmethod
     def _saved(path: Path) -> PreTrainedModel:
@@ -117,22 +122,19 @@ class ModelShelf:
         return model
 
 
-def ends_of_files(model: Model) -> set[int] | None:
-    """What config.json and generation_config.json call ends; None where both are silent."""
-    oddity = ODDITIES[model.oddity]
-    said: list[Any] = []
-    of_class: dict[str, Any] = {"eos_token_id": _saved_end(model.weights.family)}
-    config = {name: v for name, v in (of_class | oddity.fields).items() if name not in oddity.drop}
-    said.append(config.get("eos_token_id"))
-    if oddity.generation is not None:
-        generation = of_class | oddity.generation
-        said += [v for name, v in generation.items() if name not in oddity.generation_drop]
-    ends = {end for field in said for end in _listed(field)}
-    return ends or None
+def ends_of(model: Model, of_tokenizer: set[int]) -> set[int]:
+    """What config.json, generation_config.json and the tokenizer's files call ends.
 
-
-def _saved_end(family: str) -> int | None:
-    return next(iter(END_OF_CLASS[family]), None)
+    What the configuration class says counts where none of them says anything, not even null.
+    """
+    oddity, of_class = ODDITIES[model.oddity], END_OF_CLASS[model.weights.family]
+    config = {END: of_class, **oddity.fields}
+    generation = {END: of_class, **(oddity.generation or {})}
+    said = [] if END in oddity.drop else [config[END]]
+    if oddity.generation is not None and END not in oddity.generation_drop:
+        said.append(generation[END])
+    ends = of_tokenizer.union(*map(_listed, said))
+    return ends or set(_listed(of_class if END in oddity.drop else None))
 
 
 def _listed(field: Any) -> list[int]:

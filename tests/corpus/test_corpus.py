@@ -3,19 +3,23 @@
 from collections import Counter
 
 import pytest
+import torch
 
 from motet import LLM
+from motet.engine.config import EngineConfig
+from motet.engine.device.blueprint import check
 from motet.errors import ConfigError
 from tests.corpus.cases import CASES, Case
 from tests.corpus.checks import (
     TUNED,
     check_chat,
-    check_dtype,
     check_ends,
     check_texts,
     check_tokens,
 )
 from tests.corpus.directories import Directories, Shelf
+from tests.corpus.models import DTYPES, Model, Weights
+from tests.corpus.oddities import ODDITIES
 from tests.corpus.tokenizer_judges import judge_of, num_ids_of
 from tests.corpus.tokenizer_kinds import TOKENIZER_KINDS
 from tests.reference import MAX_EXCLUDED_SHARE
@@ -51,7 +55,6 @@ def loaded(directories: Directories) -> LLM:
 def test_served_as_the_real_libraries_do(case: Case, shelf: Shelf, tally: Counter[str]) -> None:
     directories = shelf.lay_out(case)
     llm = loaded(directories)
-    check_dtype(case, directories)
     judge = judge_of(TOKENIZER_KINDS[case.tokenizer], directories.model)
     num_ids = num_ids_of(judge)
     if judge is not None:
@@ -70,6 +73,19 @@ def test_refused_with_the_true_reason(case: Case, shelf: Shelf, tally: Counter[s
     assert "\n" not in message
     assert any(word.lower() in message.lower() for word in case.refusals), message
     tally.update(refused=1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("storage", ["one-file", "sharded", "value-head"])
+@pytest.mark.parametrize("oddity", ["plain", "no-dtype", "old-spelling-of-dtype"])
+def test_dtype_is_that_of_the_file_or_of_its_weights(
+    dtype: str, storage: str, oddity: str, shelf: Shelf
+) -> None:
+    model = Model(Weights("mistral", dtype=dtype), storage=storage, oddity=oddity)
+    directory = shelf.models.link(model, shelf.root / "dtypes" / model.name)
+    said = ODDITIES[oddity].fields.get("torch_dtype", "")
+    blueprint = check(EngineConfig(str(directory)))
+    assert blueprint.dtype == getattr(torch, said, DTYPES[dtype])
 
 
 def test_the_corpus_is_large_and_most_of_it_is_compared(tally: Counter[str]) -> None:
