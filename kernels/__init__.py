@@ -41,13 +41,16 @@ class AttentionBatch:
 class LoraTables:
     """Where the tiles of the adapter in each slot lie, its ranks and scales.
 
-    `tile_offset[slot, layer, module, side, group]` is the element offset of one tile in the
-    arena: side 0 is A `[8, in]`, side 1 is B transposed `[8, out]`. Rank 0 means not targeted.
+    A site is a place in the model that adapters may change. `tile_offset[slot, site, side, group]`
+    is the element offset of one tile in the arena: side 0 is A `[8, in]`, side 1 is B transposed
+    `[8, out]`. Rank 0 means not targeted. A matrix with more than `tile_width` columns is cut into
+    parts of that width, the last one narrower, at consecutive sites of equal rank and scale.
     """
 
-    tile_offset: Tensor  # int64 [slots, layers, modules, 2, groups]
-    rank: Tensor  # int32 [slots, layers, modules]
-    scale: Tensor  # float32 [slots, layers, modules], applied to the fp32 shrink result
+    tile_offset: Tensor  # int64 [slots, sites, 2, groups]
+    rank: Tensor  # int32 [slots, sites]
+    scale: Tensor  # float32 [slots, sites], applied to the fp32 shrink result
+    tile_width: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +117,20 @@ class Kernels(Protocol):
 
     def lora_shrink(
         self, mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-        layer: int, module: int,
+        site: int,
     ) -> None:  # fmt: skip
-        """mid[s, i, :rank] = scale * A[module + s] @ x[row_index[i]], in fp32.
+        """mid[s, i, :rank] = scale * A[site + s] @ x[row_index[i]], in fp32.
 
         mid is fp32 `[num_slices, num_lora_rows, max_rank]`; x is `[num_tokens, in_features]`.
-        Slices are consecutive modules that read the same x (q, k, v or gate, up). Columns at or
+        Slices are consecutive sites that read the same x (q, k, v or gate, up). Columns at or
         beyond the row's rank are undefined.
         """
 
     def lora_expand(
         self, y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-        layer: int, module: int, out_start: tuple[int, ...],
+        site: int, out_start: tuple[int, ...],
     ) -> None:  # fmt: skip
-        """y[row_index[i], out_start[s]:out_start[s + 1]] += B[module + s] @ mid[s, i, :rank].
+        """y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ mid[s, i, :rank].
 
         y is `[num_tokens, out_start[-1]]`: the outputs of all slices side by side.
         """

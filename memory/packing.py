@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from motet.memory.layout import TILE_RANKS, AdapterGeometry, num_tiles
+from motet.memory.geometry import AdapterGeometry
+from motet.memory.layout import TILE_RANKS, num_tiles
 
 SIDE_A, SIDE_B = 0, 1
 
-Ranks = tuple[tuple[int, ...], ...]
-"""`ranks[layer][module]`, 0 where the adapter does not touch the module."""
+Ranks = tuple[int, ...]
+"""Of each module, 0 where the adapter does not touch it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
     """Eight rank rows of one side: A `[8, in_features]` or B transposed `[8, out_features]`."""
 
-    layer: int
-    module: int
+    site: int
     side: int
     group: int
     elements: int
@@ -66,9 +66,7 @@ def pack(geometry: AdapterGeometry, ranks: Ranks, page_elements: int, align: int
 
 
 def _tiles(geometry: AdapterGeometry, ranks: Ranks) -> Iterator[Tile]:
-    for layer, layer_ranks in enumerate(ranks):
-        for module, rank in enumerate(layer_ranks):
-            shape = geometry.modules[module]
-            for side, width in ((SIDE_A, shape.in_features), (SIDE_B, shape.out_features)):
-                for group in range(num_tiles(rank)):
-                    yield Tile(layer, module, side, group, TILE_RANKS * width)
+    for index, site in enumerate(geometry.sites):
+        for side, columns in ((SIDE_A, site.inputs), (SIDE_B, site.outputs)):
+            for group in range(num_tiles(ranks[site.module]) if columns else 0):
+                yield Tile(index, side, group, TILE_RANKS * len(columns))

@@ -12,7 +12,7 @@ from peft.tuners.lora import Linear
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from motet.memory.layout import AdapterGeometry, LinearShape
+from motet.memory.geometry import AdapterGeometry, Module, in_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ def geometry_of(config: LlamaConfig) -> AdapterGeometry:
         "mlp.up_proj": (hidden, inner),
         "mlp.down_proj": (inner, hidden),
     }
-    modules = tuple(LinearShape(path, *shape) for path, shape in shapes.items())
-    return AdapterGeometry(config.num_hidden_layers, modules)
+    modules = tuple(Module(path, *shape) for path, shape in shapes.items())
+    return AdapterGeometry(in_layers(config.num_hidden_layers, modules), max(hidden, inner))
 
 
 def save_adapter(model: PreTrainedModel, directory: Path, kind: AdapterKind, seed: int = 0) -> Path:

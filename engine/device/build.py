@@ -104,7 +104,7 @@ def _stage_adapters(
     blueprint: Blueprint, base_model_id: str, progress: Progress
 ) -> tuple[HostStore, tuple[Adapter, ...]]:
     """Read every adapter and lay it out in host memory."""
-    config, geometry = blueprint.config, blueprint.spec.geometry
+    config, geometry = blueprint.config, blueprint.geometry
     is_cuda = blueprint.device.type == "cuda"
     store = HostStore(
         geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=is_cuda
@@ -182,7 +182,7 @@ def _executor(
         arena=Arena(layout, num_pages, blueprint.dtype, device),
         slots=DeviceSlots(
             limits.max_batch_adapters,
-            blueprint.spec.geometry,
+            blueprint.geometry,
             limits.max_lora_rank,
             layout.elements,
             device,

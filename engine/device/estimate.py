@@ -121,7 +121,7 @@ def estimate(
 
 def _measure(blueprint: Blueprint, name: str, path: str) -> AdapterEstimate:
     max_rank = blueprint.config.batch.max_lora_rank
-    header = read_adapter_header(path, blueprint.spec.geometry, max_rank)
+    header = read_adapter_header(path, blueprint.geometry, max_rank)
     return AdapterEstimate(name, path, header.max_rank, blueprint.adapter_pages(header.ranks))
 
 

@@ -5,7 +5,8 @@ import torch
 from motet.engine.plan import AdapterBinding
 from motet.kernels import LoraTables
 from motet.memory.device.store import HostImage
-from motet.memory.layout import AdapterGeometry, num_tiles
+from motet.memory.geometry import AdapterGeometry
+from motet.memory.layout import num_tiles
 from motet.memory.page import PageId
 
 
@@ -24,12 +25,13 @@ class DeviceSlots:
         page_elements: int,
         device: torch.device,
     ) -> None:
-        shape = (num_slots, geometry.num_layers, len(geometry.modules))
+        shape = (num_slots, len(geometry.sites))
         groups = num_tiles(max_rank)
         self.tables = LoraTables(
             tile_offset=torch.zeros(*shape, 2, groups, dtype=torch.int64, device=device),
             rank=torch.zeros(shape, dtype=torch.int32, device=device),
             scale=torch.zeros(shape, dtype=torch.float32, device=device),
+            tile_width=geometry.tile_width,
         )
         self._page_elements = page_elements
         self._bound: dict[int, tuple[str, tuple[PageId, ...]]] = {}

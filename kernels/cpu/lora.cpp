@@ -25,13 +25,11 @@ constexpr int EXPAND_COLUMNS = 256;    // of a unit
 
 // The ranks of the adapter in each slot, and where its tiles lie.
 struct Tables {
-    const int64_t* tile_offset;  // [slots, layers, modules, 2, groups]
-    const int32_t* rank;         // [slots, layers, modules]
-    int64_t num_layers, num_modules, num_groups;
+    const int64_t* tile_offset;  // [slots, sites, 2, groups]
+    const int32_t* rank;         // [slots, sites]
+    int64_t num_sites, num_groups;
 
-    int64_t at(int64_t slot, int64_t layer, int64_t module) const {
-        return (slot * num_layers + layer) * num_modules + module;
-    }
+    int64_t at(int64_t slot, int64_t site) const { return slot * num_sites + site; }
     const int64_t* tiles(int64_t at, int side) const {
         return tile_offset + (at * SIDES + side) * num_groups;
     }
@@ -187,26 +185,26 @@ void expand_unit(
 
 }  // namespace
 
-// mid[s, i, :rank] = scale * A[module + s] @ x[row_index[i]].
+// mid[s, i, :rank] = scale * A[site + s] @ x[row_index[i]].
 extern "C" void motet_lora_shrink(
     float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
     const void* x, int64_t in_features, int64_t x_stride,
     const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
-    int64_t num_layers, int64_t num_modules, int64_t num_groups,
+    int64_t num_sites, int64_t num_groups,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks,
-    int64_t layer, int64_t module, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_layers, num_modules, num_groups};
+    int64_t site, int64_t dtype) {
+    Tables tables{tile_offset, rank, num_sites, num_groups};
     std::vector<Unit> units = units_of(
         {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, SHRINK_ROWS, RANKS,
-        [=](int64_t slot, int64_t slice) { return rank[tables.at(slot, layer, module + slice)]; });
+        [=](int64_t slot, int64_t slice) { return rank[tables.at(slot, site + slice)]; });
     with_dtype(dtype, [&](auto zero) {
         using T = decltype(zero);
         int64_t num_units = units.size();
 #pragma omp parallel for schedule(dynamic) if (num_units > 1)
         for (int64_t u = 0; u < num_units; u++) {
             const Unit& unit = units[u];
-            int64_t at = tables.at(unit.slot, layer, module + unit.slice);
+            int64_t at = tables.at(unit.slot, site + unit.slice);
             const T* a = (const T*)arena + tables.tiles(at, SIDE_A)[unit.first / TILE_RANKS] +
                          unit.first % TILE_RANKS * in_features;
             shrink_unit(unit, mid + unit.slice * mid_slice_stride, mid_stride, (const T*)x,
@@ -215,20 +213,20 @@ extern "C" void motet_lora_shrink(
     });
 }
 
-// y[row_index[i], out_start[s]:out_start[s + 1]] += B[module + s] @ mid[s, i, :rank].
+// y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ mid[s, i, :rank].
 extern "C" void motet_lora_expand(
     void* y, const int64_t* out_start, int64_t y_stride,
     const float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
     const void* arena, const int64_t* tile_offset, const int32_t* rank,
-    int64_t num_layers, int64_t num_modules, int64_t num_groups,
+    int64_t num_sites, int64_t num_groups,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks,
-    int64_t layer, int64_t module, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_layers, num_modules, num_groups};
+    int64_t site, int64_t dtype) {
+    Tables tables{tile_offset, rank, num_sites, num_groups};
     std::vector<Unit> units = units_of(
         {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, EXPAND_ROWS, EXPAND_COLUMNS,
         [=](int64_t slot, int64_t slice) -> int64_t {
-            bool is_target = rank[tables.at(slot, layer, module + slice)] > 0;
+            bool is_target = rank[tables.at(slot, site + slice)] > 0;
             return is_target ? out_start[slice + 1] - out_start[slice] : 0;
         });
     with_dtype(dtype, [&](auto zero) {
@@ -237,7 +235,7 @@ extern "C" void motet_lora_expand(
 #pragma omp parallel for schedule(dynamic) if (num_units > 1)
         for (int64_t u = 0; u < num_units; u++) {
             const Unit& unit = units[u];
-            int64_t at = tables.at(unit.slot, layer, module + unit.slice), s = unit.slice;
+            int64_t at = tables.at(unit.slot, site + unit.slice), s = unit.slice;
             expand_unit(unit, (T*)y + out_start[s], y_stride, row_index,
                         mid + s * mid_slice_stride, mid_stride, (const T*)arena,
                         tables.tiles(at, SIDE_B), rank[at], out_start[s + 1] - out_start[s]);

@@ -12,22 +12,22 @@ from motet.kernels import SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTables
 
 def lora_shrink(
     mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int,
+    site: int,
 ) -> None:  # fmt: skip
     rows = x.index_select(0, batch.row_index).float()
     widths = [x.shape[1]] * mid.shape[0]
-    for run in _tile_runs(tables, batch, layer, module, SIDE_A, widths):
+    for run in _tile_runs(tables, batch, site, SIDE_A, widths):
         out = mid[run.s, run.rows, run.ranks]
         out.addmm_(rows[run.rows], run.matrix(arena).T, beta=0, alpha=run.scale)
 
 
 def lora_expand(
     y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int, out_start: tuple[int, ...],
+    site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
     sums = y.index_select(0, batch.row_index).float()
     widths = [stop - start for start, stop in pairwise(out_start)]
-    for run in _tile_runs(tables, batch, layer, module, SIDE_B, widths):
+    for run in _tile_runs(tables, batch, site, SIDE_B, widths):
         out = sums[run.rows, out_start[run.s] : out_start[run.s + 1]]
         out.addmm_(mid[run.s, run.rows, run.ranks], run.matrix(arena))
     y.index_copy_(0, batch.row_index.long(), sums.to(y.dtype))
@@ -51,7 +51,7 @@ class _TileRun:
 
 
 def _tile_runs(
-    tables: LoraTables, batch: LoraBatch, layer: int, module: int, side: int, widths: Sequence[int]
+    tables: LoraTables, batch: LoraBatch, site: int, side: int, widths: Sequence[int]
 ) -> Iterator[_TileRun]:
     """All that slices of these widths need, from one look at the tables.
 
@@ -59,10 +59,10 @@ def _tile_runs(
     """
     segments = _segments(batch)
     slots = torch.tensor([segment.slot for segment in segments], device=tables.rank.device).long()
-    modules = slice(module, module + len(widths))
-    ranks = tables.rank[:, layer, modules][slots].tolist()
-    scales = tables.scale[:, layer, modules][slots].tolist()
-    offsets = tables.tile_offset[:, layer, modules, side][slots].tolist()
+    sites = slice(site, site + len(widths))
+    ranks = tables.rank[slots, sites].tolist()
+    scales = tables.scale[slots, sites].tolist()
+    offsets = tables.tile_offset[slots, sites, side].tolist()
     for i, segment in enumerate(segments):
         for s, width in enumerate(widths):
             rank = ranks[i][s]

@@ -21,12 +21,12 @@ BLOCK_OUT = 128
 
 def lora_shrink(
     mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int,
+    site: int,
 ) -> None:  # fmt: skip
     num_slices, _, max_rank = mid.shape
-    tile_offset = tables.tile_offset[:, layer, module:, SIDE_A]  # [slots, modules, groups]
-    rank = tables.rank[:, layer, module:]  # [slots, modules]
-    scale = tables.scale[:, layer, module:]
+    tile_offset = tables.tile_offset[:, site:, SIDE_A]  # [slots, sites, groups]
+    rank = tables.rank[:, site:]  # [slots, sites]
+    scale = tables.scale[:, site:]
     max_chunks = batch.chunk_slot.shape[0]
     grid = (max_chunks, triton.cdiv(max_rank, BLOCK_RANK), num_slices)
     _shrink_kernel[grid](
@@ -41,10 +41,10 @@ def lora_shrink(
 
 def lora_expand(
     y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int, out_start: tuple[int, ...],
+    site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
-    tile_offset = tables.tile_offset[:, layer, module:, SIDE_B]
-    rank = tables.rank[:, layer, module:]
+    tile_offset = tables.tile_offset[:, site:, SIDE_B]
+    rank = tables.rank[:, site:]
     max_chunks, num_slices = batch.chunk_slot.shape[0], len(out_start) - 1
     widest = max(stop - start for start, stop in pairwise(out_start))
     grid = (max_chunks, triton.cdiv(widest, BLOCK_OUT), num_slices)
@@ -63,7 +63,7 @@ def _shrink_kernel(
     mid_ptr, x_ptr, arena_ptr, tile_offset_ptr, rank_ptr, scale_ptr,
     row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
     in_features, mid_slice_stride, mid_row_stride, x_row_stride,
-    tile_slot_stride, tile_module_stride, rank_slot_stride, scale_slot_stride,
+    tile_slot_stride, tile_site_stride, rank_slot_stride, scale_slot_stride,
     BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_IN: tl.constexpr,
     TILE_RANKS: tl.constexpr,
 ):  # fmt: skip
@@ -77,7 +77,7 @@ def _shrink_kernel(
     if tl.program_id(1) * BLOCK_RANK >= rank:
         return
     has_rank = ranks < rank
-    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_module_stride
+    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_site_stride
     tile_offset = tl.load(tiles + ranks // TILE_RANKS, mask=has_rank, other=0)
     a_ptrs = arena_ptr + tile_offset + (ranks % TILE_RANKS) * in_features  # [BLOCK_RANK]
 
@@ -106,7 +106,7 @@ def _expand_kernel(
     y_ptr, mid_ptr, arena_ptr, tile_offset_ptr, rank_ptr,
     row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
     y_row_stride, mid_slice_stride, mid_row_stride,
-    tile_slot_stride, tile_module_stride, rank_slot_stride,
+    tile_slot_stride, tile_site_stride, rank_slot_stride,
     OUT_START: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr,
     BLOCK_OUT: tl.constexpr, TILE_RANKS: tl.constexpr,
 ):  # fmt: skip
@@ -127,7 +127,7 @@ def _expand_kernel(
     if (rank == 0) | (tl.program_id(1) * BLOCK_OUT >= width):
         return
     has_column = columns < width
-    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_module_stride
+    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_site_stride
 
     sorted_rows = tl.load(chunk_start_ptr + chunk) + tl.arange(0, BLOCK_ROWS)
     has_row = tl.arange(0, BLOCK_ROWS) < tl.load(chunk_len_ptr + chunk)

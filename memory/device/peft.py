@@ -12,7 +12,7 @@ from motet.errors import AdapterError
 from motet.memory.device.files import ADAPTER, must_be_directory, opened_tensors
 from motet.memory.device.peft_config import PeftConfig, read_config
 from motet.memory.device.weights import AdapterWeights, LoraPair
-from motet.memory.layout import AdapterGeometry
+from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import SIDE_A, SIDE_B
 
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -35,7 +35,8 @@ REFUSED_TENSORS = {
 
 _TENSOR = re.compile(r"(?P<path>.+)\.lora_(?P<side>[AB])(\.[^.]+)?\.weight")
 # Doubled and multi-modal prefixes name the same language model.
-_MODULE = re.compile(r"((model|language_model)\.)*layers\.(?P<layer>\d+)\.(?P<path>.+)")
+_LAYER = re.compile(r"layers\.\d+\.")
+_MODULE = re.compile(r"((model|language_model)\.)*(?P<path>(layers\.(?P<layer>\d+)\.)?.+)")
 
 
 def read_adapter(directory: str, geometry: AdapterGeometry, max_rank: int) -> AdapterWeights:
@@ -69,7 +70,6 @@ def _assemble(
 class _Place:
     """Where a tensor belongs; `path` is its module as PEFT's patterns see it."""
 
-    layer: int
     module: int
     side: int
     path: str
@@ -89,18 +89,17 @@ class _Reader:
     max_rank: int
     config: PeftConfig
 
-    def pairs(self, tensors: Iterator[tuple[str, Tensor]]) -> dict[tuple[int, int], LoraPair]:
-        stored: dict[tuple[int, int, int], _Stored] = {}
+    def pairs(self, tensors: Iterator[tuple[str, Tensor]]) -> dict[int, LoraPair]:
+        stored: dict[tuple[int, int], _Stored] = {}
         for name, tensor in tensors:
             place = self._place(name)
-            key = (place.layer, place.module, place.side)
+            key = (place.module, place.side)
             if key in stored:
                 raise self._error(f"tensors '{stored[key].name}' and '{name}' fill the same place")
             stored[key] = _Stored(name, tensor, place.path)
         if not stored:
             raise self._error(f"{WEIGHTS_FILE} holds no tensors: train it first")
-        targets = sorted({(layer, module) for layer, module, _ in stored})
-        return {target: self._pair(stored, *target) for target in targets}
+        return {module: self._pair(stored, module) for module in sorted({m for m, _ in stored})}
 
     def _place(self, name: str) -> _Place:
         for part, reason in REFUSED_TENSORS.items():
@@ -113,25 +112,28 @@ class _Reader:
             )
         path = found["path"].removeprefix("base_model.model.").replace(".base_layer", "")
         module = _MODULE.fullmatch(path)
-        served = [shape.path for shape in self.geometry.modules]
-        if module is None or module["path"] not in served:
-            raise self._error(
-                f"tensor '{name}' is for module '{path}': "
-                f"only {', '.join(served)} of the layers can be adapted"
-            )
-        layer = int(module["layer"])
-        if layer >= self.geometry.num_layers:
-            raise self._error(
-                f"tensor '{name}' is for layer {layer}, the served model has "
-                f"{self.geometry.num_layers} layers; {self._trained_for()}"
-            )
-        return _Place(layer, served.index(module["path"]), SIDES[found["side"]], path)
+        assert module is not None, "it matches everything"
+        index = self.geometry.index.get(module["path"])
+        if index is None:
+            raise self._unknown(name, path, module["layer"])
+        return _Place(index, SIDES[found["side"]], path)
 
-    def _pair(
-        self, stored: dict[tuple[int, int, int], _Stored], layer: int, module: int
-    ) -> LoraPair:
-        a = stored.get((layer, module, SIDE_A))
-        b = stored.get((layer, module, SIDE_B))
+    def _unknown(self, tensor: str, path: str, layer: str | None) -> AdapterError:
+        """No module has this path: there is no such layer, or it is none that can be adapted."""
+        layers = {other.path.split(".")[1] for other in self.geometry.modules}
+        if layer is not None and layer not in layers:
+            return self._error(
+                f"tensor '{tensor}' is for layer {layer}, the served model has {len(layers)} "
+                f"layers; {self._trained_for()}"
+            )
+        known = dict.fromkeys(_LAYER.sub("", module.path) for module in self.geometry.modules)
+        return self._error(
+            f"tensor '{tensor}' is for module '{path}': only {', '.join(known)} can be adapted"
+        )
+
+    def _pair(self, stored: dict[tuple[int, int], _Stored], module: int) -> LoraPair:
+        a = stored.get((module, SIDE_A))
+        b = stored.get((module, SIDE_B))
         if a is None or b is None:
             present, missing = (b, "A") if a is None else (a, "B")
             assert present is not None

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from motet.errors import AdapterError
 from motet.memory.device.weights import AdapterWeights
-from motet.memory.layout import TILE_RANKS, AdapterGeometry, PageLayout, num_tiles
+from motet.memory.geometry import AdapterGeometry
+from motet.memory.layout import TILE_RANKS, PageLayout, num_tiles
 from motet.memory.packing import SIDE_A, Packing, PlacedTile, Ranks, pack
 
 
@@ -16,15 +17,15 @@ from motet.memory.packing import SIDE_A, Packing, PlacedTile, Ranks, pack
 class HostImage:
     """One adapter, ready to copy: its pages, and what a slot's table rows say about it.
 
-    Tile `[layer, module, side, group]` starts at element `tile_offset` of the adapter's page
-    number `tile_page`; groups run to the adapter's own largest rank. Places without a tile say 0.
+    Tile `[site, side, group]` starts at element `tile_offset` of the adapter's page number
+    `tile_page`; groups run to the adapter's own largest rank. Places without a tile say 0.
     """
 
     pages: Tensor  # engine dtype [num_pages, page_elements]
-    tile_page: Tensor  # int64 [layers, modules, 2, groups]
-    tile_offset: Tensor  # int64 [layers, modules, 2, groups]
-    rank: Tensor  # int32 [layers, modules]
-    scale: Tensor  # float32 [layers, modules]
+    tile_page: Tensor  # int64 [sites, 2, groups]
+    tile_offset: Tensor  # int64 [sites, 2, groups]
+    rank: Tensor  # int32 [sites]
+    scale: Tensor  # float32 [sites]
 
     @property
     def num_pages(self) -> int:
@@ -81,12 +82,13 @@ class HostStore:
                 "start with --dtype float32 or bfloat16"
             )
         tile_page, tile_offset = _tile_tables(packing, weights)
+        module_of_site = [site.module for site in self._geometry.sites]
         return HostImage(
             pages=pages,
             tile_page=tile_page,
             tile_offset=tile_offset,
-            rank=torch.tensor(weights.ranks, dtype=torch.int32),
-            scale=torch.tensor(weights.scales, dtype=torch.float32),
+            rank=torch.tensor(weights.ranks, dtype=torch.int32)[module_of_site],
+            scale=torch.tensor(weights.scales, dtype=torch.float32)[module_of_site],
         )
 
     def _packing(self, ranks: Ranks) -> Packing:
@@ -100,21 +102,22 @@ class HostStore:
 def _write_tile(pages: Tensor, placed: PlacedTile, weights: AdapterWeights) -> None:
     """Cast one tile into its place; rows beyond the rank stay zero."""
     tile = placed.tile
-    pair = weights.pairs[tile.layer, tile.module]
-    rank_rows = pair.a if tile.side == SIDE_A else pair.b.T  # [rank, width]
-    rows = rank_rows[tile.group * TILE_RANKS : (tile.group + 1) * TILE_RANKS]
+    site = weights.geometry.sites[tile.site]
+    pair = weights.pairs[site.module]
+    rank_rows, columns = (pair.a, site.inputs) if tile.side == SIDE_A else (pair.b.T, site.outputs)
+    ranks = slice(tile.group * TILE_RANKS, (tile.group + 1) * TILE_RANKS)
+    rows = rank_rows[ranks, columns.start : columns.stop]
     start = placed.offset
     target = pages[placed.page, start : start + rows.numel()]
     target.view(rows.shape).copy_(rows)
 
 
 def _tile_tables(packing: Packing, weights: AdapterWeights) -> tuple[Tensor, Tensor]:
-    """Page and offset of every tile, each `[layers, modules, 2, groups]`."""
-    geometry, num_groups = weights.geometry, num_tiles(weights.max_rank)
-    shape = (geometry.num_layers, len(geometry.modules), 2, num_groups)
+    """Page and offset of every tile, each `[sites, 2, groups]`."""
+    shape = (len(weights.geometry.sites), 2, num_tiles(weights.max_rank))
     page, offset = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for placed in packing.tiles:
         tile = placed.tile
-        place = tile.layer, tile.module, tile.side, tile.group
+        place = tile.site, tile.side, tile.group
         page[place], offset[place] = placed.page, placed.offset
     return torch.from_numpy(page), torch.from_numpy(offset)

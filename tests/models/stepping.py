@@ -49,7 +49,7 @@ class Stepper:
             kernels=load_backend("reference"),
             arena=arena,
             kv=arena[: pages.numel()].view(shape),
-            tables=tables or LoraTables(torch.empty(0), torch.empty(0), torch.empty(0)),
+            tables=tables or LoraTables(torch.empty(0), torch.empty(0), torch.empty(0), 0),
             mid=torch.full((3, 256, 32), torch.nan),
         )
         self._free = random.Random(0).sample(range(NUM_PAGES), NUM_PAGES)
