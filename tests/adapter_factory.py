@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,19 @@ def tiny_llama(seed: int = 0, **changes: Any) -> LlamaForCausalLM:
     model = LlamaForCausalLM(LlamaConfig(**(sizes | changes)))
     model.train(False)
     return model
+
+
+@dataclass(frozen=True, slots=True)
+class SomeTensors:
+    """The tensors of a base model that exists in a test only; most adapters want none of them."""
+
+    named: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def tensor(self, name: str) -> Tensor | None:
+        return self.named.get(name)
+
+
+NO_TENSORS = SomeTensors()
 
 
 def geometry_of(config: LlamaConfig) -> AdapterGeometry:

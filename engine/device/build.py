@@ -22,6 +22,7 @@ from motet.engine.device.slots import DeviceSlots
 from motet.engine.device.threads import set_threads
 from motet.engine.events import AdapterRegistered
 from motet.engine.models import Model, check_weights, load_model
+from motet.engine.models.base_tensors import CheckpointTensors
 from motet.engine.models.loader import weight_files
 from motet.engine.output import EngineInfo
 from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
@@ -109,9 +110,10 @@ def _stage_adapters(
     store = HostStore(
         geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=is_cuda
     )
+    base = CheckpointTensors(blueprint.spec)
     adapters = []
     for done, (name, directory) in enumerate(config.adapters, start=1):
-        weights = read_adapter(directory, geometry, config.batch.max_lora_rank)
+        weights = read_adapter(directory, geometry, config.batch.max_lora_rank, base)
         digest = store.stage(weights)
         num_pages = store[digest].num_pages
         adapters.append(Adapter(name, digest, 1, weights.max_rank, num_pages, directory))

@@ -6,7 +6,9 @@ from motet.engine.config import EngineConfig
 from motet.engine.device.blueprint import Blueprint, check
 from motet.engine.device.capacity import free_bytes, pool_bytes
 from motet.engine.models import weights_bytes
+from motet.engine.models.base_tensors import CheckpointTensors
 from motet.errors import ConfigError
+from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.peft import read_adapter_header
 
 RANKS = (8, 16, 64)
@@ -74,11 +76,12 @@ def plan(config: EngineConfig) -> Estimate:
     Raises ConfigError, with the words of a start, for what cannot be served.
     """
     blueprint = check(config)
+    base = CheckpointTensors(blueprint.spec)
     return estimate(
         blueprint,
         weights_bytes(blueprint.spec, blueprint.dtype, blueprint.device),
         free_bytes(blueprint.device),
-        tuple(_measure(blueprint, name, path) for name, path in config.adapters),
+        tuple(_measure(blueprint, base, name, path) for name, path in config.adapters),
     )
 
 
@@ -119,9 +122,9 @@ def estimate(
     )
 
 
-def _measure(blueprint: Blueprint, name: str, path: str) -> AdapterEstimate:
+def _measure(blueprint: Blueprint, base: BaseTensors, name: str, path: str) -> AdapterEstimate:
     max_rank = blueprint.config.batch.max_lora_rank
-    header = read_adapter_header(path, blueprint.geometry, max_rank)
+    header = read_adapter_header(path, blueprint.geometry, max_rank, base)
     return AdapterEstimate(name, path, header.max_rank, blueprint.adapter_pages(header.ranks))
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from motet.engine.device.blueprint import Blueprint
+from motet.engine.models.base_tensors import CheckpointTensors
 from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostStore
 
@@ -21,7 +22,8 @@ class AdapterFacts:
 def inspect_adapter(blueprint: Blueprint, base_model_id: str, directory: str) -> AdapterFacts:
     """Read and lay out all of the adapter. Raises AdapterError, as a start, if it is refused."""
     geometry = blueprint.geometry
-    weights = read_adapter(directory, geometry, blueprint.config.batch.max_lora_rank)
+    base = CheckpointTensors(blueprint.spec)
+    weights = read_adapter(directory, geometry, blueprint.config.batch.max_lora_rank, base)
     store = HostStore(geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=False)
     digest = store.stage(weights)
     return AdapterFacts(weights.max_rank, len(weights.pairs), store[digest].num_pages, digest)

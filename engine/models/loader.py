@@ -43,7 +43,7 @@ class Weights:
         self.device = device
         self._packing = packing  # None: linear layers read plain weights
         self._directory = directory
-        self._stored = _list_tensors(Path(directory))
+        self._stored = list_tensors(Path(directory))
         self._targets: dict[str, Tensor] = {}
         self._twins: dict[str, str] = {}
         self._linears: list[Linear] = []
@@ -126,7 +126,7 @@ class Weights:
                 f"save it as one of {', '.join(ELEMENT_BYTES)}"
             )
 
-    def _fill(self, tensor: "_Stored") -> None:
+    def _fill(self, tensor: "StoredTensor") -> None:
         target = self._targets[tensor.name]
         with opened_tensors(tensor.file, MODEL) as file:
             target.copy_(file.get_tensor(tensor.name))
@@ -137,7 +137,7 @@ class Weights:
                 "copy it again, or choose a wider --dtype"
             )
 
-    def _check_twin(self, tensor: "_Stored") -> None:
+    def _check_twin(self, tensor: "StoredTensor") -> None:
         original = self._twins[tensor.name]
         with opened_tensors(tensor.file, MODEL) as file:
             copy = file.get_tensor(tensor.name).to(self.device, self.dtype)
@@ -152,7 +152,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class StoredTensor:
     """A tensor as the header of its file describes it."""
 
     file: Path
@@ -165,9 +165,9 @@ class _Stored:
         return torch.Size(self.shape).numel() * ELEMENT_BYTES[self.dtype]
 
 
-def _list_tensors(directory: Path) -> dict[str, _Stored]:
+def list_tensors(directory: Path) -> dict[str, StoredTensor]:
     """Every tensor of the checkpoint by name, in the order of the files."""
-    stored: dict[str, _Stored] = {}
+    stored: dict[str, StoredTensor] = {}
     for path in weight_files(directory):
         with opened_tensors(path, MODEL) as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
@@ -178,7 +178,9 @@ def _list_tensors(directory: Path) -> dict[str, _Stored]:
                         f"'{path.name}': save the model again",
                     )
                 header = file.get_slice(name)
-                stored[name] = _Stored(path, name, tuple(header.get_shape()), header.get_dtype())
+                stored[name] = StoredTensor(
+                    path, name, tuple(header.get_shape()), header.get_dtype()
+                )
     return stored
 
 

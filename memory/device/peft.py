@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from motet.errors import AdapterError
+from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.files import ADAPTER, must_be_directory, opened_tensors
 from motet.memory.device.peft_config import PeftConfig, read_config
 from motet.memory.device.weights import AdapterWeights, LoraPair
@@ -39,30 +40,36 @@ _LAYER = re.compile(r"layers\.\d+\.")
 _MODULE = re.compile(r"((model|language_model)\.)*(?P<path>(layers\.(?P<layer>\d+)\.)?.+)")
 
 
-def read_adapter(directory: str, geometry: AdapterGeometry, max_rank: int) -> AdapterWeights:
+def read_adapter(
+    directory: str, geometry: AdapterGeometry, max_rank: int, base: BaseTensors
+) -> AdapterWeights:
     """Read `adapter_config.json` and `adapter_model.safetensors` of one adapter.
 
-    The tensors stay mapped from the file until they are staged. Raises AdapterError, one line
-    naming the file, field or tensor and the remedy, unless the adapter can be served exactly.
+    Of the base model only those tensors are read that the adapter holds copies of. Its own stay
+    mapped from the file until they are staged. Raises AdapterError, one line naming the file, field
+    or tensor and the remedy, unless the adapter can be served exactly.
     """
-    return _assemble(directory, geometry, max_rank, _read_tensors(Path(directory)))
+    return _assemble(directory, geometry, max_rank, base, _read_tensors(Path(directory)))
 
 
-def read_adapter_header(directory: str, geometry: AdapterGeometry, max_rank: int) -> AdapterWeights:
+def read_adapter_header(
+    directory: str, geometry: AdapterGeometry, max_rank: int, base: BaseTensors
+) -> AdapterWeights:
     """The same without the values of the tensors, which stay unread and unchecked."""
     tensors = _read_tensors(Path(directory))
     headers = ((name, tensor.to("meta")) for name, tensor in tensors)
-    return _assemble(directory, geometry, max_rank, headers)
+    return _assemble(directory, geometry, max_rank, base, headers)
 
 
 def _assemble(
     directory: str,
     geometry: AdapterGeometry,
     max_rank: int,
+    base: BaseTensors,
     tensors: Iterator[tuple[str, Tensor]],
 ) -> AdapterWeights:
     must_be_directory(Path(directory), ADAPTER)
-    reader = _Reader(directory, geometry, max_rank, read_config(Path(directory)))
+    reader = _Reader(directory, geometry, max_rank, read_config(Path(directory)), base)
     return AdapterWeights(directory, geometry, reader.pairs(tensors))
 
 
@@ -88,6 +95,7 @@ class _Reader:
     geometry: AdapterGeometry
     max_rank: int
     config: PeftConfig
+    base: BaseTensors
 
     def pairs(self, tensors: Iterator[tuple[str, Tensor]]) -> dict[int, LoraPair]:
         stored: dict[tuple[int, int], _Stored] = {}

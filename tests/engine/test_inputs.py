@@ -21,7 +21,7 @@ from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostImage, HostStore
 from motet.memory.layout import TILE_RANKS, PageLayout
 from motet.memory.page import PageId
-from tests.adapter_factory import ADAPTER_KINDS, geometry_of, save_adapter, tiny_llama
+from tests.adapter_factory import ADAPTER_KINDS, NO_TENSORS, geometry_of, save_adapter, tiny_llama
 
 PAGE_TOKENS = 4
 CPU = torch.device("cpu")
@@ -131,7 +131,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HostImage]:
         directory = save_adapter(
             tiny_llama(), Path(tmp_path_factory.mktemp(kind)), ADAPTER_KINDS[kind]
         )
-        images[kind] = store[store.stage(read_adapter(str(directory), GEOMETRY, 64))]
+        images[kind] = store[store.stage(read_adapter(str(directory), GEOMETRY, 64, NO_TENSORS))]
     return images
 
 

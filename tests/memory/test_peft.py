@@ -23,6 +23,7 @@ from motet.memory.device.weights import AdapterWeights
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from tests.adapter_factory import (
     ADAPTER_KINDS,
+    NO_TENSORS,
     geometry_of,
     load_with_peft,
     save_adapter,
@@ -61,7 +62,7 @@ def a_directory(path: Path, tensors: Tensors | None = None, /, **fields: Any) ->
 
 
 def read(path: Path, max_rank: int = 256) -> AdapterWeights:
-    return read_adapter(str(path), GEOMETRY, max_rank)
+    return read_adapter(str(path), GEOMETRY, max_rank, NO_TENSORS)
 
 
 def digest(path: Path, base: str = "base", dtype: torch.dtype = torch.float32) -> str:
@@ -73,7 +74,7 @@ def test_updates_equal_those_of_peft(kind: str, tmp_path: Path) -> None:
     model = tiny_llama()
     directory = save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
 
-    weights = read_adapter(str(directory), geometry_of(model.config), max_rank=256)
+    weights = read_adapter(str(directory), geometry_of(model.config), 256, NO_TENSORS)
 
     expected = peft_updates(directory)
     assert updates(weights).keys() == expected.keys()
@@ -340,7 +341,7 @@ def test_what_peft_saves_is_known_field_by_field(
     model = tiny_llama()
     save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
     with caplog.at_level(logging.WARNING):
-        read_adapter(str(tmp_path), geometry_of(model.config), max_rank=256)
+        read_adapter(str(tmp_path), geometry_of(model.config), 256, NO_TENSORS)
     assert caplog.text == ""
 
 
@@ -389,8 +390,8 @@ def test_digest_of_another_module_differs(tmp_path: Path) -> None:
         in_layers(2, (Module("self_attn.q_proj", 8, 8), Module("self_attn.o_proj", 8, 8))), 8
     )
     tensors = {name.replace("q_proj", "o_proj"): t for name, t in some_tensors().items()}
-    one = read_adapter(str(a_directory(tmp_path / "q")), square, 256)
-    other = read_adapter(str(a_directory(tmp_path / "o", tensors)), square, 256)
+    one = read_adapter(str(a_directory(tmp_path / "q")), square, 256, NO_TENSORS)
+    other = read_adapter(str(a_directory(tmp_path / "o", tensors)), square, 256, NO_TENSORS)
     assert one.digest("base", torch.float32) != other.digest("base", torch.float32)
 
 

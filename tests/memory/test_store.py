@@ -14,7 +14,7 @@ from motet.memory.device.weights import AdapterWeights, LoraPair
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from motet.memory.layout import TILE_RANKS, PageLayout
 from motet.memory.page import PageId
-from tests.adapter_factory import ADAPTER_KINDS, geometry_of, save_adapter, tiny_llama
+from tests.adapter_factory import ADAPTER_KINDS, NO_TENSORS, geometry_of, save_adapter, tiny_llama
 
 GEOMETRY = AdapterGeometry(in_layers(2, (Module("up", 24, 40), Module("down", 40, 24))), 40)
 
@@ -52,7 +52,7 @@ def test_image_read_through_its_tables_is_a_and_b_padded_with_zeros(
     model = tiny_llama()
     geometry = geometry_of(model.config)
     save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
-    weights = read_adapter(str(tmp_path), geometry, max_rank=256)
+    weights = read_adapter(str(tmp_path), geometry, 256, NO_TENSORS)
 
     store = a_store(geometry, dtype)
     image = store[store.stage(weights)]
