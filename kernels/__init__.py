@@ -18,6 +18,9 @@ TILE_RANKS = 8
 SIDE_A, SIDE_B = 0, 1
 """Index of the two matrices of an adapter in `LoraTables.tile_offset`."""
 
+NO_GAIN = -1
+"""`LoraTables.gain_offset` where the outputs are not rescaled."""
+
 CHUNK_ROWS = 16
 """Most rows of one adapter in a chunk: the M of one tensor-core tile."""
 
@@ -45,11 +48,15 @@ class LoraTables:
     is the element offset of one tile in the arena: side 0 is A `[8, in]`, side 1 is B transposed
     `[8, out]`. Rank 0 means not targeted. A matrix with more than `tile_width` columns is cut into
     parts of that width, the last one narrower, at consecutive sites of equal rank and scale.
+
+    Outputs may be rescaled after the sum (DoRA, arXiv:2402.09353): where `gain_offset` is not
+    NO_GAIN, gains and shifts `[2, out]` lie there, and an output v becomes v + gain * v + shift.
     """
 
     tile_offset: Tensor  # int64 [slots, sites, 2, groups]
     rank: Tensor  # int32 [slots, sites]
     scale: Tensor  # float32 [slots, sites], applied to the fp32 shrink result
+    gain_offset: Tensor  # int64 [slots, sites]
     tile_width: int
 
 
@@ -126,13 +133,24 @@ class Kernels(Protocol):
         beyond the row's rank are undefined.
         """
 
+    def lora_embed(
+        self, mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+        site: int, num_inputs: int,
+    ) -> None:  # fmt: skip
+        """mid[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], in fp32.
+
+        The shrink of an embedding. token_ids is int64 `[num_tokens]`; A has `num_inputs` columns,
+        one for each id, and takes as many sites as it has parts. mid is as in `lora_shrink`.
+        """
+
     def lora_expand(
         self, y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
         site: int, out_start: tuple[int, ...],
     ) -> None:  # fmt: skip
         """y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ mid[s, i, :rank].
 
-        y is `[num_tokens, out_start[-1]]`: the outputs of all slices side by side.
+        y is `[num_tokens, out_start[-1]]`: the outputs of all slices side by side. Those of a
+        targeted site with gains are then rescaled. The slices of mid may be one and the same.
         """
 
     def draw(self, token_ids: Tensor, logits: Tensor, batch: DrawBatch) -> None:

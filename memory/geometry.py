@@ -1,6 +1,6 @@
 """Where in a model adapters may sit, and how what they put there is cut to fit pages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -14,9 +14,14 @@ class Module:
     """
 
     path: str
-    """In the model, such as `layers.0.self_attn.q_proj` or `lm_head`."""
+    """In the model, such as `model.layers.0.self_attn.q_proj` or `lm_head`."""
     in_features: int
     out_features: int
+    in_padding: int = 0
+    """Inputs beyond these, and outputs, that files have too: rows of a vocabulary for no token."""
+    out_padding: int = 0
+    is_embedding: bool = False
+    """Its weight has a row for each input, and PEFT names its matrices otherwise."""
 
     @property
     def name(self) -> str:
@@ -52,11 +57,6 @@ class AdapterGeometry:
     def sites(self) -> tuple[Site, ...]:
         return tuple(chain.from_iterable(map(self._sites_of, range(len(self.modules)))))
 
-    @cached_property
-    def index(self) -> Mapping[str, int]:
-        """Path -> place in `modules`."""
-        return {module.path: place for place, module in enumerate(self.modules)}
-
     def _sites_of(self, index: int) -> Iterator[Site]:
         module, width = self.modules[index], self.tile_width
         inputs, outputs = _parts(module.in_features, width), _parts(module.out_features, width)
@@ -67,7 +67,7 @@ class AdapterGeometry:
 def in_layers(num_layers: int, modules: tuple[Module, ...]) -> tuple[Module, ...]:
     """`modules`, whose paths are within a layer, once for each layer."""
     return tuple(
-        replace(module, path=f"layers.{layer}.{module.path}")
+        replace(module, path=f"model.layers.{layer}.{module.path}")
         for layer in range(num_layers)
         for module in modules
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from motet.bench.random_model import Shape
-from motet.kernels import CHUNK_ROWS, AttentionBatch, LoraBatch, LoraTables
+from motet.kernels import CHUNK_ROWS, NO_GAIN, AttentionBatch, LoraBatch, LoraTables
 from motet.memory.device.arena import Arena
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from motet.memory.layout import PageLayout, num_tiles
@@ -115,6 +115,7 @@ class LoraSetting:
             tile_offset=offset,
             rank=rank_of_slot[:, None].expand(shape).contiguous(),
             scale=torch.full(shape, 2.0),
+            gain_offset=torch.full(shape, NO_GAIN),
             tile_width=geometry.tile_width,
         )
         return cls(setting.arena(num_pages).flat, tables, tuple(ranks))

@@ -1,5 +1,6 @@
 """Everything about an engine that is decided before a weight is read."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -39,14 +40,17 @@ class Blueprint:
         """Where adapters may sit, cut to fit the pages."""
         return AdapterGeometry(self.spec.modules, self.layout.tile_width)
 
-    def adapter_pages(self, ranks: Ranks) -> int:
-        """Pages of an adapter of these ranks."""
+    def adapter_pages(self, ranks: Ranks, rescaled: Collection[int] = ()) -> int:
+        """Pages of an adapter of these ranks, with gains for the modules in `rescaled`."""
         layout = self.layout
-        return pack(self.geometry, ranks, layout.elements, layout.align_elements).num_pages
+        packing = pack(self.geometry, ranks, layout.elements, layout.align_elements, rescaled)
+        return packing.num_pages
 
     def uniform_adapter_pages(self, rank: int) -> int:
-        """Pages of an adapter of this rank on every linear layer."""
-        return self.adapter_pages((rank,) * len(self.spec.modules))
+        """Pages of an adapter of this rank on every linear layer but the head."""
+        in_layers = self.spec.num_layers * len(self.spec.layer_modules)
+        outside = len(self.spec.modules) - in_layers
+        return self.adapter_pages((rank,) * in_layers + (0,) * outside)
 
     def num_pages(self, pool_bytes: int, largest_adapter: int) -> int:
         """Pages in a pool of this size, the largest adapter taking `largest_adapter` of them.

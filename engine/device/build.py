@@ -107,10 +107,10 @@ def _stage_adapters(
     """Read every adapter and lay it out in host memory."""
     config, geometry = blueprint.config, blueprint.geometry
     is_cuda = blueprint.device.type == "cuda"
-    store = HostStore(
-        geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=is_cuda
-    )
     base = CheckpointTensors(blueprint.spec)
+    store = HostStore(
+        geometry, blueprint.layout, blueprint.dtype, base_model_id, base, pin_memory=is_cuda
+    )
     adapters = []
     for done, (name, directory) in enumerate(config.adapters, start=1):
         weights = read_adapter(directory, geometry, config.batch.max_lora_rank, base)

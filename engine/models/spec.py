@@ -95,7 +95,12 @@ class ModelSpec:
     @property
     def modules(self) -> tuple[Module, ...]:
         """Everything adapters may target, in the order of the kernels' tables."""
-        return in_layers(self.num_layers, self.layer_modules)
+        ids, padding = self.num_token_ids, self.vocab_size - self.num_token_ids
+        embedding = Module(
+            "model.embed_tokens", ids, self.hidden_size, in_padding=padding, is_embedding=True
+        )
+        head = Module("lm_head", self.hidden_size, ids, out_padding=padding)
+        return (*in_layers(self.num_layers, self.layer_modules), embedding, head)
 
 
 def read_spec(directory: str, families: Mapping[str, ReadTraits]) -> ModelSpec:

@@ -12,7 +12,8 @@
 
 namespace {
 
-constexpr int TILE_RANKS = 8, SIDES = 2, SIDE_A = 0, SIDE_B = 1;  // as in kernels/__init__.py
+// As in kernels/__init__.py.
+constexpr int TILE_RANKS = 8, SIDES = 2, SIDE_A = 0, SIDE_B = 1, NO_GAIN = -1;
 
 // What is summed at once in registers: rows times ranks in shrink, rows times vectors in expand.
 // Twelve sums hide the latency of an addition and leave four of sixteen registers for factors.
@@ -150,7 +151,8 @@ void shrink_unit(
 template <typename T>
 void expand_unit(
     const Unit& unit, T* y, int64_t y_stride, const int32_t* row_index, const float* mid,
-    int64_t mid_stride, const T* arena, const int64_t* tiles, int64_t rank, int64_t out_features) {
+    int64_t mid_stride, const T* arena, const int64_t* tiles, int64_t rank, const T* gains,
+    int64_t out_features) {
     float sums[EXPAND_ROWS][EXPAND_COLUMNS];
     std::fill_n(sums[0], unit.num_rows * EXPAND_COLUMNS, 0.0f);
     for (int64_t first = 0; first < rank; first += TILE_RANKS) {
@@ -174,12 +176,22 @@ void expand_unit(
                 });
         }
     }
+    // v + gain * v + shift; whether there are any is known for all outputs of the unit.
+    auto rescaled = [=](Floats value, int64_t c, auto load_at) {
+        if (gains == nullptr) return value;
+        const T* gain = gains + unit.first + c;
+        return multiply_add(load_at(gain), value, value) + load_at(gain + out_features);
+    };
     for (int64_t i = 0; i < unit.num_rows; i++) {
         T* row = y + row_index[unit.row + i] * y_stride + unit.first;
+        auto add = [&](int64_t c, auto load_at) {
+            return rescaled(load_at(row + c) + load(&sums[i][c]), c, load_at);
+        };
         int64_t c = 0;
-        for (; c + LANES <= unit.count; c += LANES) store(row + c, load(row + c) + load(&sums[i][c]));
+        for (; c + LANES <= unit.count; c += LANES)
+            store(row + c, add(c, [](const T* from) { return load(from); }));
         if (int64_t rest = unit.count - c)
-            store_some(row + c, load_some(row + c, rest) + load(&sums[i][c]), rest);
+            store_some(row + c, add(c, [=](const T* from) { return load_some(from, rest); }), rest);
     }
 }
 
@@ -213,11 +225,36 @@ extern "C" void motet_lora_shrink(
     });
 }
 
+// mid[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], where A is cut into sites.
+extern "C" void motet_lora_embed(
+    float* mid, int64_t mid_stride, const int64_t* token_ids,
+    const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
+    int64_t num_sites, int64_t num_groups, int64_t tile_width, int64_t num_inputs,
+    const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
+    const int32_t* chunk_len, const int32_t* num_chunks, int64_t site, int64_t dtype) {
+    Tables tables{tile_offset, rank, num_sites, num_groups};
+    with_dtype(dtype, [&](auto zero) {
+        using T = decltype(zero);
+#pragma omp parallel for schedule(dynamic) if (*num_chunks > 1)
+        for (int64_t chunk = 0; chunk < *num_chunks; chunk++)
+            for (int64_t i = chunk_start[chunk]; i < chunk_start[chunk] + chunk_len[chunk]; i++) {
+                int64_t token = token_ids[row_index[i]], part = token / tile_width;
+                int64_t width = std::min(tile_width, num_inputs - part * tile_width);
+                int64_t at = tables.at(chunk_slot[chunk], site + part);
+                const int64_t* tiles = tables.tiles(at, SIDE_A);
+                for (int64_t r = 0; r < rank[at]; r++) {
+                    const T* row = (const T*)arena + tiles[r / TILE_RANKS] + r % TILE_RANKS * width;
+                    mid[i * mid_stride + r] = scale[at] * widen(row[token % tile_width]);
+                }
+            }
+    });
+}
+
 // y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ mid[s, i, :rank].
 extern "C" void motet_lora_expand(
     void* y, const int64_t* out_start, int64_t y_stride,
     const float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
-    const void* arena, const int64_t* tile_offset, const int32_t* rank,
+    const void* arena, const int64_t* tile_offset, const int64_t* gain_offset, const int32_t* rank,
     int64_t num_sites, int64_t num_groups,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks,
@@ -236,9 +273,10 @@ extern "C" void motet_lora_expand(
         for (int64_t u = 0; u < num_units; u++) {
             const Unit& unit = units[u];
             int64_t at = tables.at(unit.slot, site + unit.slice), s = unit.slice;
+            const T* gains = gain_offset[at] == NO_GAIN ? nullptr : (const T*)arena + gain_offset[at];
             expand_unit(unit, (T*)y + out_start[s], y_stride, row_index,
                         mid + s * mid_slice_stride, mid_stride, (const T*)arena,
-                        tables.tiles(at, SIDE_B), rank[at], out_start[s + 1] - out_start[s]);
+                        tables.tiles(at, SIDE_B), rank[at], gains, out_start[s + 1] - out_start[s]);
         }
     });
 }

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -21,12 +22,12 @@ PICKLE_FILE = "adapter_model.bin"
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
+MAGNITUDE = 2
+"""In place of a side."""
+
 SIDES = {"A": SIDE_A, "B": SIDE_B}
 
 REFUSED_TENSORS = {
-    "embed_tokens": "embedding adapters are not served",
-    "lora_embedding_": "embedding adapters are not served",
-    "lora_magnitude_vector": "DoRA is not served",
     "modules_to_save": "replaced layers are not served",
     "trainable_tokens": "replaced token embeddings are not served",
     "bias": "biases are not served",
@@ -34,7 +35,11 @@ REFUSED_TENSORS = {
 }
 """Part of a tensor's name -> why the adapter cannot be served."""
 
-_TENSOR = re.compile(r"(?P<path>.+)\.lora_(?P<side>[AB])(\.[^.]+)?\.weight")
+_TENSOR = re.compile(
+    r"(?P<path>.+)\.lora_((?P<side>[AB])(\.[^.]+)?\.weight"
+    r"|embedding_(?P<embedding_side>[AB])(\.[^.]+)?"
+    r"|(?P<magnitude>magnitude_vector)(\.[^.]+)?(\.weight)?)"
+)
 # Doubled and multi-modal prefixes name the same language model.
 _LAYER = re.compile(r"layers\.\d+\.")
 _MODULE = re.compile(r"((model|language_model)\.)*(?P<path>(layers\.(?P<layer>\d+)\.)?.+)")
@@ -89,13 +94,19 @@ class _Stored:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Reader:
     directory: str
     geometry: AdapterGeometry
     max_rank: int
     config: PeftConfig
     base: BaseTensors
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Path without the model's own name -> module."""
+        paths = (module.path.removeprefix("model.") for module in self.geometry.modules)
+        return {path: place for place, path in enumerate(paths)}
 
     def pairs(self, tensors: Iterator[tuple[str, Tensor]]) -> dict[int, LoraPair]:
         stored: dict[tuple[int, int], _Stored] = {}
@@ -121,20 +132,21 @@ class _Reader:
         path = found["path"].removeprefix("base_model.model.").replace(".base_layer", "")
         module = _MODULE.fullmatch(path)
         assert module is not None, "it matches everything"
-        index = self.geometry.index.get(module["path"])
+        index = self.index.get(module["path"])
         if index is None:
             raise self._unknown(name, path, module["layer"])
-        return _Place(index, SIDES[found["side"]], path)
+        side = MAGNITUDE if found["magnitude"] else SIDES[found["side"] or found["embedding_side"]]
+        return _Place(index, side, path)
 
     def _unknown(self, tensor: str, path: str, layer: str | None) -> AdapterError:
         """No module has this path: there is no such layer, or it is none that can be adapted."""
-        layers = {other.path.split(".")[1] for other in self.geometry.modules}
-        if layer is not None and layer not in layers:
+        layers = {found[0] for known in self.index if (found := _LAYER.match(known))}
+        if layer is not None and f"layers.{layer}." not in layers:
             return self._error(
                 f"tensor '{tensor}' is for layer {layer}, the served model has {len(layers)} "
                 f"layers; {self._trained_for()}"
             )
-        known = dict.fromkeys(_LAYER.sub("", module.path) for module in self.geometry.modules)
+        known = dict.fromkeys(_LAYER.sub("", known) for known in self.index)
         return self._error(
             f"tensor '{tensor}' is for module '{path}': only {', '.join(known)} can be adapted"
         )
@@ -142,19 +154,31 @@ class _Reader:
     def _pair(self, stored: dict[tuple[int, int], _Stored], module: int) -> LoraPair:
         a = stored.get((module, SIDE_A))
         b = stored.get((module, SIDE_B))
+        magnitude = stored.get((module, MAGNITUDE))
         if a is None or b is None:
-            present, missing = (b, "A") if a is None else (a, "B")
+            present, missing = a or b or magnitude, "B" if b is None else "A"
             assert present is not None
             raise self._error(
                 f"tensor '{present.name}' has no lora_{missing} beside it: save the adapter again"
             )
+        if self.config.use_dora != (magnitude is not None):
+            has = "has no lora_magnitude_vector" if magnitude is None else "has one"
+            raise self._error(
+                f"use_dora is {str(self.config.use_dora).lower()}, but tensor '{a.name}' {has} "
+                "beside it: save the adapter again"
+            )
         shape = self.geometry.modules[module]
         rank = self._rank(a)
-        self._must_have_shape(a, (rank, shape.in_features))
-        self._must_have_shape(b, (shape.out_features, rank))
-        for matrix in (a, b):
-            self._must_be_numbers(matrix)
-        return LoraPair(a.tensor, b.tensor, self.config.scale_of(a.path))
+        num_outputs = shape.out_features + shape.out_padding
+        self._must_have_shape(a, (rank, shape.in_features + shape.in_padding))
+        self._must_have_shape(b, (num_outputs, rank))
+        if magnitude is not None:
+            self._must_have_shape(magnitude, (num_outputs,))
+        for part in (a, b, magnitude):
+            if part is not None:
+                self._must_be_numbers(part)
+        scale = self.config.scale_of(a.path)
+        return LoraPair(a.tensor, b.tensor, scale, magnitude.tensor if magnitude else None)
 
     def _rank(self, a: _Stored) -> int:
         """The rank of an A tensor, which its configuration must agree with."""
@@ -172,7 +196,7 @@ class _Reader:
             )
         return rank
 
-    def _must_have_shape(self, stored: _Stored, expected: tuple[int, int]) -> None:
+    def _must_have_shape(self, stored: _Stored, expected: tuple[int, ...]) -> None:
         if stored.tensor.shape != expected:
             raise self._error(
                 f"tensor '{stored.name}' has shape {list(stored.tensor.shape)}, the served model "

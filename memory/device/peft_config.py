@@ -30,14 +30,13 @@ REFUSED = {
     "target_parameters": "it adapts parameters that are not linear layers",
     "trainable_token_indices": "it replaces token embeddings",
     "use_bdlora": "block-diagonal A and B are stored differently",
-    "use_dora": "DoRA rescales the base weights",
     "use_qalora": "QALoRA pools the inputs of A",
 }
 """Fields that change what an adapter computes, and how. Unset (null, false, empty) is fine."""
 
 UNDERSTOOD = {
     "alpha_pattern", "base_model_name_or_path", "bias", "init_lora_weights", "lora_alpha",
-    "peft_type", "r", "rank_pattern", "use_rslora",
+    "peft_type", "r", "rank_pattern", "use_dora", "use_rslora",
 }  # fmt: skip
 
 IGNORED = {
@@ -62,6 +61,7 @@ class PeftConfig:
     rank: int
     alpha: float
     use_rslora: bool
+    use_dora: bool
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
     base_model: str
@@ -87,6 +87,7 @@ def read_config(directory: Path) -> PeftConfig:
         rank=take.integer("r", 8),
         alpha=take.number("lora_alpha", 8),
         use_rslora=take.boolean("use_rslora"),
+        use_dora=take.boolean("use_dora"),
         rank_pattern=take.pattern("rank_pattern", _is_rank, "ranks of at least 1"),
         alpha_pattern=take.pattern("alpha_pattern", _is_number, "numbers within float32"),
         base_model=str(fields.get("base_model_name_or_path") or "a base model it does not name"),

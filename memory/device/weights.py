@@ -14,11 +14,16 @@ from motet.memory.packing import Ranks
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraPair:
-    """The update `scale * B @ A` of one linear layer, in the dtype of its file."""
+    """The update `scale * B @ A` of one linear layer, in the dtype of its file.
+
+    With a magnitude (DoRA, arXiv:2402.09353), the updated weight W has its rows rescaled: those
+    of `magnitude / norm(W) * W` are as long as the magnitude says.
+    """
 
     a: Tensor  # [rank, in_features]
     b: Tensor  # [out_features, rank]
     scale: float
+    magnitude: Tensor | None = None  # [out_features], what DoRA makes the norm of each output
 
     @property
     def rank(self) -> int:
@@ -45,6 +50,11 @@ class AdapterWeights:
         return tuple(pair.scale if pair else 0.0 for pair in self._each())
 
     @property
+    def rescaled(self) -> frozenset[int]:
+        """The modules whose outputs DoRA rescales."""
+        return frozenset(m for m, pair in self.pairs.items() if pair.magnitude is not None)
+
+    @property
     def max_rank(self) -> int:
         return max(pair.rank for pair in self.pairs.values())
 
@@ -60,9 +70,10 @@ class AdapterWeights:
         for module, pair in sorted(self.pairs.items()):
             path = self.geometry.modules[module].path
             _update(sha, [path, pair.rank, pair.scale.hex()])
-            for matrix in (pair.a, pair.b):
-                _update(sha, [list(matrix.shape), str(matrix.dtype)])
-                sha.update(matrix.contiguous().view(torch.uint8).numpy().data)
+            for tensor in (pair.a, pair.b, pair.magnitude):
+                if tensor is not None:
+                    _update(sha, [list(tensor.shape), str(tensor.dtype)])
+                    sha.update(tensor.contiguous().view(torch.uint8).numpy().data)
         return sha.hexdigest()
 
     def _each(self) -> Iterator[LoraPair | None]:

@@ -125,7 +125,7 @@ def test_chunks_cover_each_adapter_row_once_and_hold_one_slot(shape: list[tuple[
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HostImage]:
-    store = HostStore(GEOMETRY, LAYOUT, torch.float32, "base", pin_memory=False)
+    store = HostStore(GEOMETRY, LAYOUT, torch.float32, "base", NO_TENSORS, pin_memory=False)
     images = {}
     for kind in ("patterns", "query-value"):
         directory = save_adapter(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from motet.kernels import LoraTables
+from motet.kernels import NO_GAIN, LoraTables
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from motet.memory.layout import TILE_RANKS, PageLayout, num_tiles
 from motet.memory.packing import SIDE_A, SIDE_B, Packing, Ranks, pack
@@ -69,6 +69,7 @@ class Arena:
             tile_offset=target.ints([], torch.int64).new_zeros(*shape, 2, num_tiles(max_rank)),
             rank=target.ints([]).new_zeros(shape),
             scale=torch.zeros(shape, device=target.device),
+            gain_offset=target.ints([], torch.int64).new_full(shape, NO_GAIN),
             tile_width=GEOMETRY.tile_width,
         )
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from motet.kernels import SIDE_A, SIDE_B, TILE_RANKS, LoraTables, load_backend
+from motet.kernels import NO_GAIN, SIDE_A, SIDE_B, TILE_RANKS, LoraTables, load_backend
 from tests.kernels.batches import BASE, a_lora_batch
 from tests.kernels.target import TOLERANCE, Target, assert_near
 
@@ -50,7 +50,11 @@ def test_odd_sizes_equal_dense_products(
         expected[rows] += 0.5 * (x[rows].double() @ sides[SIDE_A].T) @ sides[SIDE_B]
     arena = torch.cat(parts)
     tables = LoraTables(
-        tile_offset, target.ints(RANKS).view(-1, 1), torch.full((len(RANKS), 1), 0.5), 2000
+        tile_offset,
+        target.ints(RANKS).view(-1, 1),
+        torch.full((len(RANKS), 1), 0.5),
+        torch.full((len(RANKS), 1), NO_GAIN),
+        tile_width=2000,
     )
     batch = a_lora_batch(target, slots)
     mid = torch.full((1, len(batch.row_index), MAX_RANK), torch.nan)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from motet.errors import AdapterError
 from motet.memory.device.arena import Arena
+from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostImage, HostStore
 from motet.memory.device.weights import AdapterWeights, LoraPair
@@ -19,9 +20,13 @@ from tests.adapter_factory import ADAPTER_KINDS, NO_TENSORS, geometry_of, save_a
 GEOMETRY = AdapterGeometry(in_layers(2, (Module("up", 24, 40), Module("down", 40, 24))), 40)
 
 
-def a_store(geometry: AdapterGeometry = GEOMETRY, dtype: torch.dtype = torch.float32) -> HostStore:
+def a_store(
+    geometry: AdapterGeometry = GEOMETRY,
+    dtype: torch.dtype = torch.float32,
+    base: BaseTensors = NO_TENSORS,
+) -> HostStore:
     layout = PageLayout(2, 16, 2, 16, dtype.itemsize)
-    return HostStore(geometry, layout, dtype, "base", pin_memory=False)
+    return HostStore(geometry, layout, dtype, "base", base, pin_memory=False)
 
 
 def some_weights(

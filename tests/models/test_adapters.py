@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from motet.engine.models import MODELS, load_model, read_config
-from motet.kernels import TILE_RANKS, LoraTables
+from motet.kernels import NO_GAIN, TILE_RANKS, LoraTables
 from motet.memory.geometry import Module
 from motet.memory.layout import num_tiles
 from tests.model_factory import MAKERS, VOCAB_SIZE
@@ -58,7 +58,9 @@ def laid_out(
                 offsets[(*target, side, group)] = end
                 tiles.append(tile.flatten())
                 end += tile.numel()
-    return torch.cat(tiles), LoraTables(offsets, rank, torch.full(size, SCALE), 512)
+    return torch.cat(tiles), LoraTables(
+        offsets, rank, torch.full(size, SCALE), torch.full(size, NO_GAIN), tile_width=512
+    )
 
 
 def merge(
