@@ -33,6 +33,8 @@ class AdapterWeights:
     """Directory it was read from: for messages, not part of its identity."""
     geometry: AdapterGeometry
     pairs: Mapping[tuple[int, int], LoraPair]
+    skipped: tuple[str, ...] = ()
+    """Names of tensors in the file that change nothing, such as copies equal to the base's."""
 
     @property
     def ranks(self) -> Ranks:
