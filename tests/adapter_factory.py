@@ -166,7 +166,9 @@ def _randomise(layer: Linear | Embedding, dtype: torch.dtype) -> None:
     torch.nn.init.normal_(b, std=0.5 * float(base.std()) / spread)
     a.data, b.data = a.data.to(dtype), b.data.to(dtype)
     for dora in layer.lora_magnitude_vector.values():
-        dora.weight.data.mul_(1 + 0.3 * torch.randn_like(dora.weight))
+        magnitude = dora.weight
+        assert isinstance(magnitude, Tensor)
+        magnitude.data.mul_(1 + 0.3 * torch.randn(magnitude.shape))
 
 
 def _matrices(layer: Linear | Embedding) -> tuple[Any, Any]:

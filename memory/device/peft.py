@@ -11,8 +11,10 @@ from torch import Tensor
 
 from motet.errors import AdapterError
 from motet.memory.device.base_tensors import BaseTensors
+from motet.memory.device.copies import fault_of_copy
 from motet.memory.device.files import ADAPTER, must_be_directory, opened_tensors
-from motet.memory.device.peft_config import PeftConfig, read_config
+from motet.memory.device.peft_config import CONFIG_FILE, MERGE, RETRAIN, PeftConfig, read_config
+from motet.memory.device.peft_names import parameter_name, unwrapped
 from motet.memory.device.weights import AdapterWeights, LoraPair
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import SIDE_A, SIDE_B
@@ -28,12 +30,14 @@ MAGNITUDE = 2
 SIDES = {"A": SIDE_A, "B": SIDE_B}
 
 REFUSED_TENSORS = {
-    "modules_to_save": "replaced layers are not served",
-    "trainable_tokens": "replaced token embeddings are not served",
-    "bias": "biases are not served",
-    "base_layer.weight": "copies of base weights are not served",
+    "lora_diag": f"KaSA is not served; {MERGE}",
+    "trainable_tokens": f"replaced token embeddings are not served; {MERGE}",
+    "lora_B.bias": f"biases of B are not served; {RETRAIN}",
 }
-"""Part of a tensor's name -> why the adapter cannot be served."""
+"""Part of a tensor's name -> why the adapter cannot be served, and what to do."""
+
+UNUSED_TENSORS = ("lora_velora_embed", "lora_monteclora_sampler")
+"""Parts of the names of tensors that only training reads."""
 
 _TENSOR = re.compile(
     r"(?P<path>.+)\.lora_((?P<side>[AB])(\.[^.]+)?\.weight"
@@ -43,6 +47,9 @@ _TENSOR = re.compile(
 # Doubled and multi-modal prefixes name the same language model.
 _LAYER = re.compile(r"layers\.\d+\.")
 _MODULE = re.compile(r"((model|language_model)\.)*(?P<path>(layers\.(?P<layer>\d+)\.)?.+)")
+_PREFIX = re.compile(
+    r"(?P<prefix>([^.]+\.)*?)(base_model\.)?((model|language_model)\.)*(?P<path>layers\.\d+\..+)"
+)
 
 
 def read_adapter(
@@ -75,7 +82,8 @@ def _assemble(
 ) -> AdapterWeights:
     must_be_directory(Path(directory), ADAPTER)
     reader = _Reader(directory, geometry, max_rank, read_config(Path(directory)), base)
-    return AdapterWeights(directory, geometry, reader.pairs(tensors))
+    pairs, skipped = reader.pairs(tensors)
+    return AdapterWeights(directory, geometry, pairs, skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +116,17 @@ class _Reader:
         paths = (module.path.removeprefix("model.") for module in self.geometry.modules)
         return {path: place for place, path in enumerate(paths)}
 
-    def pairs(self, tensors: Iterator[tuple[str, Tensor]]) -> dict[int, LoraPair]:
+    def pairs(
+        self, tensors: Iterator[tuple[str, Tensor]]
+    ) -> tuple[dict[int, LoraPair], tuple[str, ...]]:
+        """The matrices, and the names of tensors that change nothing."""
         stored: dict[tuple[int, int], _Stored] = {}
+        skipped: list[str] = []
         for name, tensor in tensors:
+            self._must_be_whole(name, tensor)
+            if self._changes_nothing(name, tensor):
+                skipped.append(name)
+                continue
             place = self._place(name)
             key = (place.module, place.side)
             if key in stored:
@@ -118,18 +134,52 @@ class _Reader:
             stored[key] = _Stored(name, tensor, place.path)
         if not stored:
             raise self._error(f"{WEIGHTS_FILE} holds no tensors: train it first")
-        return {module: self._pair(stored, module) for module in sorted({m for m, _ in stored})}
+        self._must_have_copies(skipped)
+        targets = sorted({module for module, _ in stored})
+        return {module: self._pair(stored, module) for module in targets}, tuple(skipped)
+
+    def _changes_nothing(self, name: str, tensor: Tensor) -> bool:
+        """Whether a tensor can be skipped. Raises AdapterError for a trained copy of the base's."""
+        if any(part in name for part in UNUSED_TENSORS):
+            return True
+        if _TENSOR.fullmatch(name) or any(part in name for part in REFUSED_TENSORS):
+            return False
+        fault = fault_of_copy(name, tensor, self.base, MERGE)
+        if fault:
+            raise self._error(fault)
+        return fault is not None
+
+    def _must_have_copies(self, skipped: list[str]) -> None:
+        """Layers that were saved whole must be in the file, or some of the training is missing."""
+        copies = {parameter_name(name) for name in skipped}
+        for module in self.config.modules_to_save:
+            parameter = parameter_name(f"{module}.weight")
+            if parameter not in copies and self.base.tensor(parameter) is not None:
+                raise self._error(
+                    f"modules_to_save in {CONFIG_FILE} names '{module}', {WEIGHTS_FILE} has no "
+                    f"'{module}.weight': save the adapter again"
+                )
+
+    def _must_be_whole(self, name: str, tensor: Tensor) -> None:
+        found = _TENSOR.fullmatch(name)
+        is_matrix = found is not None and not found["magnitude"]
+        if tensor.numel() == 0 or (is_matrix and tensor.dim() < 2):
+            raise self._error(
+                f"tensor '{name}' has shape {list(tensor.shape)}: it was saved by DeepSpeed ZeRO-3 "
+                "or FSDP without gathering its parts; gather them and save the adapter again"
+            )
 
     def _place(self, name: str) -> _Place:
         for part, reason in REFUSED_TENSORS.items():
             if part in name:
-                raise self._error(f"tensor '{name}': {reason}; train without it")
+                raise self._error(f"tensor '{name}': {reason}")
         found = _TENSOR.fullmatch(name)
         if found is None:
             raise self._error(
-                f"tensor '{name}' is no LoRA matrix, others are not served; train without it"
+                f"tensor '{name}' is no LoRA matrix and no tensor of the base model, others are "
+                "not served; train without it"
             )
-        path = found["path"].removeprefix("base_model.model.").replace(".base_layer", "")
+        path = unwrapped(found["path"]).replace(".base_layer", "")
         module = _MODULE.fullmatch(path)
         assert module is not None, "it matches everything"
         index = self.index.get(module["path"])
@@ -145,6 +195,12 @@ class _Reader:
             return self._error(
                 f"tensor '{tensor}' is for layer {layer}, the served model has {len(layers)} "
                 f"layers; {self._trained_for()}"
+            )
+        prefixed = _PREFIX.fullmatch(path)
+        if prefixed and prefixed["prefix"] and prefixed["path"] in self.index:
+            return self._error(
+                f"tensor '{tensor}': prefix '{prefixed['prefix']}' is unknown: rename the tensors "
+                "if it is a wrapper's, train without that part if it is another part of the model"
             )
         known = dict.fromkeys(_LAYER.sub("", known) for known in self.index)
         return self._error(

@@ -39,6 +39,8 @@ class AdapterWeights:
     geometry: AdapterGeometry
     pairs: Mapping[int, LoraPair]
     """By the index of the module in the geometry."""
+    skipped: tuple[str, ...] = ()
+    """Names of tensors in the file that change nothing, such as copies equal to the base's."""
 
     @property
     def ranks(self) -> Ranks:

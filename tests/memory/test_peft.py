@@ -18,7 +18,7 @@ from torch import Tensor
 from motet.errors import AdapterError
 from motet.memory.device.files import MAX_JSON_BYTES
 from motet.memory.device.peft import PICKLE_FILE, WEIGHTS_FILE, read_adapter
-from motet.memory.device.peft_config import CONFIG_FILE, REFUSED
+from motet.memory.device.peft_config import CONFIG_FILE, HARMLESS_INITS, REFUSED
 from motet.memory.device.weights import AdapterWeights
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from tests.adapter_factory import (
@@ -108,6 +108,11 @@ def peft_updates(directory: Path) -> Tensors:
         lambda name: name.replace("base_model.model.model.", "base_model.model.model.model."),
         lambda name: name.replace("base_model.model.", "base_model.model.language_model."),
         lambda name: name.removeprefix("base_model.model."),
+        lambda name: f"_orig_mod.{name}",
+        lambda name: f"module.{name}",
+        lambda name: f"module._orig_mod._fsdp_wrapped_module.{name}",
+        lambda name: name.replace("model.model.", "model._orig_mod.model."),
+        lambda name: name.replace(".self_attn", "._checkpoint_wrapped_module.self_attn"),
     ],
 )
 def test_other_spellings_of_tensor_names_mean_the_same(
@@ -151,7 +156,18 @@ def test_fields_that_are_not_set_are_fine(field: str, value: object, tmp_path: P
 BAD_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "peft type": ({"peft_type": "IA3"}, "peft_type is 'IA3'"),
     "no peft type": ({"peft_type": None}, "peft_type is None"),
-    "bias": ({"bias": "lora_only"}, "bias is 'lora_only'"),
+    "other peft type": ({"peft_type": "XLORA"}, "peft_type is 'XLORA'.*merge_and_unload"),
+    "PiSSA": ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'.*path_initial_model"),
+    "fast PiSSA": ({"init_lora_weights": "pissa_niter_16"}, "'pissa_niter_16'.*path_initial_mod"),
+    "OLoRA": ({"init_lora_weights": "OLoRA"}, "'OLoRA'.*path_initial_model_for.*merge_and_unload"),
+    "CorDA": ({"init_lora_weights": "corda"}, "'corda'.*path_initial_model_for_weight_conversion"),
+    "LoftQ": ({"init_lora_weights": "loftq"}, "'loftq'.*converted.*; merge it with PEFT's"),
+    "unknown init": ({"init_lora_weights": "new"}, "'new', which is unknown and may change"),
+    "PiSSA that cannot be converted": (
+        {"init_lora_weights": "pissa", "use_rslora": True, "rank_pattern": {"q_proj": 4}},
+        "converted when it was saved; merge it",
+    ),
+    "layers to save": ({"modules_to_save": "lm_head"}, "modules_to_save .* 'lm_head'.*list of nam"),
     "rank zero": ({"r": 0}, "r in adapter_config.json is 0"),
     "rank negative": ({"r": -4}, "is -4"),
     "rank text": ({"r": "4"}, "is '4'"),
@@ -193,8 +209,13 @@ def must_be_refused(path: Path, message: str, max_rank: int = 256) -> None:
 Q_A, Q_B = a_name(0, "q_proj", "A"), a_name(0, "q_proj", "B")
 
 BAD_TENSORS: dict[str, tuple[Tensors, str]] = {
-    "nothing": ({"none": torch.zeros(0)}, "'none' is no LoRA matrix"),
     "unknown": ({"model.norm.weight": torch.ones(8)}, "'model.norm.weight' is no LoRA matrix"),
+    "empty A": ({Q_A: torch.zeros(0)}, r"lora_A.* shape \[0\]: it was saved by DeepSpeed ZeRO-3"),
+    "empty copy": ({"lm_head.weight": torch.zeros(0)}, "lm_head.weight.* DeepSpeed ZeRO-3"),
+    "prefix": (
+        {f"student.{a_name(0, 'q_proj', 'A')}": torch.ones(4, 8)},
+        "prefix 'student.' is unknown",
+    ),
     "head": ({"base_model.model.lm_head.lora_A.weight": torch.ones(4, 8)}, "module 'lm_head'"),
     "parent": (
         {a_name(0, "q_proj", "A").replace("self_attn", "cross_attn"): torch.ones(4, 8)},
@@ -206,7 +227,7 @@ BAD_TENSORS: dict[str, tuple[Tensors, str]] = {
     ),
     "vision": (
         {"base_model.model.vision_tower.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(4, 8)},
-        "module 'vision_tower",
+        "prefix 'vision_tower.' is unknown",
     ),
     "layer": ({a_name(2, "q_proj", "A"): torch.ones(4, 8)}, "layer 2.* has 2 layers.*some/base"),
     "embedding": (
@@ -215,20 +236,21 @@ BAD_TENSORS: dict[str, tuple[Tensors, str]] = {
     ),
     "embedding base": (
         {"base_model.model.model.embed_tokens.base_layer.weight": torch.ones(4, 8)},
-        "embed_tokens.base_layer.weight': embedding adapters are not served",
+        "embed_tokens.base_layer.weight' is no LoRA matrix and no tensor of the base model",
     ),
     "base": (
         {Q_A.replace("lora_A", "base_layer"): torch.ones(4, 8)},
-        "base_layer.weight': copies of base weights are not served",
+        "base_layer.weight' is no LoRA matrix and no tensor of the base model",
     ),
     "magnitude": (
         {"base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector": torch.ones(8)},
         "lora_magnitude_vector': DoRA",
     ),
     "bias": ({Q_B.replace("weight", "bias"): torch.ones(8)}, "lora_B.bias': biases"),
-    "saved module": (
-        {"base_model.model.lm_head.modules_to_save.weight": torch.ones(8)},
-        "modules_to_save.weight': replaced layers",
+    "KaSA": ({Q_A.replace("A.weight", "diag"): torch.ones(4)}, "lora_diag': KaSA"),
+    "token": (
+        {"model.embed_tokens.token_adapter.trainable_tokens_delta": torch.ones(2, 8)},
+        "replaced token embeddings are not served; merge it",
     ),
     "two names": ({Q_A.replace(".weight", ".b.weight"): torch.ones(4, 8)}, "fill the same place"),
     "no B": ({a_name(0, "v_proj", "A"): torch.ones(4, 8)}, "v_proj.lora_A.* has no lora_B"),
@@ -236,8 +258,9 @@ BAD_TENSORS: dict[str, tuple[Tensors, str]] = {
     "wide A": ({Q_A: torch.ones(4, 9)}, r"lora_A.* shape \[4, 9\].* \[4, 8\].*some/base"),
     "tall B": ({Q_B: torch.ones(9, 4)}, r"lora_B.* shape \[9, 4\].* \[8, 4\].*some/base"),
     "B of other rank": ({Q_B: torch.ones(8, 5)}, r"lora_B.* shape \[8, 5\].* \[8, 4\]"),
-    "flat A": ({Q_A: torch.ones(32)}, r"shape \[32\]"),
-    "rank 0": ({Q_A: torch.ones(0, 8), Q_B: torch.ones(8, 0)}, "has rank 0"),
+    "flat A": ({Q_A: torch.ones(32)}, r"shape \[32\]: it was saved by DeepSpeed ZeRO-3 or FSDP"),
+    "deep A": ({Q_A: torch.ones(4, 8, 1, 1)}, r"shape \[4, 8, 1, 1\] has rank 0"),
+    "rank 0": ({Q_A: torch.ones(0, 8), Q_B: torch.ones(8, 0)}, r"shape \[0, 8\]: it was saved by"),
     "NaN": ({Q_A: torch.full((4, 8), math.nan)}, "lora_A.* NaN or infinity"),
     "infinity": ({Q_B: torch.full((8, 4), math.inf)}, "lora_B.* NaN or infinity"),
     "int8": ({Q_A: torch.ones(4, 8, dtype=torch.int8)}, "lora_A.* stored as int8"),
@@ -316,13 +339,20 @@ def test_a_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
     must_be_refused(a_directory(tmp_path) / WEIGHTS_FILE, "is a file")
 
 
-@pytest.mark.parametrize("init", ["pissa", "pissa_niter_16", "olora", "loftq"])
-def test_an_initialisation_that_changes_the_base_model_is_warned_of(
-    init: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("init", HARMLESS_INITS)
+def test_an_initialisation_that_leaves_the_base_model_alone_is_served(
+    init: object, tmp_path: Path
 ) -> None:
-    with caplog.at_level(logging.WARNING):
-        read(a_directory(tmp_path, init_lora_weights=init))
-    assert init in caplog.text
+    plain = digest(a_directory(tmp_path / "plain"))
+    assert digest(a_directory(tmp_path / "other", init_lora_weights=init)) == plain
+
+
+@pytest.mark.parametrize("bias", ["none", "all", "lora_only", None])
+def test_what_was_meant_to_be_trained_matters_only_where_it_is_in_the_file(
+    bias: object, tmp_path: Path
+) -> None:
+    plain = digest(a_directory(tmp_path / "plain"))
+    assert digest(a_directory(tmp_path / "other", bias=bias)) == plain
 
 
 def test_an_unknown_field_is_warned_of_when_set(
