@@ -1,5 +1,6 @@
 """Everything about an engine that is decided before a weight is read."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,8 @@ import torch
 from motet.engine.config import EngineConfig
 from motet.engine.models import ModelSpec, read_config
 from motet.errors import ConfigError
-from motet.memory.layout import PageLayout
+from motet.memory.geometry import AdapterGeometry
+from motet.memory.layout import TILE_RANKS, PageLayout
 from motet.memory.packing import Ranks, pack
 
 DEVICES = {"cpu": "cpu", "cuda": "triton"}
@@ -33,15 +35,22 @@ class Blueprint:
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
-    def adapter_pages(self, ranks: Ranks) -> int:
-        """Pages of an adapter of these ranks."""
+    @property
+    def geometry(self) -> AdapterGeometry:
+        """Where adapters may sit, cut to fit the pages."""
+        return AdapterGeometry(self.spec.modules, self.layout.tile_width)
+
+    def adapter_pages(self, ranks: Ranks, rescaled: Collection[int] = ()) -> int:
+        """Pages of an adapter of these ranks, with gains for the modules in `rescaled`."""
         layout = self.layout
-        return pack(self.spec.geometry, ranks, layout.elements, layout.align_elements).num_pages
+        packing = pack(self.geometry, ranks, layout.elements, layout.align_elements, rescaled)
+        return packing.num_pages
 
     def uniform_adapter_pages(self, rank: int) -> int:
-        """Pages of an adapter of this rank on every linear layer."""
-        geometry = self.spec.geometry
-        return self.adapter_pages(((rank,) * len(geometry.modules),) * geometry.num_layers)
+        """Pages of an adapter of this rank on every linear layer but the head."""
+        in_layers = self.spec.num_layers * len(self.spec.layer_modules)
+        outside = len(self.spec.modules) - in_layers
+        return self.adapter_pages((rank,) * in_layers + (0,) * outside)
 
     def num_pages(self, pool_bytes: int, largest_adapter: int) -> int:
         """Pages in a pool of this size, the largest adapter taking `largest_adapter` of them.
@@ -127,7 +136,8 @@ def _layout(spec: ModelSpec, dtype: torch.dtype, page_tokens: int | None) -> Pag
 def _least_page_tokens(spec: ModelSpec, dtype: torch.dtype) -> int:
     one_token = _layout_of(spec, dtype, 1)
     align = one_token.align_elements
-    largest = -(-spec.geometry.largest_tile // align) * align
+    widest = max(max(module.in_features, module.out_features) for module in spec.layer_modules)
+    largest = -(-TILE_RANKS * widest // align) * align
     return -(-largest // one_token.elements)
 
 

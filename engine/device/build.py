@@ -105,12 +105,12 @@ def _stage_adapters(
     blueprint: Blueprint, base_model_id: str, progress: Progress
 ) -> tuple[HostStore, tuple[Adapter, ...]]:
     """Read every adapter and lay it out in host memory."""
-    config, geometry = blueprint.config, blueprint.spec.geometry
+    config, geometry = blueprint.config, blueprint.geometry
     is_cuda = blueprint.device.type == "cuda"
-    store = HostStore(
-        geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=is_cuda
-    )
     base = CheckpointTensors(blueprint.spec)
+    store = HostStore(
+        geometry, blueprint.layout, blueprint.dtype, base_model_id, base, pin_memory=is_cuda
+    )
     adapters = []
     for done, (name, directory) in enumerate(config.adapters, start=1):
         weights = read_adapter(directory, geometry, config.batch.max_lora_rank, base)
@@ -184,7 +184,7 @@ def _executor(
         arena=Arena(layout, num_pages, blueprint.dtype, device),
         slots=DeviceSlots(
             limits.max_batch_adapters,
-            blueprint.spec.geometry,
+            blueprint.geometry,
             limits.max_lora_rank,
             layout.elements,
             device,

@@ -124,8 +124,10 @@ def estimate(
 
 def _measure(blueprint: Blueprint, base: BaseTensors, name: str, path: str) -> AdapterEstimate:
     max_rank = blueprint.config.batch.max_lora_rank
-    header = read_adapter_header(path, blueprint.spec.geometry, max_rank, base)
-    return AdapterEstimate(name, path, header.max_rank, blueprint.adapter_pages(header.ranks))
+    header = read_adapter_header(path, blueprint.geometry, max_rank, base)
+    return AdapterEstimate(
+        name, path, header.max_rank, blueprint.adapter_pages(header.ranks, header.rescaled)
+    )
 
 
 def _of_length(blueprint: Blueprint, num_pages: int, num_tokens: int) -> SequenceEstimate:

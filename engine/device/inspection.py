@@ -21,9 +21,11 @@ class AdapterFacts:
 
 def inspect_adapter(blueprint: Blueprint, base_model_id: str, directory: str) -> AdapterFacts:
     """Read and lay out all of the adapter. Raises AdapterError, as a start, if it is refused."""
-    geometry = blueprint.spec.geometry
+    geometry = blueprint.geometry
     base = CheckpointTensors(blueprint.spec)
     weights = read_adapter(directory, geometry, blueprint.config.batch.max_lora_rank, base)
-    store = HostStore(geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=False)
+    store = HostStore(
+        geometry, blueprint.layout, blueprint.dtype, base_model_id, base, pin_memory=False
+    )
     digest = store.stage(weights)
     return AdapterFacts(weights.max_rank, len(weights.pairs), store[digest].num_pages, digest)

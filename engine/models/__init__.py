@@ -15,6 +15,7 @@ from motet.engine.models.linear import Packing, find_packing
 from motet.engine.models.loader import Progress, Weights
 from motet.engine.models.spec import ModelSpec, ReadTraits, read_spec
 from motet.errors import ConfigError
+from motet.kernels import LoraBatch
 
 __all__ = [
     "MODELS",
@@ -37,8 +38,11 @@ class Model(Protocol):
         Writes the KV of every token of the step, and `state.mid`; nothing else outlives the call.
         """
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """What follows, by last hidden states: float32 `[len(hidden), num_token_ids]`."""
+    def logits(self, hidden: Tensor, lora: LoraBatch | None, state: DeviceState) -> Tensor:
+        """What follows, by last hidden states: float32 `[len(hidden), num_token_ids]`.
+
+        `lora` are those of `hidden` that run on adapters. Writes `state.mid`.
+        """
 
 
 MODELS: dict[str, ReadTraits] = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from motet.engine.models.decoder import EMBEDDING, HEAD
+from motet.engine.models.ends import EMBEDDING, HEAD
 from motet.engine.models.loader import StoredTensor, list_tensors
 from motet.engine.models.spec import ModelSpec
 from motet.memory.device.files import MODEL, opened_tensors

@@ -16,7 +16,7 @@ from motet.engine.models.traits import Traits
 from motet.engine.models.vocabulary import read_vocabulary
 from motet.errors import ModelError
 from motet.memory.device.files import MODEL, must_be_directory, read_json
-from motet.memory.layout import AdapterGeometry, LinearShape
+from motet.memory.geometry import Module, in_layers
 
 CONFIG_FILE = "config.json"
 GENERATION_FILE = "generation_config.json"
@@ -76,19 +76,31 @@ class ModelSpec:
     traits: Traits
 
     @property
-    def geometry(self) -> AdapterGeometry:
-        """The linear layers an adapter may target, in the order of the kernels' tables."""
+    def layer_modules(self) -> tuple[Module, ...]:
+        """What adapters may target in each layer, of which it has its own; paths within it.
+
+        Those that read the same input follow each other.
+        """
         query, kv = self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
-        modules = (
-            LinearShape("self_attn.q_proj", self.hidden_size, query),
-            LinearShape("self_attn.k_proj", self.hidden_size, kv),
-            LinearShape("self_attn.v_proj", self.hidden_size, kv),
-            LinearShape("self_attn.o_proj", query, self.hidden_size),
-            LinearShape("mlp.gate_proj", self.hidden_size, self.intermediate_size),
-            LinearShape("mlp.up_proj", self.hidden_size, self.intermediate_size),
-            LinearShape("mlp.down_proj", self.intermediate_size, self.hidden_size),
+        return (
+            Module("self_attn.q_proj", self.hidden_size, query),
+            Module("self_attn.k_proj", self.hidden_size, kv),
+            Module("self_attn.v_proj", self.hidden_size, kv),
+            Module("self_attn.o_proj", query, self.hidden_size),
+            Module("mlp.gate_proj", self.hidden_size, self.intermediate_size),
+            Module("mlp.up_proj", self.hidden_size, self.intermediate_size),
+            Module("mlp.down_proj", self.intermediate_size, self.hidden_size),
         )
-        return AdapterGeometry(self.num_layers, modules)
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """Everything adapters may target, in the order of the kernels' tables."""
+        ids, padding = self.num_token_ids, self.vocab_size - self.num_token_ids
+        embedding = Module(
+            "model.embed_tokens", ids, self.hidden_size, in_padding=padding, is_embedding=True
+        )
+        head = Module("lm_head", self.hidden_size, ids, out_padding=padding)
+        return (*in_layers(self.num_layers, self.layer_modules), embedding, head)
 
 
 def read_spec(directory: str, families: Mapping[str, ReadTraits]) -> ModelSpec:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from motet.memory.device.files import ADAPTER, must_be_directory, opened_tensors
 from motet.memory.device.peft_config import CONFIG_FILE, MERGE, RETRAIN, PeftConfig, read_config
 from motet.memory.device.peft_names import parameter_name, unwrapped
 from motet.memory.device.weights import AdapterWeights, LoraPair
-from motet.memory.layout import AdapterGeometry
+from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import SIDE_A, SIDE_B
 
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -23,11 +24,12 @@ PICKLE_FILE = "adapter_model.bin"
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
+MAGNITUDE = 2
+"""In place of a side."""
+
 SIDES = {"A": SIDE_A, "B": SIDE_B}
 
 REFUSED_TENSORS = {
-    "lora_embedding_": f"embedding adapters are not served; {MERGE}",
-    "lora_magnitude_vector": f"DoRA is not served; {MERGE}",
     "lora_diag": f"KaSA is not served; {MERGE}",
     "trainable_tokens": f"replaced token embeddings are not served; {MERGE}",
     "lora_B.bias": f"biases of B are not served; {RETRAIN}",
@@ -37,11 +39,16 @@ REFUSED_TENSORS = {
 UNUSED_TENSORS = ("lora_velora_embed", "lora_monteclora_sampler")
 """Parts of the names of tensors that only training reads."""
 
-_TENSOR = re.compile(r"(?P<path>.+)\.lora_(?P<side>[AB])(\.[^.]+)?\.weight")
+_TENSOR = re.compile(
+    r"(?P<path>.+)\.lora_((?P<side>[AB])(\.[^.]+)?\.weight"
+    r"|embedding_(?P<embedding_side>[AB])(\.[^.]+)?"
+    r"|(?P<magnitude>magnitude_vector)(\.[^.]+)?(\.weight)?)"
+)
 # Doubled and multi-modal prefixes name the same language model.
-_MODULE = re.compile(r"((model|language_model)\.)*layers\.(?P<layer>\d+)\.(?P<path>.+)")
+_LAYER = re.compile(r"layers\.\d+\.")
+_MODULE = re.compile(r"((model|language_model)\.)*(?P<path>(layers\.(?P<layer>\d+)\.)?.+)")
 _PREFIX = re.compile(
-    r"(?P<prefix>([^.]+\.)*?)(base_model\.)?((model|language_model)\.)*layers\.\d+\.(?P<path>.+)"
+    r"(?P<prefix>([^.]+\.)*?)(base_model\.)?((model|language_model)\.)*(?P<path>layers\.\d+\..+)"
 )
 
 
@@ -83,7 +90,6 @@ def _assemble(
 class _Place:
     """Where a tensor belongs; `path` is its module as PEFT's patterns see it."""
 
-    layer: int
     module: int
     side: int
     path: str
@@ -96,7 +102,7 @@ class _Stored:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Reader:
     directory: str
     geometry: AdapterGeometry
@@ -104,11 +110,17 @@ class _Reader:
     config: PeftConfig
     base: BaseTensors
 
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Path without the model's own name -> module."""
+        paths = (module.path.removeprefix("model.") for module in self.geometry.modules)
+        return {path: place for place, path in enumerate(paths)}
+
     def pairs(
         self, tensors: Iterator[tuple[str, Tensor]]
-    ) -> tuple[dict[tuple[int, int], LoraPair], tuple[str, ...]]:
+    ) -> tuple[dict[int, LoraPair], tuple[str, ...]]:
         """The matrices, and the names of tensors that change nothing."""
-        stored: dict[tuple[int, int, int], _Stored] = {}
+        stored: dict[tuple[int, int], _Stored] = {}
         skipped: list[str] = []
         for name, tensor in tensors:
             self._must_be_whole(name, tensor)
@@ -116,15 +128,15 @@ class _Reader:
                 skipped.append(name)
                 continue
             place = self._place(name)
-            key = (place.layer, place.module, place.side)
+            key = (place.module, place.side)
             if key in stored:
                 raise self._error(f"tensors '{stored[key].name}' and '{name}' fill the same place")
             stored[key] = _Stored(name, tensor, place.path)
         if not stored:
             raise self._error(f"{WEIGHTS_FILE} holds no tensors: train it first")
         self._must_have_copies(skipped)
-        targets = sorted({(layer, module) for layer, module, _ in stored})
-        return {target: self._pair(stored, *target) for target in targets}, tuple(skipped)
+        targets = sorted({module for module, _ in stored})
+        return {module: self._pair(stored, module) for module in targets}, tuple(skipped)
 
     def _changes_nothing(self, name: str, tensor: Tensor) -> bool:
         """Whether a tensor can be skipped. Raises AdapterError for a trained copy of the base's."""
@@ -149,7 +161,8 @@ class _Reader:
                 )
 
     def _must_be_whole(self, name: str, tensor: Tensor) -> None:
-        is_matrix = _TENSOR.fullmatch(name) is not None
+        found = _TENSOR.fullmatch(name)
+        is_matrix = found is not None and not found["magnitude"]
         if tensor.numel() == 0 or (is_matrix and tensor.dim() < 2):
             raise self._error(
                 f"tensor '{name}' has shape {list(tensor.shape)}: it was saved by DeepSpeed ZeRO-3 "
@@ -168,44 +181,60 @@ class _Reader:
             )
         path = unwrapped(found["path"]).replace(".base_layer", "")
         module = _MODULE.fullmatch(path)
-        served = [shape.path for shape in self.geometry.modules]
+        assert module is not None, "it matches everything"
+        index = self.index.get(module["path"])
+        if index is None:
+            raise self._unknown(name, path, module["layer"])
+        side = MAGNITUDE if found["magnitude"] else SIDES[found["side"] or found["embedding_side"]]
+        return _Place(index, side, path)
+
+    def _unknown(self, tensor: str, path: str, layer: str | None) -> AdapterError:
+        """No module has this path: there is no such layer, or it is none that can be adapted."""
+        layers = {found[0] for known in self.index if (found := _LAYER.match(known))}
+        if layer is not None and f"layers.{layer}." not in layers:
+            return self._error(
+                f"tensor '{tensor}' is for layer {layer}, the served model has {len(layers)} "
+                f"layers; {self._trained_for()}"
+            )
         prefixed = _PREFIX.fullmatch(path)
-        if prefixed and prefixed["prefix"] and prefixed["path"] in served:
-            raise self._error(
-                f"tensor '{name}': prefix '{prefixed['prefix']}' is unknown: rename the tensors "
+        if prefixed and prefixed["prefix"] and prefixed["path"] in self.index:
+            return self._error(
+                f"tensor '{tensor}': prefix '{prefixed['prefix']}' is unknown: rename the tensors "
                 "if it is a wrapper's, train without that part if it is another part of the model"
             )
-        if module is None or module["path"] not in served:
-            raise self._error(
-                f"tensor '{name}' is for module '{path}': "
-                f"only {', '.join(served)} of the layers can be adapted"
-            )
-        layer = int(module["layer"])
-        if layer >= self.geometry.num_layers:
-            raise self._error(
-                f"tensor '{name}' is for layer {layer}, the served model has "
-                f"{self.geometry.num_layers} layers; {self._trained_for()}"
-            )
-        return _Place(layer, served.index(module["path"]), SIDES[found["side"]], path)
+        known = dict.fromkeys(_LAYER.sub("", known) for known in self.index)
+        return self._error(
+            f"tensor '{tensor}' is for module '{path}': only {', '.join(known)} can be adapted"
+        )
 
-    def _pair(
-        self, stored: dict[tuple[int, int, int], _Stored], layer: int, module: int
-    ) -> LoraPair:
-        a = stored.get((layer, module, SIDE_A))
-        b = stored.get((layer, module, SIDE_B))
+    def _pair(self, stored: dict[tuple[int, int], _Stored], module: int) -> LoraPair:
+        a = stored.get((module, SIDE_A))
+        b = stored.get((module, SIDE_B))
+        magnitude = stored.get((module, MAGNITUDE))
         if a is None or b is None:
-            present, missing = (b, "A") if a is None else (a, "B")
+            present, missing = a or b or magnitude, "B" if b is None else "A"
             assert present is not None
             raise self._error(
                 f"tensor '{present.name}' has no lora_{missing} beside it: save the adapter again"
             )
+        if self.config.use_dora != (magnitude is not None):
+            has = "has no lora_magnitude_vector" if magnitude is None else "has one"
+            raise self._error(
+                f"use_dora is {str(self.config.use_dora).lower()}, but tensor '{a.name}' {has} "
+                "beside it: save the adapter again"
+            )
         shape = self.geometry.modules[module]
         rank = self._rank(a)
-        self._must_have_shape(a, (rank, shape.in_features))
-        self._must_have_shape(b, (shape.out_features, rank))
-        for matrix in (a, b):
-            self._must_be_numbers(matrix)
-        return LoraPair(a.tensor, b.tensor, self.config.scale_of(a.path))
+        num_outputs = shape.out_features + shape.out_padding
+        self._must_have_shape(a, (rank, shape.in_features + shape.in_padding))
+        self._must_have_shape(b, (num_outputs, rank))
+        if magnitude is not None:
+            self._must_have_shape(magnitude, (num_outputs,))
+        for part in (a, b, magnitude):
+            if part is not None:
+                self._must_be_numbers(part)
+        scale = self.config.scale_of(a.path)
+        return LoraPair(a.tensor, b.tensor, scale, magnitude.tensor if magnitude else None)
 
     def _rank(self, a: _Stored) -> int:
         """The rank of an A tensor, which its configuration must agree with."""
@@ -223,7 +252,7 @@ class _Reader:
             )
         return rank
 
-    def _must_have_shape(self, stored: _Stored, expected: tuple[int, int]) -> None:
+    def _must_have_shape(self, stored: _Stored, expected: tuple[int, ...]) -> None:
         if stored.tensor.shape != expected:
             raise self._error(
                 f"tensor '{stored.name}' has shape {list(stored.tensor.shape)}, the served model "

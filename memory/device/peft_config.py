@@ -31,7 +31,6 @@ REFUSED = {
     "target_parameters": f"it adapts parameters that are not linear layers; {MERGE}",
     "trainable_token_indices": f"it replaces token embeddings; {MERGE}",
     "use_bdlora": f"block-diagonal A and B are stored differently; {MERGE}",
-    "use_dora": f"DoRA rescales the base weights; {MERGE}",
     "use_qalora": f"QALoRA pools the inputs of A; {RETRAIN}",
 }
 """Fields that change what an adapter computes: how, and what to do. Unset (null, false, empty) is
@@ -39,7 +38,7 @@ fine."""
 
 UNDERSTOOD = {
     "alpha_pattern", "base_model_name_or_path", "init_lora_weights", "lora_alpha",
-    "modules_to_save", "peft_type", "r", "rank_pattern", "use_rslora",
+    "modules_to_save", "peft_type", "r", "rank_pattern", "use_dora", "use_rslora",
 }  # fmt: skip
 
 IGNORED = {
@@ -77,6 +76,7 @@ class PeftConfig:
     rank: int
     alpha: float
     use_rslora: bool
+    use_dora: bool
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
     modules_to_save: tuple[str, ...]
@@ -104,6 +104,7 @@ def read_config(directory: Path) -> PeftConfig:
         rank=take.integer("r", 8),
         alpha=take.number("lora_alpha", 8),
         use_rslora=take.boolean("use_rslora"),
+        use_dora=take.boolean("use_dora"),
         rank_pattern=take.pattern("rank_pattern", _is_rank, "ranks of at least 1"),
         alpha_pattern=take.pattern("alpha_pattern", _is_number, "numbers within float32"),
         modules_to_save=take.names("modules_to_save"),

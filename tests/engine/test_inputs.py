@@ -125,7 +125,7 @@ def test_chunks_cover_each_adapter_row_once_and_hold_one_slot(shape: list[tuple[
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HostImage]:
-    store = HostStore(GEOMETRY, LAYOUT, torch.float32, "base", pin_memory=False)
+    store = HostStore(GEOMETRY, LAYOUT, torch.float32, "base", NO_TENSORS, pin_memory=False)
     images = {}
     for kind in ("patterns", "query-value"):
         directory = save_adapter(
@@ -157,10 +157,10 @@ def test_tables_of_a_bound_slot_lead_to_the_tiles_in_the_arena(
 
     assert torch.equal(slots.tables.rank[1], image.rank)
     assert torch.equal(slots.tables.scale[1], image.scale)
-    for place in image.rank.nonzero().tolist():
-        for side, width in enumerate(_widths(place[1])):
-            for group in range(-(-int(image.rank[tuple(place)]) // TILE_RANKS)):
-                at = (*place, side, group)
+    for [site] in image.rank.nonzero().tolist():
+        for side, width in enumerate(_widths(site)):
+            for group in range(-(-int(image.rank[site]) // TILE_RANKS)):
+                at = (site, side, group)
                 start, size = int(slots.tables.tile_offset[1, *at]), TILE_RANKS * width
                 page, offset = int(image.tile_page[at]), int(image.tile_offset[at])
                 expected = image.pages[page, offset : offset + size]

@@ -20,7 +20,7 @@ from motet.memory.device.files import MAX_JSON_BYTES
 from motet.memory.device.peft import PICKLE_FILE, WEIGHTS_FILE, read_adapter
 from motet.memory.device.peft_config import CONFIG_FILE, HARMLESS_INITS, REFUSED
 from motet.memory.device.weights import AdapterWeights
-from motet.memory.layout import AdapterGeometry, LinearShape
+from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from tests.adapter_factory import (
     ADAPTER_KINDS,
     NO_TENSORS,
@@ -31,7 +31,7 @@ from tests.adapter_factory import (
 )
 
 GEOMETRY = AdapterGeometry(
-    2, (LinearShape("self_attn.q_proj", 8, 8), LinearShape("self_attn.v_proj", 8, 4))
+    in_layers(2, (Module("self_attn.q_proj", 8, 8), Module("self_attn.v_proj", 8, 4))), 8
 )
 
 Tensors = dict[str, Tensor]
@@ -84,20 +84,19 @@ def test_updates_equal_those_of_peft(kind: str, tmp_path: Path) -> None:
 
 def updates(weights: AdapterWeights) -> Tensors:
     return {
-        f"{layer}.{weights.geometry.modules[module].name}": pair.scale
-        * (pair.b.float() @ pair.a.float())
-        for (layer, module), pair in weights.pairs.items()
+        weights.geometry.modules[module].path: pair.scale * (pair.b.float() @ pair.a.float())
+        for module, pair in weights.pairs.items()
     }
 
 
 def peft_updates(directory: Path) -> Tensors:
-    """What PEFT itself would add to each weight, by layer and name of the module."""
+    """What PEFT itself would add to each weight, by the path of its module."""
     found = {}
     for path, layer in load_with_peft(tiny_llama(), directory).named_modules():
         if isinstance(layer, Linear):
-            _, _, inner = path.partition("layers.")
-            number, *_, name = inner.split(".")
-            found[f"{number}.{name}"] = layer.get_delta_weight("default").detach()
+            found[path.removeprefix("base_model.model.model.")] = layer.get_delta_weight(
+                "default"
+            ).detach()
     return found
 
 
@@ -126,17 +125,17 @@ def test_other_spellings_of_tensor_names_mean_the_same(
 
 def test_a_layer_without_tensors_is_not_targeted(tmp_path: Path) -> None:
     first_layer = {name: t for name, t in some_tensors().items() if "layers.0" in name}
-    assert read(a_directory(tmp_path, first_layer)).ranks == ((4, 0), (0, 0))
+    assert read(a_directory(tmp_path, first_layer)).ranks == (4, 0, 0, 0)
 
 
 def test_scale_follows_the_pattern_that_matches_first(tmp_path: Path) -> None:
     fields = {"alpha_pattern": {"layers.1.self_attn.q_proj": 2, "q_proj": 6}, "use_rslora": True}
-    assert read(a_directory(tmp_path, **fields)).scales == ((6 / 2, 0), (2 / 2, 0))
+    assert read(a_directory(tmp_path, **fields)).scales == (6 / 2, 0, 2 / 2, 0)
 
 
 def test_defaults_are_those_of_peft(tmp_path: Path) -> None:
     directory = a_directory(tmp_path, some_tensors(rank=8), r=None, lora_alpha=None)
-    assert read(directory).scales[0] == (1.0, 0)
+    assert read(directory).scales == (1.0, 0, 1.0, 0)
 
 
 # Refusals: the field or tensor and its value are in the message.
@@ -418,7 +417,7 @@ def test_digest_of_one_changed_bit_differs(tmp_path: Path) -> None:
 
 def test_digest_of_another_module_differs(tmp_path: Path) -> None:
     square = AdapterGeometry(
-        2, (LinearShape("self_attn.q_proj", 8, 8), LinearShape("self_attn.o_proj", 8, 8))
+        in_layers(2, (Module("self_attn.q_proj", 8, 8), Module("self_attn.o_proj", 8, 8))), 8
     )
     tensors = {name.replace("q_proj", "o_proj"): t for name, t in some_tensors().items()}
     one = read_adapter(str(a_directory(tmp_path / "q")), square, 256, NO_TENSORS)

@@ -28,7 +28,7 @@ def test_spec_holds_what_config_says(tmp_path: Path) -> None:
     assert spec.architecture == "LlamaForCausalLM"
     assert (spec.dtype, spec.vocab_size, spec.max_positions) == ("bfloat16", 320, 512)
     assert (spec.num_layers, spec.num_heads, spec.num_kv_heads) == (2, 4, 2)
-    shapes = {m.name: (m.in_features, m.out_features) for m in spec.geometry.modules}
+    shapes = {m.name: (m.in_features, m.out_features) for m in spec.layer_modules}
     assert shapes == {
         "q_proj": (64, 96),
         "k_proj": (64, 48),
