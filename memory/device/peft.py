@@ -13,7 +13,8 @@ from motet.errors import AdapterError
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.copies import fault_of_copy
 from motet.memory.device.files import ADAPTER, must_be_directory, opened_tensors
-from motet.memory.device.peft_config import CONFIG_FILE, MERGE, RETRAIN, PeftConfig, read_config
+from motet.memory.device.peft_config import CONFIG_FILE, PeftConfig, read_config
+from motet.memory.device.peft_fields import MERGE, RETRAIN
 from motet.memory.device.peft_names import parameter_name, unwrapped
 from motet.memory.device.weights import AdapterWeights, LoraPair
 from motet.memory.geometry import AdapterGeometry
@@ -81,9 +82,9 @@ def _assemble(
     tensors: Iterator[tuple[str, Tensor]],
 ) -> AdapterWeights:
     must_be_directory(Path(directory), ADAPTER)
-    reader = _Reader(directory, geometry, max_rank, read_config(Path(directory)), base)
-    pairs, skipped = reader.pairs(tensors)
-    return AdapterWeights(directory, geometry, pairs, skipped)
+    config = read_config(Path(directory))
+    pairs, skipped = _Reader(directory, geometry, max_rank, config, base).pairs(tensors)
+    return AdapterWeights(directory, geometry, pairs, skipped, config.training)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,8 @@ class _Reader:
             raise self._error(f"tensor '{stored.name}' holds NaN or infinity: train it again")
 
     def _trained_for(self) -> str:
-        return f"the adapter was trained for {self.config.base_model}: serve that model"
+        name = self.config.training.base_model or "a base model it does not name"
+        return f"the adapter was trained for {name}: serve that model"
 
     def _error(self, message: str) -> AdapterError:
         return AdapterError(f"adapter '{self.directory}': {message}")

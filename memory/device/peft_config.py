@@ -1,6 +1,5 @@
 """What an `adapter_config.json` says about an adapter, or why it cannot be served."""
 
-import logging
 import math
 import re
 import reprlib
@@ -11,59 +10,12 @@ from typing import Any, TypeVar
 
 from motet.errors import AdapterError
 from motet.memory.device.files import ADAPTER, read_json
-
-log = logging.getLogger(__name__)
+from motet.memory.device.peft_fields import fault_of, warnings_of
+from motet.memory.device.training import Training
 
 T = TypeVar("T")
 
 CONFIG_FILE = "adapter_config.json"
-
-MERGE = "merge it with PEFT's merge_and_unload() and serve the merged model"
-RETRAIN = "train without it"
-
-REFUSED = {
-    "alora_invocation_tokens": f"activated LoRA begins at certain tokens; {RETRAIN}",
-    "arrow_config": f"Arrow routes between several adapters; {RETRAIN}",
-    "kasa_config": f"KaSA changes the base weights; {MERGE}",
-    "layer_replication": f"it changes the layers of the base model; {RETRAIN}",
-    "lora_bias": f"it adds biases to the base model; {RETRAIN}",
-    "megatron_config": f"Megatron layers are split differently; {RETRAIN}",
-    "target_parameters": f"it adapts parameters that are not linear layers; {MERGE}",
-    "trainable_token_indices": f"it replaces token embeddings; {MERGE}",
-    "use_bdlora": f"block-diagonal A and B are stored differently; {MERGE}",
-    "use_qalora": f"QALoRA pools the inputs of A; {RETRAIN}",
-}
-"""Fields that change what an adapter computes: how, and what to do. Unset (null, false, empty) is
-fine."""
-
-UNDERSTOOD = {
-    "alpha_pattern", "base_model_name_or_path", "init_lora_weights", "lora_alpha",
-    "modules_to_save", "peft_type", "r", "rank_pattern", "use_dora", "use_rslora",
-}  # fmt: skip
-
-IGNORED = {
-    "auto_mapping", "bias", "corda_config", "ensure_weight_tying", "eva_config", "exclude_modules",
-    "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform", "loftq_config",
-    "lora_dropout", "lora_ga_config", "megatron_core", "monteclora_config", "peft_version",
-    "qalora_group_size", "revision", "runtime_config", "target_modules", "task_type",
-    "velora_config",
-}  # fmt: skip
-"""Fields without effect on a trained adapter: which modules it has, its tensors say."""
-
-HARMLESS_INITS = (True, False, None, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
-"""Values of `init_lora_weights` that leave the base weights as they are when PEFT loads them."""
-
-_CONVERT = "save it from its training with path_initial_model_for_weight_conversion"
-
-CHANGES_BASE = {
-    "pissa_niter": _CONVERT,  # drawn anew by every load: merging would merge something else
-    "pissa": f"{_CONVERT}, or {MERGE}",
-    "olora": f"{_CONVERT}, or {MERGE}",
-    "corda": _CONVERT,
-    "loftq": MERGE,
-}
-"""First part of a value of `init_lora_weights` that also takes something out of the base weights
--> what to do. A converted adapter says true."""
 
 MAX_PATTERNS, MAX_PATTERN_LENGTH = 4096, 512
 """Of `rank_pattern` and `alpha_pattern`, whose keys are matched with every adapted module."""
@@ -81,8 +33,7 @@ class PeftConfig:
     alpha_pattern: Mapping[str, float]
     modules_to_save: tuple[str, ...]
     """Layers that were saved whole."""
-    base_model: str
-    """Name of the base model it was trained for, for messages."""
+    training: Training
 
     def rank_of(self, module_path: str) -> int:
         return _match(self.rank_pattern, module_path, self.rank)
@@ -97,8 +48,9 @@ class PeftConfig:
 def read_config(directory: Path) -> PeftConfig:
     """Read and check the configuration. Raises AdapterError naming the field and its value."""
     fields = read_json(directory / CONFIG_FILE, ADAPTER)
-    _refuse(fields, directory)
-    _warn(fields, directory)
+    fault = fault_of(fields)
+    if fault is not None:
+        raise AdapterError(f"adapter '{directory}': {fault}")
     take = _Fields(fields, directory)
     return PeftConfig(
         rank=take.integer("r", 8),
@@ -108,8 +60,23 @@ def read_config(directory: Path) -> PeftConfig:
         rank_pattern=take.pattern("rank_pattern", _is_rank, "ranks of at least 1"),
         alpha_pattern=take.pattern("alpha_pattern", _is_number, "numbers within float32"),
         modules_to_save=take.names("modules_to_save"),
-        base_model=str(fields.get("base_model_name_or_path") or "a base model it does not name"),
+        training=_training(fields),
     )
+
+
+def _training(fields: dict[str, Any]) -> Training:
+    init = fields.get("init_lora_weights")
+    return Training(
+        base_model=_text(fields.get("base_model_name_or_path")),
+        peft_version=_text(fields.get("peft_version")),
+        init="default" if init in (True, None) else str(init),
+        is_rank_stabilised=bool(fields.get("use_rslora")),
+        warnings=warnings_of(fields),
+    )
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
 class _Fields:
@@ -172,56 +139,6 @@ class _Fields:
                 f"it must be {expected}"
             )
         return value
-
-
-def _refuse(fields: dict[str, Any], directory: Path) -> None:
-    if fields.get("peft_type") != "LORA":
-        raise AdapterError(
-            f"adapter '{directory}': peft_type is {reprlib.repr(fields.get('peft_type'))}: "
-            "only LORA adapters are served; train one, or where its method can be merged, "
-            f"{MERGE}"
-        )
-    for name, reason in REFUSED.items():
-        if fields.get(name):
-            raise AdapterError(
-                f"adapter '{directory}': {name} is set to {reprlib.repr(fields[name])}: {reason}"
-            )
-    _refuse_changed_base(fields, directory)
-
-
-def _refuse_changed_base(fields: dict[str, Any], directory: Path) -> None:
-    """B and A of such an adapter are right only beside base weights that nobody has saved."""
-    init = fields.get("init_lora_weights")
-    if init in HARMLESS_INITS:
-        return
-    known = [
-        remedy for start, remedy in CHANGES_BASE.items() if str(init).lower().startswith(start)
-    ]
-    if not known:
-        raise AdapterError(
-            f"adapter '{directory}': init_lora_weights is {reprlib.repr(init)}, which is unknown "
-            f"and may change the base weights: {MERGE}"
-        )
-    remedy = known[0].removeprefix(f"{_CONVERT}, or ") if _cannot_convert(fields) else known[0]
-    raise AdapterError(
-        f"adapter '{directory}': init_lora_weights is {reprlib.repr(init)}: it also changed the "
-        f"base weights, and was not converted when it was saved; {remedy}"
-    )
-
-
-def _cannot_convert(fields: dict[str, Any]) -> bool:
-    """What PEFT's conversion refuses, or loses."""
-    has_patterns = fields.get("rank_pattern") or fields.get("alpha_pattern")
-    return bool(fields.get("use_dora") or (fields.get("use_rslora") and has_patterns))
-
-
-def _warn(fields: dict[str, Any], directory: Path) -> None:
-    for name in fields.keys() - REFUSED.keys() - UNDERSTOOD - IGNORED:
-        if fields[name]:
-            log.warning(
-                "adapter '%s': field %r of %s is unknown and has no effect",
-                directory, name, CONFIG_FILE,
-            )  # fmt: skip
 
 
 def _match(patterns: Mapping[str, T], module_path: str, default: T) -> T:

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from motet.memory.device.training import Training
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import Ranks
 
@@ -41,6 +42,7 @@ class AdapterWeights:
     """By the index of the module in the geometry."""
     skipped: tuple[str, ...] = ()
     """Names of tensors in the file that change nothing, such as copies equal to the base's."""
+    training: Training = field(default_factory=Training)
 
     @property
     def ranks(self) -> Ranks:

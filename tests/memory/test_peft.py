@@ -1,7 +1,6 @@
 """PEFT directories: served exactly, or refused in one line that says what and why."""
 
 import json
-import logging
 import math
 import os
 import shutil
@@ -19,7 +18,9 @@ from transformers import LlamaForCausalLM
 from motet.errors import AdapterError
 from motet.memory.device.files import MAX_JSON_BYTES
 from motet.memory.device.peft import PICKLE_FILE, WEIGHTS_FILE, read_adapter
-from motet.memory.device.peft_config import CONFIG_FILE, HARMLESS_INITS, REFUSED
+from motet.memory.device.peft_config import CONFIG_FILE
+from motet.memory.device.peft_fields import HARMLESS_INITS, REFUSED
+from motet.memory.device.training import Training
 from motet.memory.device.weights import AdapterWeights
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from tests.adapter_factory import (
@@ -365,24 +366,29 @@ def test_what_was_meant_to_be_trained_matters_only_where_it_is_in_the_file(
     assert digest(a_directory(tmp_path / "other", bias=bias)) == plain
 
 
-def test_an_unknown_field_is_warned_of_when_set(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        read(a_directory(tmp_path, use_something_new=True, another_new=None))
-    assert "use_something_new" in caplog.text
-    assert "another_new" not in caplog.text
+def test_an_unknown_field_is_warned_of_when_set(tmp_path: Path) -> None:
+    weights = read(a_directory(tmp_path, use_something_new=True, another_new=None))
+    [warning] = weights.training.warnings
+    assert warning == "its field 'use_something_new' is unknown and has no effect"
+
+
+def test_lora_ga_is_warned_of(tmp_path: Path) -> None:
+    [warning] = read(a_directory(tmp_path, init_lora_weights="lora_ga")).training.warnings
+    assert "path_initial_model_for_weight_conversion" in warning
+
+
+def test_how_an_adapter_was_trained_is_told(tmp_path: Path) -> None:
+    fields = {"peft_version": "0.21.2", "init_lora_weights": "eva", "use_rslora": True}
+    training = read(a_directory(tmp_path, **fields)).training
+    assert training == Training("some/base", "0.21.2", "eva", is_rank_stabilised=True)
 
 
 @pytest.mark.parametrize("kind", ADAPTER_KINDS)
-def test_what_peft_saves_is_known_field_by_field(
-    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_peft_saves_is_known_field_by_field(kind: str, tmp_path: Path) -> None:
     model = tiny_llama()
     save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
-    with caplog.at_level(logging.WARNING):
-        read_adapter(str(tmp_path), geometry_of(model.config), 256, base_of(model))
-    assert caplog.text == ""
+    weights = read_adapter(str(tmp_path), geometry_of(model.config), 256, base_of(model))
+    assert weights.training.warnings == ()
 
 
 # The digest covers what the kernels will see, and nothing else.
