@@ -56,7 +56,7 @@ def test_a_plan_says_what_a_start_would_warn_of(model_dir: Path, tmp_path: Path)
     model = shutil.copytree(model_dir, tmp_path / "model")
     tensors = load_file(model / "model.safetensors")
     save_file(tensors | {"v_head.weight": torch.ones(1)}, model / "model.safetensors")
-    command = [MOTET, "plan", str(model), "--max-model-len", "600", *POOL]
+    command = [str(MOTET), "plan", str(model), "--max-model-len", "600", *POOL]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0
     context, tensor = ended.stderr.splitlines()
