@@ -102,6 +102,13 @@ def weight_files(directory: Path) -> list[Path]:
             f"the weights are in '{pickles[0]}', a pickle, which is never loaded: "
             "save them as safetensors",
         )
+    shards = sorted(path.name for path in directory.glob("*.safetensors"))
+    if shards:
+        raise MODEL.fault(
+            directory,
+            f"there is '{shards[0]}', but neither {WEIGHTS_FILE} nor {INDEX_FILE}, which says "
+            "which files the weights are in: download it too",
+        )
     raise MODEL.fault(directory, f"{WEIGHTS_FILE} is missing: download the weights too")
 
 

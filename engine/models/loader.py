@@ -135,6 +135,11 @@ class Weights:
         tensor = self._stored.get(name)
         if tensor is None:
             raise self._error(self._missing(name))
+        if 0 in tensor.shape:
+            raise self._error(
+                f"tensor '{tensor.key}' is empty, as DeepSpeed ZeRO-3 leaves what is not gathered: "
+                "save the model again with stage3_gather_16bit_weights_on_model_save"
+            )
         if tensor.shape != shape:
             raise self._error(
                 f"tensor '{tensor.key}' has shape {list(tensor.shape)}, config.json says "
@@ -151,6 +156,19 @@ class Weights:
             return (
                 f"there is no tensor '{name}': if the head is the embedding, set "
                 "tie_word_embeddings to true in config.json, else save the whole model again"
+            )
+        module, _, kind = name.rpartition(".")
+        wrapped = f"{module}.base_layer.{kind}"
+        longer = min((key for key in self._stored if key.endswith(f".{name}")), default="")
+        if wrapped in self._stored:
+            return (
+                f"there is '{wrapped}' in place of tensor '{name}': an adapter was saved with the "
+                "model; merge it with merge_and_unload, or save the two apart"
+            )
+        if longer:
+            return (
+                f"the prefix '{longer.removesuffix(name)}' of tensor '{longer}' is unknown: save "
+                f"the language model alone, so that it is '{name}'"
             )
         return f"there is no tensor '{name}': the weights and config.json are of different models"
 

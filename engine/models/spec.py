@@ -109,6 +109,7 @@ def read_spec(directory: str, families: Mapping[str, ReadTraits]) -> ModelSpec:
     must_be_directory(path, MODEL)
     if not (path / CONFIG_FILE).exists():
         must_be_no_adapter(path)
+        _must_not_be_around_models(path)
     content = read_json(path / CONFIG_FILE, MODEL)
     has_generation = (path / GENERATION_FILE).exists()
     generation = read_json(path / GENERATION_FILE, MODEL) if has_generation else {}
@@ -123,6 +124,20 @@ def read_spec(directory: str, families: Mapping[str, ReadTraits]) -> ModelSpec:
         spec = replace(spec, dtype=stored_dtype(path))
     _warn(path, content, architecture)
     return spec
+
+
+def _must_not_be_around_models(directory: Path) -> None:
+    """Name the newest checkpoint of a trainer, or a snapshot in a directory of the hub's cache."""
+    inner = [
+        config.parent
+        for pattern in (f"checkpoint-*/{CONFIG_FILE}", f"snapshots/*/{CONFIG_FILE}")
+        for config in directory.glob(pattern)
+    ]
+    if inner:
+        newest = max(inner, key=lambda path: path.stat().st_mtime_ns)
+        raise MODEL.fault(directory, f"{CONFIG_FILE} is missing: did you mean '{newest}'?")
+    for adapter in sorted(directory.glob(f"checkpoint-*/{ADAPTER_FILE}")):
+        must_be_no_adapter(adapter.parent)
 
 
 def _architecture(content: dict[str, Any], architectures: Collection[str]) -> str:

@@ -114,6 +114,7 @@ class Online:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, snapshot: Path, files: Path) -> None:
         self.revisions: list[str] = []
         self._snapshot, self._files = snapshot, files
+
         def download(*arguments: Any, local_files_only: bool, **options: Any) -> str:
             if local_files_only:
                 return str(snapshot_download(*arguments, local_files_only=True, **options))

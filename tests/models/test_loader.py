@@ -176,6 +176,18 @@ REFUSED_TENSORS: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = 
         f"there is no tensor '{HEAD}': if the head is the embedding, set tie_word_embeddings to t",
     ),
     "missing embedding": (lambda t: t.pop(EMBEDDING), f"there is no tensor '{EMBEDDING}'"),
+    "empty": (
+        lambda t: t.update({name: torch.zeros(0) for name in t}),
+        r"tensor '.*' is empty, as DeepSpeed ZeRO-3 .*: save the model again with stage3_gather",
+    ),
+    "part of a larger model": (
+        lambda t: [t.update({f"language_model.{name}": t.pop(name)}) for name in list(t)],
+        f"prefix 'language_model.' of tensor 'language_model.{EMBEDDING}' is unknown: save",
+    ),
+    "an adapter within the model": (
+        lambda t: t.update({DOWN.replace("weight", "base_layer.weight"): t.pop(DOWN)}),
+        f"down_proj.base_layer.weight' in place of tensor '{DOWN}': .* merge_and_unload",
+    ),
     "two names but for a wrapper": (
         lambda t: t.update({f"_orig_mod.{DOWN}": t[DOWN].clone()}),
         f"tensors '_orig_mod.{DOWN}' and '{DOWN}' are two of the same name but for wrappers",
@@ -224,6 +236,10 @@ def all_in_both(path: Path) -> None:
 
 REFUSED_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (remove_weights, "model.safetensors is missing: download"),
+    "no index": (
+        lambda p: (p / INDEX_FILE).unlink(),
+        "there is 'model-00001-of.*, but neither model.safetensors nor .*index.json.*download it",
+    ),
     "missing shard": (lambda p: shard(p).unlink(), "model-00002-of.*is missing"),
     "short shard": (lambda p: cut(shard(p), 1000), "model-00002-of.*is not a complete safetensors"),
     "shard without a byte": (lambda p: cut(shard(p), 0), "is not a complete safetensors file"),

@@ -251,6 +251,18 @@ def test_adapter_given_as_the_model_names_its_base(tmp_path: Path) -> None:
     assert_refused(tmp_path, "is an adapter, not a model: .* BASE_MODEL --adapter")
 
 
+@pytest.mark.parametrize("inner", ["checkpoint-500", "snapshots/0123"])
+def test_directory_around_a_model_names_it(tmp_path: Path, inner: str) -> None:
+    make_llama(tmp_path / inner)
+    assert_refused(tmp_path, f"config.json is missing: did you mean '{tmp_path / inner}'")
+
+
+def test_directory_around_adapters_names_one(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-500").mkdir()
+    (tmp_path / "checkpoint-500" / "adapter_config.json").write_text("{}")
+    assert_refused(tmp_path, "checkpoint-500' is an adapter, not a model: .* --adapter checkpoint")
+
+
 def test_adapter_beside_a_whole_model_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
