@@ -23,7 +23,7 @@ from motet.engine.device.threads import set_threads
 from motet.engine.events import AdapterRegistered
 from motet.engine.models import Model, check_weights, load_model
 from motet.engine.models.base_tensors import CheckpointTensors
-from motet.engine.models.loader import weight_files
+from motet.engine.models.checkpoint import weight_files
 from motet.engine.output import EngineInfo
 from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
 from motet.engine.policy import SCHEDULING
