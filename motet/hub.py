@@ -18,7 +18,6 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from motet.engine.config import EngineConfig
 from motet.errors import ConfigError
-from motet.pretrained import TOKENIZER_FILES
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +31,8 @@ FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model"]
 
 OTHER_FILES = ["*/*", "consolidated*"]
 """Nothing below the top; no second copy of the weights in another layout."""
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 EXPECTED = {
     "model": (("config.json",), TOKENIZER_FILES, ("tokenizer_config.json",)),
