@@ -102,5 +102,5 @@ def test_a_row_of_zeros_cannot_be_rescaled(tmp_path: Path) -> None:
             tensor[5] = 0
     save_file(tensors, adapter / "adapter_model.safetensors")
 
-    with pytest.raises(AdapterError, match="norm of a row of .* that is zero"):
+    with pytest.raises(AdapterError, match="norm of a row"):
         LLM(str(model), {"a": str(adapter)}, pool_bytes=2**22)
