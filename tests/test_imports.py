@@ -34,11 +34,14 @@ PARTS = {  # a file belongs to the longest path that contains it
 }
 PARTS["client"].may_import.add("client/protocol")
 PARTS["bench"] = Part(set(PARTS))
-PARTS["motet/pretrained.py"] = Part(set(), never=DEVICE - {"transformers"})
 PARTS["motet/tokenizer_config.py"] = Part({"memory/device"}, never=DEVICE)
-PARTS["motet/pretrained.py"].may_import.add("motet/tokenizer_config.py")
-PARTS["engine/models"].may_import.update({"motet/pretrained.py", "motet/tokenizer_config.py"})
-PARTS["server"].may_import.update({"motet/pretrained.py", "motet/tokenizer_config.py"})
+PARTS["motet/tokenizer"] = Part(
+    {"memory/device", "motet/tokenizer_config.py"}, never=DEVICE - {"transformers"}
+)
+PARTS["motet/pretrained.py"] = Part({"motet/tokenizer", "motet/tokenizer_config.py"}, never=DEVICE)
+TOKENIZER = {"motet/pretrained.py", "motet/tokenizer", "motet/tokenizer_config.py"}
+PARTS["engine/models"].may_import.update(TOKENIZER)
+PARTS["server"].may_import.update(TOKENIZER)
 PARTS["motet/hub.py"] = Part({"engine"}, never=DEVICE)
 PARTS["motet/demo"] = Part({"engine"}, never=DEVICE)
 PARTS["bench"].may_import.add("motet/demo")
