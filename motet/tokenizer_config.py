@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from motet.memory.device.files import MODEL, Origin, opened, read_json
+from motet.errors import ConfigError
+from motet.memory.device.files import ADAPTER, MODEL, Origin, opened, read_json
 
 CONFIG_FILE = "tokenizer_config.json"
 LEGACY_ROLES_FILE = "special_tokens_map.json"
@@ -45,11 +46,12 @@ class TokenizerConfig:
     """Or several by name."""
 
 
-def read_tokenizer_config(directory: Path, origin: Origin = MODEL) -> TokenizerConfig:
+def read_tokenizer_config(directory: Path, *, is_adapter: bool = False) -> TokenizerConfig:
     """The roles and templates in `directory`, none where it has no such files.
 
-    Raises the error of `origin`, one line, for files that are there but cannot be used.
+    Raises ModelError or AdapterError, one line, for files that are there but cannot be used.
     """
+    origin = ADAPTER if is_adapter else MODEL
     fields = _object(directory / CONFIG_FILE, origin)
     templates = _template_files(directory, origin)
     if list(templates) == ["default"]:
@@ -69,6 +71,11 @@ def read_tokenizer_config(directory: Path, origin: Origin = MODEL) -> TokenizerC
         raise origin.fault(directory, f"{file} has {error}") from None
 
 
+def read_template_option(flag: str, path: Path) -> str:
+    """The text of a template that the operator names. Raises ConfigError, one line."""
+    return _read_template(path, Origin(flag, "give a file with a Jinja template", ConfigError))
+
+
 class _Unusable(Exception):
     def __init__(self, field: str, value: object, remedy: str) -> None:
         super().__init__(f"{reprlib.repr(value)} as {field}: {remedy}")
@@ -85,12 +92,11 @@ def _template_files(directory: Path, origin: Origin) -> dict[str, str]:
     for path in sorted((directory / TEMPLATE_FOLDER).glob("*.jinja")):
         named[path.name.removesuffix(".jinja")] = path
     return {
-        name: read_template(path, origin) for name, path in named.items() if os.path.lexists(path)
+        name: _read_template(path, origin) for name, path in named.items() if os.path.lexists(path)
     }
 
 
-def read_template(path: Path, origin: Origin) -> str:
-    """The text of a template file. Raises the error of `origin`, one line."""
+def _read_template(path: Path, origin: Origin) -> str:
     with opened(path, origin) as file:
         content = file.read(MAX_TEMPLATE_BYTES + 1)
     if len(content) > MAX_TEMPLATE_BYTES:

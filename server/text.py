@@ -80,6 +80,10 @@ class Tokenizer:
             raise RequestError("the model directory has no tokenizer", code="no_tokenizer")
         return self._backend.decode(ids, skip_special_tokens=False)
 
+    def token_id(self, text: str) -> int | None:
+        """Of the token that the vocabulary spells so."""
+        return None if self._backend is None else self._backend.token_to_id(text)
+
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Each token as the vocabulary spells it; a tokenizer is there."""
         assert self._backend is not None

@@ -12,7 +12,6 @@ import pytest
 from transformers import TokenizersBackend
 
 from motet.errors import AdapterError, ModelError
-from motet.memory.device.files import ADAPTER
 from motet.tokenizer_config import (
     CONFIG_FILE,
     MAX_TEMPLATE_BYTES,
@@ -221,7 +220,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     (tmp_path / TEMPLATE_FILE).write_bytes(b"\xff\xfe")
 
     with pytest.raises(AdapterError, match=r"^adapter '.*': chat_template.jinja is no text"):
-        read_tokenizer_config(tmp_path, ADAPTER)
+        read_tokenizer_config(tmp_path, is_adapter=True)
 
 
 @pytest.mark.parametrize("name", [CONFIG_FILE, LEGACY, TEMPLATE_FILE])

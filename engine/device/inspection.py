@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from motet.chat_template import check_prompt_files
 from motet.engine.device.blueprint import Blueprint
 from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostStore
@@ -20,6 +21,7 @@ class AdapterFacts:
 
 def inspect_adapter(blueprint: Blueprint, base_model_id: str, directory: str) -> AdapterFacts:
     """Read and lay out all of the adapter. Raises AdapterError, as a start, if it is refused."""
+    check_prompt_files(directory)
     geometry = blueprint.spec.geometry
     weights = read_adapter(directory, geometry, blueprint.config.batch.max_lora_rank)
     store = HostStore(geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=False)
