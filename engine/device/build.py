@@ -10,6 +10,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from motet.chat_template import check_prompt_files
 from motet.engine.config import EngineConfig
 from motet.engine.core import EngineCore
 from motet.engine.device.blueprint import Blueprint, check
@@ -113,6 +114,7 @@ def _stage_adapters(
     )
     adapters = []
     for done, (name, directory) in enumerate(config.adapters, start=1):
+        check_prompt_files(directory)
         weights = read_adapter(directory, geometry, config.batch.max_lora_rank, base)
         digest = store.stage(weights)
         num_pages = store[digest].num_pages
