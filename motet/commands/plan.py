@@ -15,7 +15,8 @@ UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 def show_plan(config: EngineConfig, *, as_json: bool) -> None:
     """Print the plan of an engine. Raises ConfigError for what cannot be served."""
-    estimate, notes = plan(config), adapter_notes(config)
+    estimate = plan(config)
+    notes = adapter_notes(config, {adapter.name: adapter.path for adapter in estimate.adapters})
     if as_json:
         content = asdict(estimate) | {"adapter_notes": notes}
         print(msgspec.json.format(msgspec.json.encode(content)).decode())
