@@ -37,6 +37,9 @@ def _lines(plan: Estimate) -> Iterator[tuple[str, str]]:
         yield f"adapters of rank {rank.rank}", count
     for adapter in plan.adapters:
         yield f"adapter {adapter.name}", f"{adapter.num_pages:,} pages, rank {adapter.max_rank}"
+        yield from (("", line) for line in adapter.origin.lines())
+    for skipped in plan.skipped_adapters:
+        yield f"left out: {skipped.name}", skipped.reason
 
 
 def size_text(num_bytes: int) -> str:
