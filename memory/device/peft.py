@@ -187,8 +187,15 @@ class _Reader:
         index = self.index.get(module["path"])
         if index is None:
             raise self._unknown(name, path, module["layer"])
-        side = MAGNITUDE if found["magnitude"] else SIDES[found["side"] or found["embedding_side"]]
-        return _Place(index, side, path)
+        if found["magnitude"]:
+            return _Place(index, MAGNITUDE, path)
+        is_embedding = self.geometry.modules[index].is_embedding
+        if is_embedding != (found["side"] is None):
+            raise self._error(
+                f"tensor '{name}' is that of {'a linear layer' if is_embedding else 'an embedding'}"
+                f", '{path}' is none: save the adapter again"
+            )
+        return _Place(index, SIDES[found["embedding_side" if is_embedding else "side"]], path)
 
     def _unknown(self, tensor: str, path: str, layer: str | None) -> AdapterError:
         """No module has this path: there is no such layer, or it is none that can be adapted."""

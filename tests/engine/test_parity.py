@@ -107,7 +107,7 @@ def some_requests(adapters: list[Adapter | None], rng: random.Random) -> Iterato
 
 @pytest.mark.parametrize(
     ("batch", "num_pages", "num_requests", "is_stormy"),
-    [(WHOLE_PREFILL, 600, 26, False), (CHUNKED_PREFILL, 110, 36, True)],
+    [(WHOLE_PREFILL, 800, 36, False), (CHUNKED_PREFILL, 110, 46, True)],
     ids=["calm", "storm"],
 )
 def test_logits_and_greedy_tokens_equal_the_reference(

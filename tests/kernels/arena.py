@@ -1,6 +1,7 @@
 """A real arena, placed by the memory package: whatever no one wrote is NaN."""
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from motet.kernels import NO_GAIN, LoraTables
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from motet.memory.layout import TILE_RANKS, PageLayout, num_tiles
-from motet.memory.packing import SIDE_A, SIDE_B, Packing, Ranks, pack
+from motet.memory.packing import GAINS, SIDE_A, Packing, Ranks, Tile, pack
 from motet.memory.page import Lease, PageOwner, PagePool
 from tests.kernels.target import Target
 
@@ -25,7 +26,12 @@ MODULES = (
     Module("up_proj", 72, 200),
     Module("down_proj", 200, 72),
 )
-GEOMETRY = AdapterGeometry(in_layers(NUM_LAYERS, MODULES), tile_width=200)
+ENDS = (Module("embed_tokens", 450, 72, is_embedding=True), Module("lm_head", 72, 333))
+"""So wide that their tiles take three sites, and two."""
+
+GEOMETRY = AdapterGeometry((*in_layers(NUM_LAYERS, MODULES), *ENDS), tile_width=200)
+EMBEDDING, HEAD = (NUM_LAYERS * len(MODULES) + end for end in range(2))  # modules
+EMBEDDING_SITE, HEAD_SITE = EMBEDDING, HEAD + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +42,10 @@ class DenseAdapter:
     a: list[Tensor]  # [rank, in_features]
     b: list[Tensor]  # [out_features, rank]
     scale: list[float]
+    gains: dict[int, Tensor]  # [2, out_features]
 
 
-def an_adapter(target: Target, ranks: Ranks) -> DenseAdapter:
+def an_adapter(target: Target, ranks: Ranks, rescaled: Collection[int] = ()) -> DenseAdapter:
     shapes = zip(GEOMETRY.modules, ranks, strict=True)
     pairs = [
         (target.randn(rank, shape.in_features), target.randn(shape.out_features, rank))
@@ -46,11 +53,13 @@ def an_adapter(target: Target, ranks: Ranks) -> DenseAdapter:
     ]
     a, b = map(list, zip(*pairs, strict=True))
     scale = [0.25 + 0.125 * (module % 11) for module in range(len(ranks))]
-    return DenseAdapter(ranks, a, b, scale)
+    gains = {module: target.randn(2, GEOMETRY.modules[module].out_features) for module in rescaled}
+    return DenseAdapter(ranks, a, b, scale, gains)
 
 
-def same_rank(rank: int) -> Ranks:
-    return (rank,) * len(GEOMETRY.modules)
+def same_rank(rank: int, ends: int = 0) -> Ranks:
+    """On every module of the layers; `ends` on embedding and head."""
+    return (rank,) * (NUM_LAYERS * len(MODULES)) + (ends, ends)
 
 
 class Arena:
@@ -87,19 +96,21 @@ class Arena:
 
     def load(self, slot: int, adapter: DenseAdapter) -> Lease:
         """Copy an adapter into pages of its own and bind it to a slot."""
-        packing = pack(GEOMETRY, adapter.ranks, self.layout.elements, self.layout.align_elements)
+        layout, rescaled = self.layout, adapter.gains.keys()
+        packing = pack(GEOMETRY, adapter.ranks, layout.elements, layout.align_elements, rescaled)
         lease = self.reserve(packing.num_pages, PageOwner.ADAPTER)
         pages = self.target.ints(lease.pages, torch.int64)
         image = _image(packing, adapter, self.layout.elements, self.target.dtype)
         self.target.kernels.copy_pages(self.memory, image, pages)
         for placed in packing.tiles:
-            tile = placed.tile
-            at = (slot, tile.site, tile.side, tile.group)
-            self.tables.tile_offset[at] = (
-                lease.pages[placed.page] * self.layout.elements + placed.offset
-            )
-        self.tables.rank[slot] = self.target.ints(adapter.ranks)
-        self.tables.scale[slot] = torch.tensor(adapter.scale)
+            tile, start = placed.tile, lease.pages[placed.page] * layout.elements + placed.offset
+            if tile.side == GAINS:
+                self.tables.gain_offset[slot, tile.site] = start
+            else:
+                self.tables.tile_offset[slot, tile.site, tile.side, tile.group] = start
+        for index, site in enumerate(GEOMETRY.sites):
+            self.tables.rank[slot, index] = adapter.ranks[site.module]
+            self.tables.scale[slot, index] = adapter.scale[site.module]
         return lease
 
 
@@ -114,9 +125,16 @@ def _image(
     """The adapter's pages on the host. Between tiles, and past the rank in them, lies NaN."""
     image = torch.full((packing.num_pages, page_elements), torch.nan, dtype=dtype)
     for placed in packing.tiles:
-        tile = placed.tile
-        at = GEOMETRY.sites[tile.site].module
-        rank_rows = {SIDE_A: adapter.a[at], SIDE_B: adapter.b[at].T}[tile.side].cpu()
-        rows = rank_rows[tile.group * TILE_RANKS : (tile.group + 1) * TILE_RANKS].flatten()
+        rows = _rows_of(placed.tile, adapter).cpu().flatten()
         image[placed.page, placed.offset : placed.offset + rows.numel()] = rows
     return image
+
+
+def _rows_of(tile: Tile, adapter: DenseAdapter) -> Tensor:
+    site = GEOMETRY.sites[tile.site]
+    columns = site.inputs if tile.side == SIDE_A else site.outputs
+    part = slice(columns.start, columns.stop)
+    if tile.side == GAINS:
+        return adapter.gains[site.module][:, part]
+    matrix = adapter.a[site.module] if tile.side == SIDE_A else adapter.b[site.module].T
+    return matrix[tile.group * TILE_RANKS : (tile.group + 1) * TILE_RANKS, part]

@@ -64,7 +64,11 @@ def dense(
         for s in range(num_slices if slot != BASE else 0):
             adapter, at = adapters[slot], FIRST_SITE + module + s
             mid = adapter.scale[at] * (adapter.a[at].double() @ x[row].double())
-            result[row, starts[s] : starts[s + 1]] += adapter.b[at].double() @ mid
+            value = result[row, starts[s] : starts[s + 1]]
+            value += adapter.b[at].double() @ mid
+            if at in adapter.gains and adapter.ranks[at]:
+                gain, shift = adapter.gains[at].double()
+                value += gain * value + shift
     return result
 
 
@@ -92,6 +96,18 @@ def test_mixed_ranks_and_base_rows_equal_dense_products(target: Target, fused: s
     check_against_dense(target, [3, BASE, 9, 0, 3, 4, BASE, 0, 9], adapters, fused)
 
 
+@pytest.mark.parametrize("fused", FUSED)
+def test_outputs_with_gains_are_rescaled_after_the_sum(target: Target, fused: str) -> None:
+    modules = range(FIRST_SITE, FIRST_SITE + len(MODULES))
+    adapters = {
+        0: an_adapter(target, same_rank(5), rescaled=modules),
+        1: an_adapter(target, same_rank(9)),
+        2: an_adapter(target, same_rank(16), rescaled=modules[::2]),
+    }
+
+    check_against_dense(target, [2, BASE, 1, 0, 0, 2], adapters, fused)
+
+
 def test_an_adapter_of_the_largest_rank_equals_dense_products(target: Target) -> None:
     adapters = {2: an_adapter(target, same_rank(256)), 1: an_adapter(target, same_rank(2))}
 
@@ -105,8 +121,8 @@ def test_more_rows_than_a_chunk_equal_dense_products(target: Target) -> None:
 
 
 def test_ranks_differ_by_module_and_rank_zero_adds_nothing(target: Target) -> None:
-    q_and_v_only = an_adapter(target, (5, 0, 0, 0, 0, 0, 0, 9, 0, 24, 0, 0, 0, 0))
-    other_layer_only = an_adapter(target, (4,) * 7 + (0,) * 7)
+    q_and_v_only = an_adapter(target, (5, 0, 0, 0, 0, 0, 0, 9, 0, 24, 0, 0, 0, 0, 0, 0))
+    other_layer_only = an_adapter(target, (4,) * 7 + (0,) * 9)
 
     check_against_dense(target, [0, 1, 0, BASE], {0: q_and_v_only, 1: other_layer_only})
 
@@ -131,7 +147,7 @@ def test_shrink_sums_in_fp32_whatever_the_dtype(target: Target) -> None:
 
 def test_only_rows_and_columns_of_adapters_are_written(target: Target) -> None:
     arena = Arena(target, a_layout(target), num_pages=40)
-    arena.load(0, an_adapter(target, (0,) * 7 + (7, 0, 7, 0, 0, 0, 0)))
+    arena.load(0, an_adapter(target, (0,) * 7 + (7, 0, 7, 0, 0, 0, 0, 0, 0)))
     x, y = target.randn(4, 72), target.randn(4, 144)
     before, memory = bits(y), bits(arena.memory)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from peft.tuners.lora import Linear
+from peft.tuners.lora import Embedding, Linear
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import LlamaForCausalLM
 
 from motet.errors import AdapterError
 from motet.memory.device.files import MAX_JSON_BYTES
@@ -25,6 +26,7 @@ from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from tests.adapter_factory import (
     ADAPTER_KINDS,
     NO_TENSORS,
+    SomeTensors,
     geometry_of,
     load_with_peft,
     save_adapter,
@@ -66,6 +68,10 @@ def read(path: Path, max_rank: int = 256) -> AdapterWeights:
     return read_adapter(str(path), GEOMETRY, max_rank, NO_TENSORS)
 
 
+def base_of(model: LlamaForCausalLM) -> SomeTensors:
+    return SomeTensors(model.state_dict())
+
+
 def digest(path: Path, base: str = "base", dtype: torch.dtype = torch.float32) -> str:
     return read(path).digest(base, dtype)
 
@@ -75,7 +81,7 @@ def test_updates_equal_those_of_peft(kind: str, tmp_path: Path) -> None:
     model = tiny_llama()
     directory = save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
 
-    weights = read_adapter(str(directory), geometry_of(model.config), 256, NO_TENSORS)
+    weights = read_adapter(str(directory), geometry_of(model.config), 256, base_of(model))
 
     expected = peft_updates(directory)
     assert updates(weights).keys() == expected.keys()
@@ -94,8 +100,8 @@ def peft_updates(directory: Path) -> Tensors:
     """What PEFT itself would add to each weight, by the path of its module."""
     found = {}
     for path, layer in load_with_peft(tiny_llama(), directory).named_modules():
-        if isinstance(layer, Linear):
-            found[path.removeprefix("base_model.model.model.")] = layer.get_delta_weight(
+        if isinstance(layer, Linear | Embedding):
+            found[path.removeprefix("base_model.model.")] = layer.get_delta_weight(
                 "default"
             ).detach()
     return found
@@ -233,7 +239,11 @@ BAD_TENSORS: dict[str, tuple[Tensors, str]] = {
     "layer": ({a_name(2, "q_proj", "A"): torch.ones(4, 8)}, "layer 2.* has 2 layers.*some/base"),
     "embedding": (
         {"base_model.model.model.embed_tokens.lora_embedding_A": torch.ones(4, 8)},
-        "embed_tokens.lora_embedding_A': embedding adapters",
+        "module 'model.embed_tokens': only",
+    ),
+    "linear as embedding": (
+        {Q_A.replace("lora_A.weight", "lora_embedding_A"): torch.ones(4, 8)},
+        "lora_embedding_A' is that of an embedding, 'model.layers.0.self_attn.q_proj' is none",
     ),
     "embedding base": (
         {"base_model.model.model.embed_tokens.base_layer.weight": torch.ones(4, 8)},
@@ -244,8 +254,8 @@ BAD_TENSORS: dict[str, tuple[Tensors, str]] = {
         "base_layer.weight' is no LoRA matrix and no tensor of the base model",
     ),
     "magnitude": (
-        {"base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector": torch.ones(8)},
-        "lora_magnitude_vector': DoRA",
+        some_tensors() | {Q_A.replace("A.weight", "magnitude_vector"): torch.ones(8)},
+        "use_dora is false, but tensor .* has one",
     ),
     "bias": ({Q_B.replace("weight", "bias"): torch.ones(8)}, "lora_B.bias': biases"),
     "KaSA": ({Q_A.replace("A.weight", "diag"): torch.ones(4)}, "lora_diag': KaSA"),
@@ -397,7 +407,7 @@ def test_how_an_adapter_was_trained_is_told(tmp_path: Path) -> None:
 def test_what_peft_saves_is_known_field_by_field(kind: str, tmp_path: Path) -> None:
     model = tiny_llama()
     save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
-    weights = read_adapter(str(tmp_path), geometry_of(model.config), 256, NO_TENSORS)
+    weights = read_adapter(str(tmp_path), geometry_of(model.config), 256, base_of(model))
     assert weights.training.warnings == ()
 
 
