@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftType
 from peft.tuners.lora import Embedding, Linear
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -158,6 +159,11 @@ def test_fields_that_change_the_computation_are_refused_by_name(field: str, tmp_
 @pytest.mark.parametrize("value", [None, False, [], {}])
 def test_fields_that_are_not_set_are_fine(field: str, value: object, tmp_path: Path) -> None:
     read(a_directory(tmp_path, None, **{field: value}))
+
+
+@pytest.mark.parametrize("method", sorted(set(PeftType) - {PeftType.LORA}))
+def test_every_other_method_is_refused_by_its_name(method: PeftType, tmp_path: Path) -> None:
+    must_be_refused(a_directory(tmp_path, peft_type=method.value), f"peft_type is '{method.value}'")
 
 
 BAD_FIELDS: dict[str, tuple[dict[str, Any], str]] = {

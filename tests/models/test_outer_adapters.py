@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from motet import LLM, SamplingParams
-from tests.adapter_factory import AdapterKind, load_with_peft, save_adapter
-from tests.model_factory import MAKERS, VOCAB_SIZE, make_tokenizer
+from tests.adapter_factory import load_with_peft
 from tests.reference import check_greedy
 
 NUM_TOKENS = 12

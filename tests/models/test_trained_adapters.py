@@ -104,6 +104,18 @@ SERVED = {
         {"modules_to_save": ["lm_head"]}, untrained_copies, is_tied=True
     ),
     "compiled": Kind({}, renamed),
+    "dora": Kind({"use_dora": True}),
+    "dora-stabilised": Kind({"use_dora": True, "use_rslora": True} | TWO_RANKS),
+    **{
+        f"{'-and-'.join(ends)}{'-tied' * is_tied}": Kind(
+            {"target_modules": ["q_proj", *ends]}, is_tied=is_tied
+        )
+        for ends in (["lm_head"], ["embed_tokens"], ["lm_head", "embed_tokens"])
+        for is_tied in (False, True)
+    },
+    "adapters-tied-as-the-embeddings-are": Kind(
+        {"target_modules": ["q_proj", "embed_tokens"], "ensure_weight_tying": True}, is_tied=True
+    ),
     "velora": Kind({"velora_config": VeloraConfig(num_groups=8)}),
     "monteclora": Kind({"monteclora_config": MontecloraConfig()}),
 }
@@ -138,11 +150,6 @@ def test_lora_ga_is_served_as_peft_loads_it(is_converted: bool, tmp_path: Path) 
     base = MAKERS["LlamaForCausalLM"](tmp_path / "base")
     model = lora_ga(base, tmp_path / "adapter", is_converted=is_converted)
     tokens = served(base, {"a": tmp_path / "adapter"})["a"]
-    print(
-        "DIFF",
-        is_converted,
-        (logits(model, tokens) - logits(reloaded(base, tmp_path / "adapter"), tokens)).abs().max(),
-    )
     judge = model if is_converted else reloaded(base, tmp_path / "adapter")
     check_greedy(tokens, logits(judge, tokens))
 
