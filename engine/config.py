@@ -100,6 +100,8 @@ class EngineConfig:
     model_config: ModelConfig = field(default_factory=ModelConfig)
     pool: PoolConfig = field(default_factory=PoolConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
+    optional_adapters: frozenset[str] = frozenset()
+    """Names of the adapters that are reported and left out where they cannot be served."""
 
     def __post_init__(self) -> None:
         if not self.model:

@@ -96,7 +96,8 @@ def serve(
     from motet.server.console import StartConsole
     from motet.server.given_formats import GivenFormats
 
-    config = demo.engine_config(model, adapters.named(), model_config, pool, batch)
+    given = adapters.read()
+    config = demo.engine_config(model, given.adapters, model_config, pool, batch, given.optional)
     if server.served_model_name is None:
         server = replace(server, served_model_name=hub.repository_of(config.model))
     server.model_name(config.model, dict(config.adapters))  # a clash is known before all else
@@ -128,7 +129,8 @@ def plan(
     from motet import hub
     from motet.commands.plan import show_plan
 
-    config = demo.engine_config(model, adapters.named(), model_config, pool, batch)
+    given = adapters.read()
+    config = demo.engine_config(model, given.adapters, model_config, pool, batch, given.optional)
     show_plan(hub.fetch(config), as_json=json)
 
 

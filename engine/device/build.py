@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
 from motet.engine.policy import SCHEDULING
 from motet.engine.request import SamplingParams
 from motet.engine.scheduler import Scheduler
+from motet.errors import AdapterError
 from motet.kernels import Kernels
 from motet.memory.adapter import Adapter
 from motet.memory.device.arena import Arena
@@ -39,6 +41,8 @@ from motet.memory.eviction import EVICTION
 from motet.memory.layout import TILE_RANKS, num_tiles
 from motet.memory.manager import MemoryManager
 from motet.memory.page import PageId
+
+log = logging.getLogger(__name__)
 
 EVICTION_POLICY, SCHEDULING_POLICY = "lru", "fcfs"
 
@@ -114,11 +118,19 @@ def _stage_adapters(
     )
     adapters = []
     for done, (name, directory) in enumerate(config.adapters, start=1):
-        check_prompt_files(directory)
-        weights = read_adapter(directory, geometry, config.batch.max_lora_rank, base)
-        digest = store.stage(weights)
-        num_pages = store[digest].num_pages
-        adapters.append(Adapter(name, digest, 1, weights.max_rank, num_pages, directory))
+        try:
+            check_prompt_files(directory)
+            weights = read_adapter(directory, geometry, config.batch.max_lora_rank, base)
+            digest = store.stage(weights)
+        except AdapterError as error:
+            if name not in config.optional_adapters:
+                raise
+            log.warning("%s (found in --adapter-dir: left out)", error)
+        else:
+            for warning in weights.training.warnings:
+                log.warning("adapter '%s': %s", directory, warning)
+            num_pages = store[digest].num_pages
+            adapters.append(Adapter(name, digest, 1, weights.max_rank, num_pages, directory))
         progress("adapters", done, len(config.adapters))
     return store, tuple(adapters)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from motet.chat_template import check_prompt_files
 from motet.engine.device.blueprint import Blueprint
+from motet.engine.device.origin import AdapterOrigin, origin_of
 from motet.engine.models.base_tensors import CheckpointTensors
 from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostStore
@@ -18,6 +19,7 @@ class AdapterFacts:
     """Linear layers it adapts, over all layers of the model."""
     num_pages: int
     digest: str
+    origin: AdapterOrigin
 
 
 def inspect_adapter(blueprint: Blueprint, base_model_id: str, directory: str) -> AdapterFacts:
@@ -30,4 +32,10 @@ def inspect_adapter(blueprint: Blueprint, base_model_id: str, directory: str) ->
         geometry, blueprint.layout, blueprint.dtype, base_model_id, base, pin_memory=False
     )
     digest = store.stage(weights)
-    return AdapterFacts(weights.max_rank, len(weights.pairs), store[digest].num_pages, digest)
+    return AdapterFacts(
+        max_rank=weights.max_rank,
+        num_modules=len(weights.pairs),
+        num_pages=store[digest].num_pages,
+        digest=digest,
+        origin=origin_of(weights, blueprint.config.model),
+    )

@@ -12,8 +12,9 @@ from torch import Tensor
 from motet.errors import AdapterError
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.copies import fault_of_copy
-from motet.memory.device.files import ADAPTER, must_be_directory, opened_tensors
-from motet.memory.device.peft_config import CONFIG_FILE, PeftConfig, read_config
+from motet.memory.device.files import ADAPTER, opened_tensors
+from motet.memory.device.peft_config import PeftConfig, read_config
+from motet.memory.device.peft_directory import CONFIG_FILE, must_be_adapter
 from motet.memory.device.peft_fields import MERGE, RETRAIN
 from motet.memory.device.peft_names import parameter_name, unwrapped
 from motet.memory.device.weights import AdapterWeights, LoraPair
@@ -81,7 +82,7 @@ def _assemble(
     base: BaseTensors,
     tensors: Iterator[tuple[str, Tensor]],
 ) -> AdapterWeights:
-    must_be_directory(Path(directory), ADAPTER)
+    must_be_adapter(Path(directory))
     config = read_config(Path(directory))
     pairs, skipped = _Reader(directory, geometry, max_rank, config, base).pairs(tensors)
     return AdapterWeights(directory, geometry, pairs, skipped, config.training)

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 from motet.errors import AdapterError
 from motet.memory.device.files import ADAPTER, read_json
+from motet.memory.device.peft_directory import CONFIG_FILE
 from motet.memory.device.peft_fields import fault_of, warnings_of
 from motet.memory.device.training import Training
 
 T = TypeVar("T")
-
-CONFIG_FILE = "adapter_config.json"
 
 MAX_PATTERNS, MAX_PATTERN_LENGTH = 4096, 512
 """Of `rank_pattern` and `alpha_pattern`, whose keys are matched with every adapted module."""

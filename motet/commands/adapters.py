@@ -43,7 +43,7 @@ async def _ask(connection: ConnectionConfig) -> list[Model]:
 
 
 def check_adapters(config: EngineConfig, adapters: Sequence[str]) -> int:
-    """Print one line for each adapter; return how many cannot be served.
+    """Print what each adapter is, or why it cannot be served; return how many cannot.
 
     Raises ConfigError when the model cannot be served either.
     """
@@ -64,5 +64,6 @@ def check_adapters(config: EngineConfig, adapters: Sequence[str]) -> int:
                 f"ok      adapter '{adapter}': rank {found.max_rank}, {found.num_modules:,} "
                 f"modules, {found.num_pages:,} pages, digest {found.digest[:DIGEST_DIGITS]}"
             )
-            print(*(f"        {note}\n" for note in notes), sep="", end="")
+            for line in (*found.origin.lines(), *notes):
+                print(f"        {line}")
     return num_failed

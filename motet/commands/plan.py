@@ -40,7 +40,9 @@ def _lines(plan: Estimate, notes: Mapping[str, Sequence[str]]) -> Iterator[tuple
         yield f"adapters of rank {rank.rank}", count
     for adapter in plan.adapters:
         yield f"adapter {adapter.name}", f"{adapter.num_pages:,} pages, rank {adapter.max_rank}"
-        yield from (("", note) for note in notes[adapter.name])
+        yield from (("", line) for line in (*adapter.origin.lines(), *notes[adapter.name]))
+    for skipped in plan.skipped_adapters:
+        yield f"left out: {skipped.name}", skipped.reason
 
 
 def size_text(num_bytes: int) -> str:

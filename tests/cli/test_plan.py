@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import torch
@@ -25,6 +26,25 @@ def test_a_plan_for_programs(model_dir: Path, adapter_dir: Path, motet: Commands
     assert [rank["rank"] for rank in plan["ranks"]] == [8, 16, 64]
     [adapter] = plan["adapters"]
     assert (adapter["name"], adapter["max_rank"]) == ("a", 3)
+    origin = adapter["origin"]
+    assert (origin["base_model"], origin["dtypes"]) == (str(model_dir), ["float32"])
+    assert (origin["skipped"], origin["notes"], plan["skipped_adapters"]) == ([], [], [])
+
+
+def test_a_plan_says_what_a_start_would_leave_out(
+    model_dir: Path, adapter_dir: Path, tmp_path: Path, motet: Commands
+) -> None:
+    copytree(adapter_dir, tmp_path / "good")
+    copytree(adapter_dir, tmp_path / "bad" / "checkpoint-2")
+    arguments = ("plan", model_dir, "--adapter-dir", tmp_path, *POOL)
+    ended = motet.run(*arguments)
+    assert (ended.code, ended.err) == (0, "")
+    assert "adapter good" in ended.out
+    assert "left out: bad" in ended.out
+    plan = json.loads(motet.run(*arguments, "--json").out)
+    [skipped] = plan["skipped_adapters"]
+    assert (skipped["name"], skipped["path"]) == ("bad", str(tmp_path / "bad"))
+    assert f"did you mean '{tmp_path}/bad/checkpoint-2'?" in skipped["reason"]
 
 
 def test_a_plan_for_people_has_no_frame_in_a_pipe(
@@ -41,6 +61,7 @@ def test_a_plan_for_people_has_no_frame_in_a_pipe(
     assert facts["sequences of 512"] == "4 at once"
     assert facts["adapters of rank 8"] == "16 at once, of 8 pages each"
     assert facts["adapter a"] == "8 pages, rank 3"
+    assert f"trained for {model_dir} with PEFT" in ended.out
 
 
 def test_a_plan_for_people_has_a_frame_on_a_terminal(

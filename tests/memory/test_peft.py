@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftType
 from peft.tuners.lora import Embedding, Linear
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,7 +19,7 @@ from transformers import LlamaForCausalLM
 from motet.errors import AdapterError
 from motet.memory.device.files import MAX_JSON_BYTES
 from motet.memory.device.peft import PICKLE_FILE, WEIGHTS_FILE, read_adapter
-from motet.memory.device.peft_config import CONFIG_FILE
+from motet.memory.device.peft_directory import CONFIG_FILE
 from motet.memory.device.peft_fields import HARMLESS_INITS, REFUSED
 from motet.memory.device.training import Training
 from motet.memory.device.weights import AdapterWeights
@@ -158,6 +159,11 @@ def test_fields_that_change_the_computation_are_refused_by_name(field: str, tmp_
 @pytest.mark.parametrize("value", [None, False, [], {}])
 def test_fields_that_are_not_set_are_fine(field: str, value: object, tmp_path: Path) -> None:
     read(a_directory(tmp_path, None, **{field: value}))
+
+
+@pytest.mark.parametrize("method", sorted(set(PeftType) - {PeftType.LORA}))
+def test_every_other_method_is_refused_by_its_name(method: PeftType, tmp_path: Path) -> None:
+    must_be_refused(a_directory(tmp_path, peft_type=method.value), f"peft_type is '{method.value}'")
 
 
 BAD_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
@@ -344,6 +350,26 @@ def test_bad_files_are_refused(case: str, tmp_path: Path) -> None:
     spoil, message = BAD_FILES[case]
     spoil(path)
     must_be_refused(path, message)
+
+
+def test_the_adapters_that_a_trainer_left_in_a_directory_are_named(tmp_path: Path) -> None:
+    for name in ("checkpoint-900", "checkpoint-1000", "default"):
+        a_directory(tmp_path / name)
+    must_be_refused(
+        tmp_path,
+        rf"adapter_config.json is missing.*did you mean '{tmp_path}/checkpoint-1000'\? "
+        r"\(there are also 'default', 'checkpoint-900'\)",
+    )
+
+
+def test_one_adapter_in_a_directory_is_named(tmp_path: Path) -> None:
+    a_directory(tmp_path / "sql")
+    must_be_refused(tmp_path, rf"did you mean '{tmp_path}/sql'\?$")
+
+
+def test_a_model_in_place_of_an_adapter_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    must_be_refused(tmp_path, "it is a model, not an adapter .*: serve it as MODEL")
 
 
 def test_a_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
