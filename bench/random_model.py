@@ -3,6 +3,7 @@ fast as any of its shape."""
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from motet.memory.layout import AdapterGeometry
+from motet.memory.geometry import Module
 
 RANKS = (8, 16, 32, 64)
 """Of mixed adapters, in turn."""
@@ -56,17 +57,16 @@ def write_model(directory: Path, shape: Shape, max_positions: int, dtype: torch.
 
 
 def write_adapter(
-    directory: Path, geometry: AdapterGeometry, rank: int, dtype: torch.dtype
+    directory: Path, modules: Sequence[Module], rank: int, dtype: torch.dtype
 ) -> None:
     """PEFT's format. Neither matrix is zero, so that the adapter changes what is said."""
     tensors: dict[str, Tensor] = {}
-    for layer in range(geometry.num_layers):
-        for module in geometry.modules:
-            if module.name in TARGETS:
-                path = f"base_model.model.model.layers.{layer}.{module.path}"
-                a, b = torch.randn(rank, module.in_features), torch.randn(module.out_features, rank)
-                tensors[f"{path}.lora_A.weight"] = (a * 0.02).to(dtype)
-                tensors[f"{path}.lora_B.weight"] = (b * 0.02).to(dtype)
+    for module in modules:
+        if module.name in TARGETS:
+            path = f"base_model.model.model.{module.path}"
+            a, b = torch.randn(rank, module.in_features), torch.randn(module.out_features, rank)
+            tensors[f"{path}.lora_A.weight"] = (a * 0.02).to(dtype)
+            tensors[f"{path}.lora_B.weight"] = (b * 0.02).to(dtype)
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

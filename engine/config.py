@@ -51,7 +51,7 @@ class ModelConfig(Bounded):
     dtype: str = option("auto", "auto (the checkpoint's), float32, bfloat16 or float16.")
     max_model_len: int | None = option(
         None,
-        "Longest prompt plus output in tokens; default: what the model was trained for.",
+        "Longest prompt plus output in tokens; default: what the model was made for.",
         most=2**31,
     )
     deterministic: bool = option(
@@ -100,6 +100,8 @@ class EngineConfig:
     model_config: ModelConfig = field(default_factory=ModelConfig)
     pool: PoolConfig = field(default_factory=PoolConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
+    optional_adapters: frozenset[str] = frozenset()
+    """Names of the adapters that are reported and left out where they cannot be served."""
 
     def __post_init__(self) -> None:
         if not self.model:

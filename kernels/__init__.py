@@ -18,6 +18,9 @@ TILE_RANKS = 8
 SIDE_A, SIDE_B = 0, 1
 """Index of the two matrices of an adapter in `LoraTables.tile_offset`."""
 
+NO_GAIN = -1
+"""`LoraTables.gain_offset` where the outputs are not rescaled."""
+
 CHUNK_ROWS = 16
 """Most rows of one adapter in a chunk: the M of one tensor-core tile."""
 
@@ -41,13 +44,20 @@ class AttentionBatch:
 class LoraTables:
     """Where the tiles of the adapter in each slot lie, its ranks and scales.
 
-    `tile_offset[slot, layer, module, side, group]` is the element offset of one tile in the
-    arena: side 0 is A `[8, in]`, side 1 is B transposed `[8, out]`. Rank 0 means not targeted.
+    A site is a place in the model that adapters may change. `tile_offset[slot, site, side, group]`
+    is the element offset of one tile in the arena: side 0 is A `[8, in]`, side 1 is B transposed
+    `[8, out]`. Rank 0 means not targeted. A matrix with more than `tile_width` columns is cut into
+    parts of that width, the last one narrower, at consecutive sites of equal rank and scale.
+
+    Outputs may be rescaled after the sum (DoRA, arXiv:2402.09353): where `gain_offset` is not
+    NO_GAIN, gains and shifts `[2, out]` lie there, and an output v becomes v + gain * v + shift.
     """
 
-    tile_offset: Tensor  # int64 [slots, layers, modules, 2, groups]
-    rank: Tensor  # int32 [slots, layers, modules]
-    scale: Tensor  # float32 [slots, layers, modules], applied to the fp32 shrink result
+    tile_offset: Tensor  # int64 [slots, sites, 2, groups]
+    rank: Tensor  # int32 [slots, sites]
+    scale: Tensor  # float32 [slots, sites], applied to the fp32 shrink result
+    gain_offset: Tensor  # int64 [slots, sites]
+    tile_width: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +124,33 @@ class Kernels(Protocol):
 
     def lora_shrink(
         self, mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-        layer: int, module: int,
+        site: int,
     ) -> None:  # fmt: skip
-        """mid[s, i, :rank] = scale * A[module + s] @ x[row_index[i]], in fp32.
+        """mid[s, i, :rank] = scale * A[site + s] @ x[row_index[i]], in fp32.
 
         mid is fp32 `[num_slices, num_lora_rows, max_rank]`; x is `[num_tokens, in_features]`.
-        Slices are consecutive modules that read the same x (q, k, v or gate, up). Columns at or
+        Slices are consecutive sites that read the same x (q, k, v or gate, up). Columns at or
         beyond the row's rank are undefined.
+        """
+
+    def lora_embed(
+        self, mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+        site: int, num_inputs: int,
+    ) -> None:  # fmt: skip
+        """mid[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], in fp32.
+
+        The shrink of an embedding. token_ids is int64 `[num_tokens]`; A has `num_inputs` columns,
+        one for each id, and takes as many sites as it has parts. mid is as in `lora_shrink`.
         """
 
     def lora_expand(
         self, y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-        layer: int, module: int, out_start: tuple[int, ...],
+        site: int, out_start: tuple[int, ...],
     ) -> None:  # fmt: skip
-        """y[row_index[i], out_start[s]:out_start[s + 1]] += B[module + s] @ mid[s, i, :rank].
+        """y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ mid[s, i, :rank].
 
-        y is `[num_tokens, out_start[-1]]`: the outputs of all slices side by side.
+        y is `[num_tokens, out_start[-1]]`: the outputs of all slices side by side. Those of a
+        targeted site with gains are then rescaled. The slices of mid may be one and the same.
         """
 
     def draw(self, token_ids: Tensor, logits: Tensor, batch: DrawBatch) -> None:

@@ -40,37 +40,10 @@ class PageLayout:
     def align_elements(self) -> int:
         return TILE_ALIGN_BYTES // self.element_bytes
 
-
-@dataclass(frozen=True, slots=True)
-class LinearShape:
-    """One linear layer an adapter may target."""
-
-    path: str
-    """Where it is within a decoder layer, such as `self_attn.q_proj`."""
-    in_features: int
-    out_features: int
-
     @property
-    def name(self) -> str:
-        """The last part of the path, which adapters list as a target module."""
-        return self.path.rpartition(".")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterGeometry:
-    """Every place in the base model where an adapter may sit: `modules` in each layer.
-
-    The order of `modules` is the module index of the kernels' tables.
-    """
-
-    num_layers: int
-    modules: tuple[LinearShape, ...]
-
-    @property
-    def largest_tile(self) -> int:
-        """Elements of the largest tile: a page must hold at least one."""
-        widths = (max(m.in_features, m.out_features) for m in self.modules)
-        return TILE_RANKS * max(widths)
+    def tile_width(self) -> int:
+        """Columns of the widest tile that fits a page."""
+        return self.elements // self.align_elements * self.align_elements // TILE_RANKS
 
 
 def num_tiles(rank: int) -> int:

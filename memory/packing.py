@@ -4,24 +4,29 @@ A pure function of geometry and ranks, so the host image and the device tables a
 talking to each other. Tiles go largest first into the first page with room (first-fit decreasing).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from motet.memory.layout import TILE_RANKS, AdapterGeometry, num_tiles
+from motet.memory.geometry import AdapterGeometry
+from motet.memory.layout import TILE_RANKS, num_tiles
 
 SIDE_A, SIDE_B = 0, 1
+GAINS = 2
+"""In place of a side: not ranks but the gains and shifts of the outputs."""
 
-Ranks = tuple[tuple[int, ...], ...]
-"""`ranks[layer][module]`, 0 where the adapter does not touch the module."""
+Ranks = tuple[int, ...]
+"""Of each module, 0 where the adapter does not touch it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Eight rank rows of one side: A `[8, in_features]` or B transposed `[8, out_features]`."""
+    """Eight rank rows of one side: A `[8, in_features]` or B transposed `[8, out_features]`.
 
-    layer: int
-    module: int
+    Or the gains and shifts `[2, out_features]` of outputs that are rescaled.
+    """
+
+    site: int
     side: int
     group: int
     elements: int
@@ -42,14 +47,21 @@ class Packing:
     tiles: tuple[PlacedTile, ...]
 
 
-def pack(geometry: AdapterGeometry, ranks: Ranks, page_elements: int, align: int) -> Packing:
+def pack(
+    geometry: AdapterGeometry,
+    ranks: Ranks,
+    page_elements: int,
+    align: int,
+    rescaled: Collection[int] = (),
+) -> Packing:
     """Place every tile; offsets are multiples of `align` and no tile straddles a page.
 
-    Raises ValueError when a tile is larger than a page.
+    `rescaled` are the modules whose outputs have gains. Raises ValueError when a tile is larger
+    than a page.
     """
     used: list[int] = []  # elements taken in each page
     placed: list[PlacedTile] = []
-    tiles = sorted(_tiles(geometry, ranks), key=lambda tile: -tile.elements)
+    tiles = sorted(_tiles(geometry, ranks, rescaled), key=lambda tile: -tile.elements)
     for elements, same_size in groupby(tiles, key=lambda tile: tile.elements):
         size = -(-elements // align) * align
         if size > page_elements:
@@ -65,10 +77,10 @@ def pack(geometry: AdapterGeometry, ranks: Ranks, page_elements: int, align: int
     return Packing(len(used), tuple(placed))
 
 
-def _tiles(geometry: AdapterGeometry, ranks: Ranks) -> Iterator[Tile]:
-    for layer, layer_ranks in enumerate(ranks):
-        for module, rank in enumerate(layer_ranks):
-            shape = geometry.modules[module]
-            for side, width in ((SIDE_A, shape.in_features), (SIDE_B, shape.out_features)):
-                for group in range(num_tiles(rank)):
-                    yield Tile(layer, module, side, group, TILE_RANKS * width)
+def _tiles(geometry: AdapterGeometry, ranks: Ranks, rescaled: Collection[int]) -> Iterator[Tile]:
+    for index, site in enumerate(geometry.sites):
+        for side, columns in ((SIDE_A, site.inputs), (SIDE_B, site.outputs)):
+            for group in range(num_tiles(ranks[site.module]) if columns else 0):
+                yield Tile(index, side, group, TILE_RANKS * len(columns))
+        if site.module in rescaled and site.outputs:
+            yield Tile(index, GAINS, 0, 2 * len(site.outputs))

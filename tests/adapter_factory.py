@@ -2,17 +2,18 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import Linear
+from peft.tuners.lora import Embedding, Linear
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from motet.memory.layout import AdapterGeometry, LinearShape
+from motet.memory.geometry import AdapterGeometry, Module, in_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,22 @@ ADAPTER_KINDS = {
     "excluded": AdapterKind(
         {"r": 6, "target_modules": "all-linear", "exclude_modules": ["gate_proj"]}
     ),
+    "head": AdapterKind({"r": 9, "target_modules": ["q_proj", "lm_head"]}),
+    "embedding": AdapterKind({"r": 5, "target_modules": ["embed_tokens", "down_proj"]}),
+    "both-ends": AdapterKind(
+        {"r": 10, "lora_alpha": 5, "target_modules": ["embed_tokens", "lm_head"]}, torch.bfloat16
+    ),
+    "dora": AdapterKind({"r": 8, "use_dora": True, "target_modules": "all-linear"}),
+    "dora-patterns": AdapterKind(
+        {
+            "r": 4,
+            "use_dora": True,
+            "use_rslora": True,
+            "target_modules": ["q_proj", "k_proj", "up_proj", "embed_tokens", "lm_head"],
+            "rank_pattern": {"k_proj": 11},
+            "alpha_pattern": {"lm_head": 3},
+        }
+    ),
 }
 """Name -> kind. Together they use every rule by which a configuration decides ranks and scales."""
 
@@ -80,9 +97,22 @@ def tiny_llama(seed: int = 0, **changes: Any) -> LlamaForCausalLM:
     return model
 
 
+@dataclass(frozen=True, slots=True)
+class SomeTensors:
+    """The tensors of a base model that exists in a test only; most adapters want none of them."""
+
+    named: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def tensor(self, name: str) -> Tensor | None:
+        return self.named.get(name)
+
+
+NO_TENSORS = SomeTensors()
+
+
 def geometry_of(config: LlamaConfig) -> AdapterGeometry:
     """Where adapters may sit in such a model."""
-    hidden, inner = config.hidden_size, config.intermediate_size
+    hidden, inner, vocab = config.hidden_size, config.intermediate_size, config.vocab_size
     assert config.head_dim and config.num_key_value_heads
     query = config.head_dim * config.num_attention_heads
     kv = config.head_dim * config.num_key_value_heads
@@ -95,8 +125,10 @@ def geometry_of(config: LlamaConfig) -> AdapterGeometry:
         "mlp.up_proj": (hidden, inner),
         "mlp.down_proj": (inner, hidden),
     }
-    modules = tuple(LinearShape(path, *shape) for path, shape in shapes.items())
-    return AdapterGeometry(config.num_hidden_layers, modules)
+    of_layer = tuple(Module(path, *shape) for path, shape in shapes.items())
+    embedding = Module("model.embed_tokens", vocab, hidden, is_embedding=True)
+    modules = (*in_layers(config.num_hidden_layers, of_layer), embedding)
+    return AdapterGeometry((*modules, Module("lm_head", hidden, vocab)), max(hidden, inner))
 
 
 def save_adapter(model: PreTrainedModel, directory: Path, kind: AdapterKind, seed: int = 0) -> Path:
@@ -106,7 +138,7 @@ def save_adapter(model: PreTrainedModel, directory: Path, kind: AdapterKind, see
         warnings.simplefilter("ignore")  # the libraries about each other
         adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **kind.config))
         for layer in adapted.modules():
-            if isinstance(layer, Linear):
+            if isinstance(layer, Linear | Embedding):
                 _randomise(layer, kind.dtype)
         adapted.save_pretrained(str(directory))
         adapted.unload()
@@ -120,11 +152,26 @@ def load_with_peft(model: LlamaForCausalLM, directory: Path) -> PeftModel:
         return PeftModel.from_pretrained(model, str(directory))
 
 
-def _randomise(layer: Linear, dtype: torch.dtype) -> None:
-    """Make B @ A * scale about as large as the base weight, whatever the rank and scale."""
-    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+def _randomise(layer: Linear | Embedding, dtype: torch.dtype) -> None:
+    """Make B @ A * scale about as large as the base weight, whatever the rank and scale.
+
+    With DoRA, the magnitudes too are none that the weights have by themselves.
+    """
+    a, b = _matrices(layer)
     base = layer.get_base_layer().weight
     assert isinstance(a, Tensor) and isinstance(b, Tensor) and isinstance(base, Tensor)
-    spread = layer.scaling["default"] * math.sqrt(a.shape[0]) * float(a.std())
+    if not a.any():  # an embedding starts with A of zeros, not B
+        torch.nn.init.normal_(a)
+    spread = layer.scaling["default"] * math.sqrt(min(a.shape)) * float(a.std())
     torch.nn.init.normal_(b, std=0.5 * float(base.std()) / spread)
     a.data, b.data = a.data.to(dtype), b.data.to(dtype)
+    for dora in layer.lora_magnitude_vector.values():
+        magnitude = dora.weight
+        assert isinstance(magnitude, Tensor)
+        magnitude.data.mul_(1 + 0.3 * torch.randn(magnitude.shape))
+
+
+def _matrices(layer: Linear | Embedding) -> tuple[Any, Any]:
+    if isinstance(layer, Embedding):
+        return layer.lora_embedding_A["default"], layer.lora_embedding_B["default"]
+    return layer.lora_A["default"].weight, layer.lora_B["default"].weight

@@ -132,7 +132,6 @@ class StepWork:
     @classmethod
     def of(cls, setup: Setup) -> "StepWork":
         spec = read_config(str(setup.model))
-        geometry = spec.geometry
-        each = sum(module.in_features * module.out_features for module in geometry.modules)
-        elements = geometry.num_layers * each + spec.num_token_ids * spec.hidden_size
+        each = sum(module.in_features * module.out_features for module in spec.layer_modules)
+        elements = spec.num_layers * each + spec.num_token_ids * spec.hidden_size
         return cls(elements * DTYPES[setup.dtype].itemsize, 2 * elements)

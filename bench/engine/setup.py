@@ -29,9 +29,9 @@ class Setup:
 
     def write_adapters(self, needed: Mapping[str, int]) -> None:
         """`needed` is name -> rank."""
-        geometry = read_config(str(self.model)).geometry
+        modules = read_config(str(self.model)).modules
         for name, rank in needed.items():
-            write_adapter(self.directory / name, geometry, rank, DTYPES[self.dtype])
+            write_adapter(self.directory / name, modules, rank, DTYPES[self.dtype])
 
     def engine(self, adapters: Mapping[str, int], *, is_deterministic: bool = False) -> EngineCore:
         torch.set_num_threads(self.threads)

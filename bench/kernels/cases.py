@@ -16,7 +16,7 @@ from motet.bench.kernels.setting import LoraSetting, Setting, an_attention_batch
 from motet.bench.random_model import RANKS
 from motet.engine.models.linear import Linear, find_packing
 from motet.kernels import DrawBatch, load_backend
-from motet.memory.layout import LinearShape
+from motet.memory.geometry import Module
 
 Call = Callable[[], object]
 
@@ -136,7 +136,7 @@ def _lora_shrink(setting: Setting, num_rows: int, names: str, ranks: tuple[int, 
     def calls(backend: str) -> list[Call]:
         shrink = load_backend(backend).lora_shrink
         at = (mid, x, lora.arena, lora.tables, batch)
-        return [partial(shrink, *at, layer, 0) for layer in _layers(setting)]
+        return [partial(shrink, *at, layer * len(modules)) for layer in _layers(setting)]
 
     width = sum(module.in_features for module in modules)
     mid_bytes = 4 * len(modules) * lora.rank_rows(num_rows)
@@ -156,7 +156,7 @@ def _lora_expand(setting: Setting, num_rows: int, names: str, ranks: tuple[int, 
     def calls(backend: str) -> list[Call]:
         expand = load_backend(backend).lora_expand
         at = (y, mid, lora.arena, lora.tables, batch)
-        return [partial(expand, *at, layer, 0, out_start) for layer in _layers(setting)]
+        return [partial(expand, *at, layer * len(modules), out_start) for layer in _layers(setting)]
 
     mid_bytes = 4 * len(modules) * lora.rank_rows(num_rows)
     return _lora_case(setting, lora, names, num_rows, width, 2 * y.nbytes + mid_bytes, calls)
@@ -246,7 +246,7 @@ def _heads(setting: Setting) -> tuple[int, int]:
     return setting.shape.num_attention_heads, setting.shape.num_key_value_heads
 
 
-def _modules(setting: Setting, names: str) -> tuple[LinearShape, ...]:
+def _modules(setting: Setting, names: str) -> tuple[Module, ...]:
     hidden, kv = setting.shape.hidden_size, setting.kv_width
     width = setting.shape.intermediate_size
     shapes = {
@@ -258,7 +258,7 @@ def _modules(setting: Setting, names: str) -> tuple[LinearShape, ...]:
         "up": (hidden, width),
         "down": (width, hidden),
     }
-    return tuple(LinearShape(f"{name}_proj", *shapes[name]) for name in names.split("+"))
+    return tuple(Module(f"{name}_proj", *shapes[name]) for name in names.split("+"))
 
 
 ROWS = [(num_rows,) for num_rows in (1, 8, 32, 256, 2048)]

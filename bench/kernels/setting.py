@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from motet.bench.random_model import Shape
-from motet.kernels import CHUNK_ROWS, AttentionBatch, LoraBatch, LoraTables
+from motet.kernels import CHUNK_ROWS, NO_GAIN, AttentionBatch, LoraBatch, LoraTables
 from motet.memory.device.arena import Arena
-from motet.memory.layout import AdapterGeometry, LinearShape, PageLayout, num_tiles
+from motet.memory.geometry import AdapterGeometry, Module, in_layers
+from motet.memory.layout import PageLayout, num_tiles
 from motet.memory.packing import pack
 
 PAGE_TOKENS = 16
@@ -93,25 +94,29 @@ class LoraSetting:
 
     @classmethod
     def of(
-        cls, setting: Setting, modules: tuple[LinearShape, ...], ranks: Sequence[int]
+        cls, setting: Setting, modules: tuple[Module, ...], ranks: Sequence[int]
     ) -> "LoraSetting":
-        geometry = AdapterGeometry(setting.shape.num_hidden_layers, modules)
-        layout, shape = setting.layout, (len(ranks), geometry.num_layers, len(modules))
+        layout = setting.layout
+        in_all_layers = in_layers(setting.shape.num_hidden_layers, modules)
+        geometry = AdapterGeometry(in_all_layers, layout.tile_width)
+        shape = (len(ranks), len(geometry.sites))
         offset = torch.zeros(*shape, 2, num_tiles(max(ranks)), dtype=torch.int64)
         num_pages = 0
         for slot, rank in enumerate(ranks):
-            uniform = ((rank,) * len(modules),) * geometry.num_layers
+            uniform = (rank,) * len(geometry.modules)
             packing = pack(geometry, uniform, layout.elements, layout.align_elements)
             for placed in packing.tiles:
                 tile = placed.tile
                 start = (num_pages + placed.page) * layout.elements + placed.offset
-                offset[slot, tile.layer, tile.module, tile.side, tile.group] = start
+                offset[slot, tile.site, tile.side, tile.group] = start
             num_pages += packing.num_pages
         rank_of_slot = torch.tensor(ranks, dtype=torch.int32)
         tables = LoraTables(
             tile_offset=offset,
-            rank=rank_of_slot[:, None, None].expand(shape).contiguous(),
+            rank=rank_of_slot[:, None].expand(shape).contiguous(),
             scale=torch.full(shape, 2.0),
+            gain_offset=torch.full(shape, NO_GAIN),
+            tile_width=geometry.tile_width,
         )
         return cls(setting.arena(num_pages).flat, tables, tuple(ranks))
 

@@ -81,7 +81,7 @@ def write_workload(workload: Workload, directory: Path) -> None:
     torch.manual_seed(workload.seed)
     model, dtype = model_directory(directory), DTYPES[workload.dtype]
     write_model(model, SHAPES[workload.shape], max(2048, workload.max_model_len), dtype)
-    geometry = read_config(str(model)).geometry
+    modules = read_config(str(model)).modules
     for number in range(workload.num_adapters):
         rank = RANKS[number % len(RANKS)]
-        write_adapter(adapter_directory(directory, f"a{number}"), geometry, rank, dtype)
+        write_adapter(adapter_directory(directory, f"a{number}"), modules, rank, dtype)

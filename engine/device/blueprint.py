@@ -1,5 +1,7 @@
 """Everything about an engine that is decided before a weight is read."""
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -7,8 +9,11 @@ import torch
 from motet.engine.config import EngineConfig
 from motet.engine.models import ModelSpec, read_config
 from motet.errors import ConfigError
-from motet.memory.layout import PageLayout
+from motet.memory.geometry import AdapterGeometry
+from motet.memory.layout import TILE_RANKS, PageLayout
 from motet.memory.packing import Ranks, pack
+
+log = logging.getLogger(__name__)
 
 DEVICES = {"cpu": "cpu", "cuda": "triton"}
 """Device -> backend of its kernels."""
@@ -33,15 +38,22 @@ class Blueprint:
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
-    def adapter_pages(self, ranks: Ranks) -> int:
-        """Pages of an adapter of these ranks."""
+    @property
+    def geometry(self) -> AdapterGeometry:
+        """Where adapters may sit, cut to fit the pages."""
+        return AdapterGeometry(self.spec.modules, self.layout.tile_width)
+
+    def adapter_pages(self, ranks: Ranks, rescaled: Collection[int] = ()) -> int:
+        """Pages of an adapter of these ranks, with gains for the modules in `rescaled`."""
         layout = self.layout
-        return pack(self.spec.geometry, ranks, layout.elements, layout.align_elements).num_pages
+        packing = pack(self.geometry, ranks, layout.elements, layout.align_elements, rescaled)
+        return packing.num_pages
 
     def uniform_adapter_pages(self, rank: int) -> int:
-        """Pages of an adapter of this rank on every linear layer."""
-        geometry = self.spec.geometry
-        return self.adapter_pages(((rank,) * len(geometry.modules),) * geometry.num_layers)
+        """Pages of an adapter of this rank on every linear layer but the head."""
+        in_layers = self.spec.num_layers * len(self.spec.layer_modules)
+        outside = len(self.spec.modules) - in_layers
+        return self.adapter_pages((rank,) * in_layers + (0,) * outside)
 
     def num_pages(self, pool_bytes: int, largest_adapter: int) -> int:
         """Pages in a pool of this size, the largest adapter taking `largest_adapter` of them.
@@ -82,12 +94,18 @@ def check(config: EngineConfig) -> Blueprint:
 
 
 def _max_model_len(wanted: int | None, spec: ModelSpec) -> int:
-    if wanted is not None and wanted > spec.max_positions:
+    if wanted is None or wanted <= spec.max_positions:
+        return wanted or spec.max_positions
+    if spec.rope.num_positions is not None and wanted > spec.rope.num_positions:
         raise ConfigError(
-            f"--max-model-len is {wanted}: the model was made for {spec.max_positions} tokens, set "
-            "at most that"
+            f"--max-model-len is {wanted}: the rotary embedding of this model changes with the "
+            f"length of a text beyond {spec.rope.num_positions} tokens, set at most that"
         )
-    return wanted or spec.max_positions
+    log.warning(
+        "--max-model-len is %d: the model was made for %d tokens, answers may be worse beyond them",
+        wanted, spec.max_positions,
+    )  # fmt: skip
+    return wanted
 
 
 def _device(name: str) -> torch.device:
@@ -127,7 +145,8 @@ def _layout(spec: ModelSpec, dtype: torch.dtype, page_tokens: int | None) -> Pag
 def _least_page_tokens(spec: ModelSpec, dtype: torch.dtype) -> int:
     one_token = _layout_of(spec, dtype, 1)
     align = one_token.align_elements
-    largest = -(-spec.geometry.largest_tile // align) * align
+    widest = max(max(module.in_features, module.out_features) for module in spec.layer_modules)
+    largest = -(-TILE_RANKS * widest // align) * align
     return -(-largest // one_token.elements)
 
 

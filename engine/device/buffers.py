@@ -39,6 +39,8 @@ class StepBuffers:
         self._lora = _LoraBuffers(tokens, device)
         self._sample_index = _Buffer(tokens + rows, np.int64, device)
         self._sampled_lora = _LoraBuffers(tokens + rows, device)
+        self._part_lora = _LoraBuffers(tokens + rows, device)
+        self._sampled_slots: Ints = np.empty(0, np.int64)
 
     def fill(self, batch: Batch) -> StepInputs:
         """The batch as tensors, which hold until the next one.
@@ -58,6 +60,7 @@ class StepBuffers:
         sample_index = _sample_index(rows, query_start)
         slots = np.array([row.slot for row in rows])[row_of_token]
         lora = self._lora.fill(slots)
+        self._sampled_slots = slots[sample_index]
         takes_all = np.array_equal(sample_index, np.arange(num_tokens))
         return StepInputs(
             token_ids=self._token_ids.put(_joined((row.tokens for row in rows), num_tokens)),
@@ -73,8 +76,12 @@ class StepBuffers:
             ),
             lora=lora,
             sample_index=self._sample_index.put(sample_index),
-            sampled_lora=lora if takes_all else self._sampled_lora.fill(slots[sample_index]),
+            sampled_lora=lora if takes_all else self._sampled_lora.fill(self._sampled_slots),
         )
+
+    def sampled_lora(self, part: slice) -> LoraBatch | None:
+        """`StepInputs.sampled_lora` of some of its rows, counted within them; until the next."""
+        return self._part_lora.fill(self._sampled_slots[part])
 
 
 class _Buffer:

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from motet.chat_template import check_prompt_files
 from motet.engine.config import EngineConfig
 from motet.engine.core import EngineCore
 from motet.engine.device.blueprint import Blueprint, check
@@ -22,12 +24,14 @@ from motet.engine.device.slots import DeviceSlots
 from motet.engine.device.threads import set_threads
 from motet.engine.events import AdapterRegistered
 from motet.engine.models import Model, check_weights, load_model
-from motet.engine.models.loader import weight_files
+from motet.engine.models.base_tensors import CheckpointTensors
+from motet.engine.models.checkpoint import weight_files
 from motet.engine.output import EngineInfo
 from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
 from motet.engine.policy import SCHEDULING
 from motet.engine.request import SamplingParams
 from motet.engine.scheduler import Scheduler
+from motet.errors import AdapterError
 from motet.kernels import Kernels
 from motet.memory.adapter import Adapter
 from motet.memory.device.arena import Arena
@@ -37,6 +41,8 @@ from motet.memory.eviction import EVICTION
 from motet.memory.layout import TILE_RANKS, num_tiles
 from motet.memory.manager import MemoryManager
 from motet.memory.page import PageId
+
+log = logging.getLogger(__name__)
 
 EVICTION_POLICY, SCHEDULING_POLICY = "lru", "fcfs"
 
@@ -104,17 +110,27 @@ def _stage_adapters(
     blueprint: Blueprint, base_model_id: str, progress: Progress
 ) -> tuple[HostStore, tuple[Adapter, ...]]:
     """Read every adapter and lay it out in host memory."""
-    config, geometry = blueprint.config, blueprint.spec.geometry
+    config, geometry = blueprint.config, blueprint.geometry
     is_cuda = blueprint.device.type == "cuda"
+    base = CheckpointTensors(blueprint.spec)
     store = HostStore(
-        geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=is_cuda
+        geometry, blueprint.layout, blueprint.dtype, base_model_id, base, pin_memory=is_cuda
     )
     adapters = []
     for done, (name, directory) in enumerate(config.adapters, start=1):
-        weights = read_adapter(directory, geometry, config.batch.max_lora_rank)
-        digest = store.stage(weights)
-        num_pages = store[digest].num_pages
-        adapters.append(Adapter(name, digest, 1, weights.max_rank, num_pages, directory))
+        try:
+            check_prompt_files(directory)
+            weights = read_adapter(directory, geometry, config.batch.max_lora_rank, base)
+            digest = store.stage(weights)
+        except AdapterError as error:
+            if name not in config.optional_adapters:
+                raise
+            log.warning("%s (found in --adapter-dir: left out)", error)
+        else:
+            for warning in weights.training.warnings:
+                log.warning("adapter '%s': %s", directory, warning)
+            num_pages = store[digest].num_pages
+            adapters.append(Adapter(name, digest, 1, weights.max_rank, num_pages, directory))
         progress("adapters", done, len(config.adapters))
     return store, tuple(adapters)
 
@@ -182,7 +198,7 @@ def _executor(
         arena=Arena(layout, num_pages, blueprint.dtype, device),
         slots=DeviceSlots(
             limits.max_batch_adapters,
-            blueprint.spec.geometry,
+            blueprint.geometry,
             limits.max_lora_rank,
             layout.elements,
             device,

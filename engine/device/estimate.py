@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+from motet.chat_template import check_prompt_files
 from motet.engine.config import EngineConfig
 from motet.engine.device.blueprint import Blueprint, check
 from motet.engine.device.capacity import free_bytes, pool_bytes
+from motet.engine.device.origin import AdapterOrigin, origin_of
 from motet.engine.models import weights_bytes
-from motet.errors import ConfigError
+from motet.engine.models.base_tensors import CheckpointTensors
+from motet.errors import AdapterError, ConfigError
+from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.peft import read_adapter_header
 
 RANKS = (8, 16, 64)
@@ -24,6 +28,17 @@ class AdapterEstimate:
     path: str
     max_rank: int
     num_pages: int
+    origin: AdapterOrigin
+    """Its copies of the model's tensors are compared by shape only."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedAdapter:
+    """An adapter that a start would report and leave out."""
+
+    name: str
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,7 @@ class Estimate:
     sequences: tuple[SequenceEstimate, ...]
     ranks: tuple[RankEstimate, ...]
     adapters: tuple[AdapterEstimate, ...]
+    skipped_adapters: tuple[SkippedAdapter, ...]
 
 
 def plan(config: EngineConfig) -> Estimate:
@@ -74,16 +90,31 @@ def plan(config: EngineConfig) -> Estimate:
     Raises ConfigError, with the words of a start, for what cannot be served.
     """
     blueprint = check(config)
+    base = CheckpointTensors(blueprint.spec)
+    adapters: list[AdapterEstimate] = []
+    skipped: list[SkippedAdapter] = []
+    for name, path in config.adapters:
+        try:
+            adapters.append(_measure(blueprint, base, name, path))
+        except AdapterError as error:
+            if name not in config.optional_adapters:
+                raise
+            skipped.append(SkippedAdapter(name, path, str(error)))
     return estimate(
         blueprint,
         weights_bytes(blueprint.spec, blueprint.dtype, blueprint.device),
         free_bytes(blueprint.device),
-        tuple(_measure(blueprint, name, path) for name, path in config.adapters),
+        tuple(adapters),
+        tuple(skipped),
     )
 
 
 def estimate(
-    blueprint: Blueprint, weights: int, free: int, adapters: tuple[AdapterEstimate, ...]
+    blueprint: Blueprint,
+    weights: int,
+    free: int,
+    adapters: tuple[AdapterEstimate, ...],
+    skipped_adapters: tuple[SkippedAdapter, ...] = (),
 ) -> Estimate:
     """Divide `free` bytes of the device as a start does, `weights` of them for the model.
 
@@ -116,13 +147,21 @@ def estimate(
         sequences=tuple(_of_length(blueprint, num_pages, n) for n in sorted({*lengths})),
         ranks=tuple(_of_rank(blueprint, num_pages, rank) for rank in RANKS),
         adapters=adapters,
+        skipped_adapters=skipped_adapters,
     )
 
 
-def _measure(blueprint: Blueprint, name: str, path: str) -> AdapterEstimate:
+def _measure(blueprint: Blueprint, base: BaseTensors, name: str, path: str) -> AdapterEstimate:
+    check_prompt_files(path)
     max_rank = blueprint.config.batch.max_lora_rank
-    header = read_adapter_header(path, blueprint.spec.geometry, max_rank)
-    return AdapterEstimate(name, path, header.max_rank, blueprint.adapter_pages(header.ranks))
+    header = read_adapter_header(path, blueprint.geometry, max_rank, base)
+    return AdapterEstimate(
+        name=name,
+        path=path,
+        max_rank=header.max_rank,
+        num_pages=blueprint.adapter_pages(header.ranks, header.rescaled),
+        origin=origin_of(header, blueprint.config.model),
+    )
 
 
 def _of_length(blueprint: Blueprint, num_pages: int, num_tokens: int) -> SequenceEstimate:

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from motet.chat_template import check_prompt_files
 from motet.engine.device.blueprint import Blueprint
+from motet.engine.device.origin import AdapterOrigin, origin_of
+from motet.engine.models.base_tensors import CheckpointTensors
 from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostStore
 
@@ -16,12 +19,23 @@ class AdapterFacts:
     """Linear layers it adapts, over all layers of the model."""
     num_pages: int
     digest: str
+    origin: AdapterOrigin
 
 
 def inspect_adapter(blueprint: Blueprint, base_model_id: str, directory: str) -> AdapterFacts:
     """Read and lay out all of the adapter. Raises AdapterError, as a start, if it is refused."""
-    geometry = blueprint.spec.geometry
-    weights = read_adapter(directory, geometry, blueprint.config.batch.max_lora_rank)
-    store = HostStore(geometry, blueprint.layout, blueprint.dtype, base_model_id, pin_memory=False)
+    check_prompt_files(directory)
+    geometry = blueprint.geometry
+    base = CheckpointTensors(blueprint.spec)
+    weights = read_adapter(directory, geometry, blueprint.config.batch.max_lora_rank, base)
+    store = HostStore(
+        geometry, blueprint.layout, blueprint.dtype, base_model_id, base, pin_memory=False
+    )
     digest = store.stage(weights)
-    return AdapterFacts(weights.max_rank, len(weights.pairs), store[digest].num_pages, digest)
+    return AdapterFacts(
+        max_rank=weights.max_rank,
+        num_modules=len(weights.pairs),
+        num_pages=store[digest].num_pages,
+        digest=digest,
+        origin=origin_of(weights, blueprint.config.model),
+    )

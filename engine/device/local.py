@@ -63,12 +63,16 @@ class LocalExecutor:
     def _run(self, step: int, batch: Batch, loaded: tuple[str, ...]) -> StepResult:
         inputs = self._buffers.fill(batch)
         hidden = self._model.forward(inputs, self._state)
+
+        def logits(part: slice) -> Tensor:
+            lora = self._buffers.sampled_lora(part)
+            return self._model.logits(hidden[part], lora, self._state)
+
         sampled = [row for row in batch.rows if row.sampling is not None]
         scored = [row for row in batch.rows if row.targets is not None]
-        to_sample, to_score = hidden[: len(sampled)], hidden[len(sampled) :]
         return StepResult(
             step=step,
-            tokens=sample(self._state.kernels, self._model.logits(to_sample), sampled),
+            tokens=sample(self._state.kernels, logits(slice(len(sampled))), sampled),
             loaded=loaded,
-            scores=score(self._model.logits, to_score, scored),
+            scores=score(logits, len(sampled), scored),
         )

@@ -37,16 +37,16 @@ def report(
 
 
 def score(
-    logits_of: Callable[[Tensor], Tensor], hidden: Tensor, rows: Sequence[Row]
+    logits_of: Callable[[slice], Tensor], first: int, rows: Sequence[Row]
 ) -> tuple[PromptScores, ...]:
-    """Of the targets of each row. `hidden` holds the states before them, in the same order."""
+    """Of the targets of each row, whose logits are asked for in the same order from `first` on."""
     targets = [row.targets for row in rows if row.targets is not None]
     tokens = [token for target in targets for token in target.tokens]
     counts = [target.num_logprobs for target in targets for _ in target.tokens]
     found: list[TokenLogprobs | None] = []
     for start in range(0, len(tokens), SLICE_ROWS):
-        part = slice(start, start + SLICE_ROWS)
-        logits = logits_of(hidden[part])
+        part = slice(start, min(start + SLICE_ROWS, len(tokens)))
+        logits = logits_of(slice(first + part.start, first + part.stop))
         reports = report(logits.log_softmax(dim=-1), tokens[part], counts[part])
         found += [r if ok else None for r, ok in zip(reports, is_finite(logits), strict=True)]
     scores, start = [], 0

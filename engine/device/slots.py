@@ -3,9 +3,10 @@
 import torch
 
 from motet.engine.plan import AdapterBinding
-from motet.kernels import LoraTables
-from motet.memory.device.store import HostImage
-from motet.memory.layout import AdapterGeometry, num_tiles
+from motet.kernels import NO_GAIN, LoraTables
+from motet.memory.device.store import NO_PAGE, HostImage
+from motet.memory.geometry import AdapterGeometry
+from motet.memory.layout import num_tiles
 from motet.memory.page import PageId
 
 
@@ -24,12 +25,14 @@ class DeviceSlots:
         page_elements: int,
         device: torch.device,
     ) -> None:
-        shape = (num_slots, geometry.num_layers, len(geometry.modules))
+        shape = (num_slots, len(geometry.sites))
         groups = num_tiles(max_rank)
         self.tables = LoraTables(
             tile_offset=torch.zeros(*shape, 2, groups, dtype=torch.int64, device=device),
             rank=torch.zeros(shape, dtype=torch.int32, device=device),
             scale=torch.zeros(shape, dtype=torch.float32, device=device),
+            gain_offset=torch.full(shape, NO_GAIN, dtype=torch.int64, device=device),
+            tile_width=geometry.tile_width,
         )
         self._page_elements = page_elements
         self._bound: dict[int, tuple[str, tuple[PageId, ...]]] = {}
@@ -43,6 +46,9 @@ class DeviceSlots:
         offset = pages[image.tile_page] * self._page_elements + image.tile_offset
         tables, slot = self.tables, binding.slot
         tables.tile_offset[slot, ..., : offset.shape[-1]] = offset.to(tables.tile_offset.device)
+        gain_offset = pages[image.gain_page] * self._page_elements + image.gain_offset
+        gain_offset[image.gain_page == NO_PAGE] = NO_GAIN
+        tables.gain_offset[slot] = gain_offset.to(tables.gain_offset.device)
         tables.rank[slot] = image.rank.to(tables.rank.device)
         tables.scale[slot] = image.scale.to(tables.scale.device)
         self._bound[slot] = content

@@ -1,33 +1,28 @@
 """The decoder of every family, put together by the traits of its spec."""
 
 from torch import Tensor
-from torch.nn import functional
 
 from motet.engine.device.inputs import DeviceState, StepInputs
+from motet.engine.models.ends import Embedding, Head
 from motet.engine.models.layers import Attention, GatedMLP, RMSNorm
 from motet.engine.models.loader import Weights
 from motet.engine.models.rope import RopeTable, Rotation
 from motet.engine.models.spec import ModelSpec
 from motet.kernels import LoraBatch
 
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
-
 
 class Decoder:
     """Token ids to hidden states to logits; keys and values go into the pages the step names."""
 
     def __init__(self, spec: ModelSpec, weights: Weights, max_model_len: int) -> None:
-        shape = (spec.vocab_size, spec.hidden_size)
-        self._embedding = weights.tensor(EMBEDDING, *shape)
+        self._embedding = Embedding(spec, weights)
         self._layers = [_Layer(spec, weights, layer) for layer in range(spec.num_layers)]
         self._norm = RMSNorm(weights, "model.norm", spec.hidden_size, spec.norm_epsilon)
-        head = weights.twin(HEAD, of=EMBEDDING) if spec.is_tied else weights.tensor(HEAD, *shape)
-        self._head = weights.linear(head[: spec.num_token_ids])  # without the padding
+        self._head = Head(spec, weights)
         self._rope = RopeTable(spec.rope, max_model_len, weights.dtype, weights.device)
 
     def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
-        stream = functional.embedding(inputs.token_ids, self._embedding)
+        stream = self._embedding.forward(inputs, state)
         rotation = self._rope.at(inputs.positions)
         delta = None
         for layer in self._layers[:-1]:
@@ -35,8 +30,8 @@ class Decoder:
         stream, delta = self._layers[-1].finish(stream, delta, rotation, inputs, state)
         return self._norm.forward(state.kernels, stream, delta)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        return self._head.forward(hidden).float()
+    def logits(self, hidden: Tensor, lora: LoraBatch | None, state: DeviceState) -> Tensor:
+        return self._head.forward(hidden, lora, state)
 
 
 class _Layer:

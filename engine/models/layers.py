@@ -10,7 +10,6 @@ from motet.engine.models.loader import Weights
 from motet.engine.models.rope import Rotation
 from motet.engine.models.spec import ModelSpec
 from motet.kernels import Kernels, LoraBatch
-from motet.memory.layout import AdapterGeometry
 
 
 class RMSNorm:
@@ -34,16 +33,17 @@ class RMSNorm:
 class LoraLinear:
     """Linear layers that read the same input, as one matrix, plus each row's adapter.
 
-    `names` are consecutive modules of the geometry; their outputs lie side by side.
+    `names` are consecutive modules of a layer; their outputs lie side by side.
     """
 
     def __init__(
-        self, weights: Weights, geometry: AdapterGeometry, layer: int, path: str,
-        names: tuple[str, ...], *, has_bias: bool,
+        self, weights: Weights, spec: ModelSpec, layer: int, path: str, names: tuple[str, ...],
+        *, has_bias: bool,
     ) -> None:  # fmt: skip
-        self._layer = layer
-        self._first_module = [module.name for module in geometry.modules].index(names[0])
-        modules = geometry.modules[self._first_module :][: len(names)]
+        of_layer = spec.layer_modules
+        first = [module.name for module in of_layer].index(names[0])
+        modules = of_layer[first : first + len(names)]
+        self._site = layer * len(of_layer) + first  # none of them is so wide that it has several
         widths = [module.out_features for module in modules]
         self._out_start = tuple(accumulate(widths, initial=0))
         self._linear = weights.linear(
@@ -57,7 +57,7 @@ class LoraLinear:
         """From `[num_tokens, in_features]` to the outputs of all modules, `[num_tokens, sum]`."""
         y = self._linear.forward(x)
         if lora is not None:
-            at = (state.arena, state.tables, lora, self._layer, self._first_module)
+            at = (state.arena, state.tables, lora, self._site)
             mid = state.mid[: len(self._out_start) - 1, : len(lora.row_index)]
             state.kernels.lora_shrink(mid, x, *at)
             state.kernels.lora_expand(y, mid, *at, self._out_start)
@@ -83,7 +83,7 @@ class Attention:
     """Grouped-query attention (arXiv:2305.13245) over paged KV."""
 
     def __init__(self, weights: Weights, spec: ModelSpec, layer: int, path: str) -> None:
-        at, traits = (weights, spec.geometry, layer, path), spec.traits
+        at, traits = (weights, spec, layer, path), spec.traits
         self._qkv = LoraLinear(*at, ("q_proj", "k_proj", "v_proj"), has_bias=traits.has_qkv_bias)
         self._norm = HeadNorm(weights, spec, path) if traits.has_qk_norm else None
         self._out = LoraLinear(*at, ("o_proj",), has_bias=traits.has_output_bias)
@@ -121,7 +121,7 @@ class GatedMLP:
     """down(silu(gate(x)) * up(x)) (arXiv:2002.05202)."""
 
     def __init__(self, weights: Weights, spec: ModelSpec, layer: int, path: str) -> None:
-        at, has_bias = (weights, spec.geometry, layer, path), spec.traits.has_mlp_bias
+        at, has_bias = (weights, spec, layer, path), spec.traits.has_mlp_bias
         self._gate_up = LoraLinear(*at, ("gate_proj", "up_proj"), has_bias=has_bias)
         self._down = LoraLinear(*at, ("down_proj",), has_bias=has_bias)
 

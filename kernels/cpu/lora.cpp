@@ -12,7 +12,8 @@
 
 namespace {
 
-constexpr int TILE_RANKS = 8, SIDES = 2, SIDE_A = 0, SIDE_B = 1;  // as in kernels/__init__.py
+// As in kernels/__init__.py.
+constexpr int TILE_RANKS = 8, SIDES = 2, SIDE_A = 0, SIDE_B = 1, NO_GAIN = -1;
 
 // What is summed at once in registers: rows times ranks in shrink, rows times vectors in expand.
 // Twelve sums hide the latency of an addition and leave four of sixteen registers for factors.
@@ -25,13 +26,11 @@ constexpr int EXPAND_COLUMNS = 256;    // of a unit
 
 // The ranks of the adapter in each slot, and where its tiles lie.
 struct Tables {
-    const int64_t* tile_offset;  // [slots, layers, modules, 2, groups]
-    const int32_t* rank;         // [slots, layers, modules]
-    int64_t num_layers, num_modules, num_groups;
+    const int64_t* tile_offset;  // [slots, sites, 2, groups]
+    const int32_t* rank;         // [slots, sites]
+    int64_t num_sites, num_groups;
 
-    int64_t at(int64_t slot, int64_t layer, int64_t module) const {
-        return (slot * num_layers + layer) * num_modules + module;
-    }
+    int64_t at(int64_t slot, int64_t site) const { return slot * num_sites + site; }
     const int64_t* tiles(int64_t at, int side) const {
         return tile_offset + (at * SIDES + side) * num_groups;
     }
@@ -152,7 +151,8 @@ void shrink_unit(
 template <typename T>
 void expand_unit(
     const Unit& unit, T* y, int64_t y_stride, const int32_t* row_index, const float* mid,
-    int64_t mid_stride, const T* arena, const int64_t* tiles, int64_t rank, int64_t out_features) {
+    int64_t mid_stride, const T* arena, const int64_t* tiles, int64_t rank, const T* gains,
+    int64_t out_features) {
     float sums[EXPAND_ROWS][EXPAND_COLUMNS];
     std::fill_n(sums[0], unit.num_rows * EXPAND_COLUMNS, 0.0f);
     for (int64_t first = 0; first < rank; first += TILE_RANKS) {
@@ -176,37 +176,47 @@ void expand_unit(
                 });
         }
     }
+    // v + gain * v + shift; whether there are any is known for all outputs of the unit.
+    auto rescaled = [=](Floats value, int64_t c, auto load_at) {
+        if (gains == nullptr) return value;
+        const T* gain = gains + unit.first + c;
+        return multiply_add(load_at(gain), value, value) + load_at(gain + out_features);
+    };
     for (int64_t i = 0; i < unit.num_rows; i++) {
         T* row = y + row_index[unit.row + i] * y_stride + unit.first;
+        auto add = [&](int64_t c, auto load_at) {
+            return rescaled(load_at(row + c) + load(&sums[i][c]), c, load_at);
+        };
         int64_t c = 0;
-        for (; c + LANES <= unit.count; c += LANES) store(row + c, load(row + c) + load(&sums[i][c]));
+        for (; c + LANES <= unit.count; c += LANES)
+            store(row + c, add(c, [](const T* from) { return load(from); }));
         if (int64_t rest = unit.count - c)
-            store_some(row + c, load_some(row + c, rest) + load(&sums[i][c]), rest);
+            store_some(row + c, add(c, [=](const T* from) { return load_some(from, rest); }), rest);
     }
 }
 
 }  // namespace
 
-// mid[s, i, :rank] = scale * A[module + s] @ x[row_index[i]].
+// mid[s, i, :rank] = scale * A[site + s] @ x[row_index[i]].
 extern "C" void motet_lora_shrink(
     float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
     const void* x, int64_t in_features, int64_t x_stride,
     const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
-    int64_t num_layers, int64_t num_modules, int64_t num_groups,
+    int64_t num_sites, int64_t num_groups,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks,
-    int64_t layer, int64_t module, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_layers, num_modules, num_groups};
+    int64_t site, int64_t dtype) {
+    Tables tables{tile_offset, rank, num_sites, num_groups};
     std::vector<Unit> units = units_of(
         {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, SHRINK_ROWS, RANKS,
-        [=](int64_t slot, int64_t slice) { return rank[tables.at(slot, layer, module + slice)]; });
+        [=](int64_t slot, int64_t slice) { return rank[tables.at(slot, site + slice)]; });
     with_dtype(dtype, [&](auto zero) {
         using T = decltype(zero);
         int64_t num_units = units.size();
 #pragma omp parallel for schedule(dynamic) if (num_units > 1)
         for (int64_t u = 0; u < num_units; u++) {
             const Unit& unit = units[u];
-            int64_t at = tables.at(unit.slot, layer, module + unit.slice);
+            int64_t at = tables.at(unit.slot, site + unit.slice);
             const T* a = (const T*)arena + tables.tiles(at, SIDE_A)[unit.first / TILE_RANKS] +
                          unit.first % TILE_RANKS * in_features;
             shrink_unit(unit, mid + unit.slice * mid_slice_stride, mid_stride, (const T*)x,
@@ -215,20 +225,45 @@ extern "C" void motet_lora_shrink(
     });
 }
 
-// y[row_index[i], out_start[s]:out_start[s + 1]] += B[module + s] @ mid[s, i, :rank].
+// mid[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], where A is cut into sites.
+extern "C" void motet_lora_embed(
+    float* mid, int64_t mid_stride, const int64_t* token_ids,
+    const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
+    int64_t num_sites, int64_t num_groups, int64_t tile_width, int64_t num_inputs,
+    const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
+    const int32_t* chunk_len, const int32_t* num_chunks, int64_t site, int64_t dtype) {
+    Tables tables{tile_offset, rank, num_sites, num_groups};
+    with_dtype(dtype, [&](auto zero) {
+        using T = decltype(zero);
+#pragma omp parallel for schedule(dynamic) if (*num_chunks > 1)
+        for (int64_t chunk = 0; chunk < *num_chunks; chunk++)
+            for (int64_t i = chunk_start[chunk]; i < chunk_start[chunk] + chunk_len[chunk]; i++) {
+                int64_t token = token_ids[row_index[i]], part = token / tile_width;
+                int64_t width = std::min(tile_width, num_inputs - part * tile_width);
+                int64_t at = tables.at(chunk_slot[chunk], site + part);
+                const int64_t* tiles = tables.tiles(at, SIDE_A);
+                for (int64_t r = 0; r < rank[at]; r++) {
+                    const T* row = (const T*)arena + tiles[r / TILE_RANKS] + r % TILE_RANKS * width;
+                    mid[i * mid_stride + r] = scale[at] * widen(row[token % tile_width]);
+                }
+            }
+    });
+}
+
+// y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ mid[s, i, :rank].
 extern "C" void motet_lora_expand(
     void* y, const int64_t* out_start, int64_t y_stride,
     const float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
-    const void* arena, const int64_t* tile_offset, const int32_t* rank,
-    int64_t num_layers, int64_t num_modules, int64_t num_groups,
+    const void* arena, const int64_t* tile_offset, const int64_t* gain_offset, const int32_t* rank,
+    int64_t num_sites, int64_t num_groups,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks,
-    int64_t layer, int64_t module, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_layers, num_modules, num_groups};
+    int64_t site, int64_t dtype) {
+    Tables tables{tile_offset, rank, num_sites, num_groups};
     std::vector<Unit> units = units_of(
         {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, EXPAND_ROWS, EXPAND_COLUMNS,
         [=](int64_t slot, int64_t slice) -> int64_t {
-            bool is_target = rank[tables.at(slot, layer, module + slice)] > 0;
+            bool is_target = rank[tables.at(slot, site + slice)] > 0;
             return is_target ? out_start[slice + 1] - out_start[slice] : 0;
         });
     with_dtype(dtype, [&](auto zero) {
@@ -237,10 +272,11 @@ extern "C" void motet_lora_expand(
 #pragma omp parallel for schedule(dynamic) if (num_units > 1)
         for (int64_t u = 0; u < num_units; u++) {
             const Unit& unit = units[u];
-            int64_t at = tables.at(unit.slot, layer, module + unit.slice), s = unit.slice;
+            int64_t at = tables.at(unit.slot, site + unit.slice), s = unit.slice;
+            const T* gains = gain_offset[at] == NO_GAIN ? nullptr : (const T*)arena + gain_offset[at];
             expand_unit(unit, (T*)y + out_start[s], y_stride, row_index,
                         mid + s * mid_slice_stride, mid_stride, (const T*)arena,
-                        tables.tiles(at, SIDE_B), rank[at], out_start[s + 1] - out_start[s]);
+                        tables.tiles(at, SIDE_B), rank[at], gains, out_start[s + 1] - out_start[s]);
         }
     });
 }

@@ -8,35 +8,51 @@ from torch import Tensor
 from motet.kernels import LoraBatch, LoraTables
 from motet.kernels.cpu.native import DTYPES, Function
 
-_shrink = Function("lora_shrink", "piiipiippppiiipppppiii")
-_expand = Function("lora_expand", "ppipiiipppiiipppppiii")
+_shrink = Function("lora_shrink", "piiipiippppiipppppii")
+_embed = Function("lora_embed", "pipppppiiiipppppii")
+_expand = Function("lora_expand", "ppipiiippppiipppppii")
 
 
 def lora_shrink(
     mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int,
+    site: int,
 ) -> None:  # fmt: skip
     mid_slice_stride, mid_stride, _ = mid.stride()
-    _, num_layers, num_modules, _, num_groups = tables.tile_offset.shape
+    _, num_sites, _, num_groups = tables.tile_offset.shape
     _shrink(
         mid, mid.shape[0], mid_slice_stride, mid_stride, x, x.shape[1], x.stride(0),
-        arena, tables.tile_offset, tables.rank, tables.scale, num_layers, num_modules, num_groups,
+        arena, tables.tile_offset, tables.rank, tables.scale, num_sites, num_groups,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
-        layer, module, DTYPES[x.dtype],
+        site, DTYPES[x.dtype],
+    )  # fmt: skip
+
+
+def lora_embed(
+    mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    site: int, num_inputs: int,
+) -> None:  # fmt: skip
+    _, mid_stride, _ = mid.stride()
+    _, num_sites, _, num_groups = tables.tile_offset.shape
+    _embed(
+        mid, mid_stride, token_ids,
+        arena, tables.tile_offset, tables.rank, tables.scale, num_sites, num_groups,
+        tables.tile_width, num_inputs,
+        batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
+        site, DTYPES[arena.dtype],
     )  # fmt: skip
 
 
 def lora_expand(
     y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int, out_start: tuple[int, ...],
+    site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
     mid_slice_stride, mid_stride, _ = mid.stride()
-    _, num_layers, num_modules, _, num_groups = tables.tile_offset.shape
+    _, num_sites, _, num_groups = tables.tile_offset.shape
     _expand(
         y, _int64(out_start), y.stride(0), mid, mid.shape[0], mid_slice_stride, mid_stride,
-        arena, tables.tile_offset, tables.rank, num_layers, num_modules, num_groups,
+        arena, tables.tile_offset, tables.gain_offset, tables.rank, num_sites, num_groups,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
-        layer, module, DTYPES[y.dtype],
+        site, DTYPES[y.dtype],
     )  # fmt: skip
 
 

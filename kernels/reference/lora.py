@@ -7,30 +7,63 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from motet.kernels import SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTables
+from motet.kernels import NO_GAIN, SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTables
 
 
 def lora_shrink(
     mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int,
+    site: int,
 ) -> None:  # fmt: skip
     rows = x.index_select(0, batch.row_index).float()
     widths = [x.shape[1]] * mid.shape[0]
-    for run in _tile_runs(tables, batch, layer, module, SIDE_A, widths):
+    for run in _tile_runs(tables, batch, site, SIDE_A, widths):
         out = mid[run.s, run.rows, run.ranks]
         out.addmm_(rows[run.rows], run.matrix(arena).T, beta=0, alpha=run.scale)
 
 
+def lora_embed(
+    mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    site: int, num_inputs: int,
+) -> None:  # fmt: skip
+    tokens = token_ids.index_select(0, batch.row_index)
+    part, column = tokens // tables.tile_width, tokens % tables.tile_width
+    width = (num_inputs - part * tables.tile_width).clamp(max=tables.tile_width)
+    for segment in _segments(batch):
+        rows = slice(segment.start, segment.stop)
+        rank = torch.arange(int(tables.rank[segment.slot, site]), device=mid.device)
+        tiles = tables.tile_offset[segment.slot, site + part[rows], SIDE_A]  # [rows, groups]
+        in_tile = rank % TILE_RANKS * width[rows, None] + column[rows, None]
+        a = arena[tiles[:, rank // TILE_RANKS] + in_tile]
+        mid[0, rows, : len(rank)] = tables.scale[segment.slot, site] * a.float()
+
+
 def lora_expand(
     y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int, out_start: tuple[int, ...],
+    site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
     sums = y.index_select(0, batch.row_index).float()
     widths = [stop - start for start, stop in pairwise(out_start)]
-    for run in _tile_runs(tables, batch, layer, module, SIDE_B, widths):
+    for run in _tile_runs(tables, batch, site, SIDE_B, widths):
         out = sums[run.rows, out_start[run.s] : out_start[run.s + 1]]
         out.addmm_(mid[run.s, run.rows, run.ranks], run.matrix(arena))
+    _rescale(sums, arena, tables, batch, site, out_start)
     y.index_copy_(0, batch.row_index.long(), sums.to(y.dtype))
+
+
+def _rescale(
+    sums: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    site: int, out_start: tuple[int, ...],
+) -> None:  # fmt: skip
+    """Apply the gains of each site that is targeted; `sums` are the sorted rows."""
+    sites = slice(site, site + len(out_start) - 1)
+    is_rescaled = (tables.gain_offset != NO_GAIN) & (tables.rank > 0)
+    for segment in _segments(batch):
+        for [s] in is_rescaled[segment.slot, sites].nonzero().tolist():
+            offset = int(tables.gain_offset[segment.slot, site + s])
+            width = out_start[s + 1] - out_start[s]
+            gain, shift = arena[offset : offset + 2 * width].view(2, width).float()
+            out = sums[segment.start : segment.stop, out_start[s] : out_start[s + 1]]
+            out += gain * out + shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +84,7 @@ class _TileRun:
 
 
 def _tile_runs(
-    tables: LoraTables, batch: LoraBatch, layer: int, module: int, side: int, widths: Sequence[int]
+    tables: LoraTables, batch: LoraBatch, site: int, side: int, widths: Sequence[int]
 ) -> Iterator[_TileRun]:
     """All that slices of these widths need, from one look at the tables.
 
@@ -59,10 +92,10 @@ def _tile_runs(
     """
     segments = _segments(batch)
     slots = torch.tensor([segment.slot for segment in segments], device=tables.rank.device).long()
-    modules = slice(module, module + len(widths))
-    ranks = tables.rank[:, layer, modules][slots].tolist()
-    scales = tables.scale[:, layer, modules][slots].tolist()
-    offsets = tables.tile_offset[:, layer, modules, side][slots].tolist()
+    sites = slice(site, site + len(widths))
+    ranks = tables.rank[slots, sites].tolist()
+    scales = tables.scale[slots, sites].tolist()
+    offsets = tables.tile_offset[slots, sites, side].tolist()
     for i, segment in enumerate(segments):
         for s, width in enumerate(widths):
             rank = ranks[i][s]

@@ -5,12 +5,13 @@ Every launch asks for fused multiply-adds: whether they are the default depends 
 
 from motet.kernels.reference import add_rms_norm, copy_pages, draw, silu_mul
 from motet.kernels.triton.attention import paged_attention, rotate_and_write_kv
-from motet.kernels.triton.lora import lora_expand, lora_shrink
+from motet.kernels.triton.lora import lora_embed, lora_expand, lora_shrink
 
 __all__ = [
     "add_rms_norm",
     "copy_pages",
     "draw",
+    "lora_embed",
     "lora_expand",
     "lora_shrink",
     "paged_attention",

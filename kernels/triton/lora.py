@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from motet.kernels import CHUNK_ROWS, SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTables
+from motet.kernels import CHUNK_ROWS, NO_GAIN, SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTables
 from motet.kernels.triton.dot import dot
 
 BLOCK_RANK = 16  # the least N of a tensor-core product: two tiles
@@ -21,12 +21,12 @@ BLOCK_OUT = 128
 
 def lora_shrink(
     mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int,
+    site: int,
 ) -> None:  # fmt: skip
     num_slices, _, max_rank = mid.shape
-    tile_offset = tables.tile_offset[:, layer, module:, SIDE_A]  # [slots, modules, groups]
-    rank = tables.rank[:, layer, module:]  # [slots, modules]
-    scale = tables.scale[:, layer, module:]
+    tile_offset = tables.tile_offset[:, site:, SIDE_A]  # [slots, sites, groups]
+    rank = tables.rank[:, site:]  # [slots, sites]
+    scale = tables.scale[:, site:]
     max_chunks = batch.chunk_slot.shape[0]
     grid = (max_chunks, triton.cdiv(max_rank, BLOCK_RANK), num_slices)
     _shrink_kernel[grid](
@@ -39,22 +39,39 @@ def lora_shrink(
     )  # fmt: skip
 
 
+def lora_embed(
+    mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    site: int, num_inputs: int,
+) -> None:  # fmt: skip
+    tile_offset = tables.tile_offset[:, site:, SIDE_A]
+    rank, scale = tables.rank[:, site:], tables.scale[:, site:]
+    grid = (batch.chunk_slot.shape[0], triton.cdiv(mid.shape[2], BLOCK_RANK))
+    _embed_kernel[grid](
+        mid, token_ids, arena, tile_offset, rank, scale,
+        batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
+        num_inputs, tables.tile_width, mid.stride(1),
+        tile_offset.stride(0), tile_offset.stride(1), rank.stride(0), scale.stride(0),
+        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, TILE_RANKS=TILE_RANKS,
+        enable_fp_fusion=True,
+    )  # fmt: skip
+
+
 def lora_expand(
     y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-    layer: int, module: int, out_start: tuple[int, ...],
+    site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
-    tile_offset = tables.tile_offset[:, layer, module:, SIDE_B]
-    rank = tables.rank[:, layer, module:]
+    tile_offset = tables.tile_offset[:, site:, SIDE_B]
+    rank, gain_offset = tables.rank[:, site:], tables.gain_offset[:, site:]
     max_chunks, num_slices = batch.chunk_slot.shape[0], len(out_start) - 1
     widest = max(stop - start for start, stop in pairwise(out_start))
     grid = (max_chunks, triton.cdiv(widest, BLOCK_OUT), num_slices)
     _expand_kernel[grid](
-        y, mid, arena, tile_offset, rank,
+        y, mid, arena, tile_offset, rank, gain_offset,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         y.stride(0), mid.stride(0), mid.stride(1),
-        tile_offset.stride(0), tile_offset.stride(1), rank.stride(0),
+        tile_offset.stride(0), tile_offset.stride(1), rank.stride(0), gain_offset.stride(0),
         OUT_START=out_start, BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, BLOCK_OUT=BLOCK_OUT,
-        TILE_RANKS=TILE_RANKS, enable_fp_fusion=True,
+        TILE_RANKS=TILE_RANKS, NO_GAIN=NO_GAIN, enable_fp_fusion=True,
     )  # fmt: skip
 
 
@@ -63,7 +80,7 @@ def _shrink_kernel(
     mid_ptr, x_ptr, arena_ptr, tile_offset_ptr, rank_ptr, scale_ptr,
     row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
     in_features, mid_slice_stride, mid_row_stride, x_row_stride,
-    tile_slot_stride, tile_module_stride, rank_slot_stride, scale_slot_stride,
+    tile_slot_stride, tile_site_stride, rank_slot_stride, scale_slot_stride,
     BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_IN: tl.constexpr,
     TILE_RANKS: tl.constexpr,
 ):  # fmt: skip
@@ -77,7 +94,7 @@ def _shrink_kernel(
     if tl.program_id(1) * BLOCK_RANK >= rank:
         return
     has_rank = ranks < rank
-    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_module_stride
+    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_site_stride
     tile_offset = tl.load(tiles + ranks // TILE_RANKS, mask=has_rank, other=0)
     a_ptrs = arena_ptr + tile_offset + (ranks % TILE_RANKS) * in_features  # [BLOCK_RANK]
 
@@ -102,13 +119,48 @@ def _shrink_kernel(
 
 
 @triton.jit
+def _embed_kernel(
+    mid_ptr, token_ids_ptr, arena_ptr, tile_offset_ptr, rank_ptr, scale_ptr,
+    row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
+    num_inputs, tile_width, mid_row_stride,
+    tile_slot_stride, tile_site_stride, rank_slot_stride, scale_slot_stride,
+    BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr, TILE_RANKS: tl.constexpr,
+):  # fmt: skip
+    """Grid (chunk, block of ranks). Reference: `reference.lora_embed`."""
+    chunk = tl.program_id(0)
+    if chunk >= tl.load(num_chunks_ptr):
+        return
+    slot = tl.load(chunk_slot_ptr + chunk).to(tl.int64)
+    rank = tl.load(rank_ptr + slot * rank_slot_stride)
+    ranks = tl.program_id(1) * BLOCK_RANK + tl.arange(0, BLOCK_RANK)
+    if tl.program_id(1) * BLOCK_RANK >= rank:
+        return
+
+    sorted_rows = tl.load(chunk_start_ptr + chunk) + tl.arange(0, BLOCK_ROWS)
+    has_row = tl.arange(0, BLOCK_ROWS) < tl.load(chunk_len_ptr + chunk)
+    rows = tl.load(row_index_ptr + sorted_rows, mask=has_row, other=0).to(tl.int64)
+    tokens = tl.load(token_ids_ptr + rows, mask=has_row, other=0)
+    parts = tokens // tile_width
+    widths = tl.minimum(tile_width, num_inputs - parts * tile_width)
+
+    mask = has_row[:, None] & (ranks < rank)[None, :]
+    tiles = tile_offset_ptr + slot * tile_slot_stride + parts * tile_site_stride  # [BLOCK_ROWS]
+    tile_offset = tl.load(tiles[:, None] + (ranks // TILE_RANKS)[None, :], mask=mask, other=0)
+    in_tile = (ranks % TILE_RANKS)[None, :] * widths[:, None] + (tokens % tile_width)[:, None]
+    a = tl.load(arena_ptr + tile_offset + in_tile, mask=mask, other=0.0).to(tl.float32)
+    scale = tl.load(scale_ptr + slot * scale_slot_stride)
+    mid_ptrs = mid_ptr + sorted_rows[:, None] * mid_row_stride + ranks[None, :]
+    tl.store(mid_ptrs, scale * a, mask=mask)
+
+
+@triton.jit
 def _expand_kernel(
-    y_ptr, mid_ptr, arena_ptr, tile_offset_ptr, rank_ptr,
+    y_ptr, mid_ptr, arena_ptr, tile_offset_ptr, rank_ptr, gain_offset_ptr,
     row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
     y_row_stride, mid_slice_stride, mid_row_stride,
-    tile_slot_stride, tile_module_stride, rank_slot_stride,
+    tile_slot_stride, tile_site_stride, rank_slot_stride, gain_slot_stride,
     OUT_START: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr,
-    BLOCK_OUT: tl.constexpr, TILE_RANKS: tl.constexpr,
+    BLOCK_OUT: tl.constexpr, TILE_RANKS: tl.constexpr, NO_GAIN: tl.constexpr,
 ):  # fmt: skip
     """Grid (chunk, block of outputs, slice). Reference: `reference.lora_expand`.
 
@@ -127,7 +179,7 @@ def _expand_kernel(
     if (rank == 0) | (tl.program_id(1) * BLOCK_OUT >= width):
         return
     has_column = columns < width
-    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_module_stride
+    tiles = tile_offset_ptr + slot * tile_slot_stride + part * tile_site_stride
 
     sorted_rows = tl.load(chunk_start_ptr + chunk) + tl.arange(0, BLOCK_ROWS)
     has_row = tl.arange(0, BLOCK_ROWS) < tl.load(chunk_len_ptr + chunk)
@@ -149,5 +201,11 @@ def _expand_kernel(
 
     y_ptrs = y_ptr + rows[:, None] * y_row_stride + (out_start + columns)[None, :]
     y_mask = has_row[:, None] & has_column[None, :]
-    y = tl.load(y_ptrs, mask=y_mask, other=0.0).to(tl.float32)
-    tl.store(y_ptrs, (y + sums).to(y_ptr.dtype.element_ty), mask=y_mask)
+    result = tl.load(y_ptrs, mask=y_mask, other=0.0).to(tl.float32) + sums
+    gain_offset = tl.load(gain_offset_ptr + slot * gain_slot_stride + part)
+    if gain_offset != NO_GAIN:
+        gain_ptrs = arena_ptr + gain_offset + columns
+        gain = tl.load(gain_ptrs, mask=has_column, other=0.0).to(tl.float32)
+        shift = tl.load(gain_ptrs + width, mask=has_column, other=0.0).to(tl.float32)
+        result += gain[None, :] * result + shift[None, :]
+    tl.store(y_ptrs, result.to(y_ptr.dtype.element_ty), mask=y_mask)

@@ -1,6 +1,5 @@
 """What an `adapter_config.json` says about an adapter, or why it cannot be served."""
 
-import logging
 import math
 import re
 import reprlib
@@ -11,45 +10,11 @@ from typing import Any, TypeVar
 
 from motet.errors import AdapterError
 from motet.memory.device.files import ADAPTER, read_json
-
-log = logging.getLogger(__name__)
+from motet.memory.device.peft_directory import CONFIG_FILE
+from motet.memory.device.peft_fields import fault_of, warnings_of
+from motet.memory.device.training import Training
 
 T = TypeVar("T")
-
-CONFIG_FILE = "adapter_config.json"
-
-REFUSED = {
-    "alora_invocation_tokens": "activated LoRA applies from certain tokens on only",
-    "arrow_config": "Arrow routes between several adapters",
-    "kasa_config": "KaSA changes the base weights",
-    "layer_replication": "it changes the layers of the base model",
-    "lora_bias": "it adds biases to the base model",
-    "megatron_config": "Megatron layers are split differently",
-    "modules_to_save": "it replaces whole layers of the base model",
-    "monteclora_config": "MonteCLoRA has tensors beyond A and B",
-    "target_parameters": "it adapts parameters that are not linear layers",
-    "trainable_token_indices": "it replaces token embeddings",
-    "use_bdlora": "block-diagonal A and B are stored differently",
-    "use_dora": "DoRA rescales the base weights",
-    "use_qalora": "QALoRA pools the inputs of A",
-}
-"""Fields that change what an adapter computes, and how. Unset (null, false, empty) is fine."""
-
-UNDERSTOOD = {
-    "alpha_pattern", "base_model_name_or_path", "bias", "init_lora_weights", "lora_alpha",
-    "peft_type", "r", "rank_pattern", "use_rslora",
-}  # fmt: skip
-
-IGNORED = {
-    "auto_mapping", "corda_config", "ensure_weight_tying", "eva_config", "exclude_modules",
-    "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform", "loftq_config",
-    "lora_dropout", "lora_ga_config", "megatron_core", "peft_version", "qalora_group_size",
-    "revision", "runtime_config", "target_modules", "task_type", "velora_config",
-}  # fmt: skip
-"""Fields without effect on a trained adapter: which modules it has, its tensors say."""
-
-CHANGES_BASE = ("corda", "loftq", "lora_ga", "olora", "pissa")
-"""Values of `init_lora_weights` (or their first part) that also change the base weights."""
 
 MAX_PATTERNS, MAX_PATTERN_LENGTH = 4096, 512
 """Of `rank_pattern` and `alpha_pattern`, whose keys are matched with every adapted module."""
@@ -62,10 +27,12 @@ class PeftConfig:
     rank: int
     alpha: float
     use_rslora: bool
+    use_dora: bool
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
-    base_model: str
-    """Name of the base model it was trained for, for messages."""
+    modules_to_save: tuple[str, ...]
+    """Layers that were saved whole."""
+    training: Training
 
     def rank_of(self, module_path: str) -> int:
         return _match(self.rank_pattern, module_path, self.rank)
@@ -80,17 +47,35 @@ class PeftConfig:
 def read_config(directory: Path) -> PeftConfig:
     """Read and check the configuration. Raises AdapterError naming the field and its value."""
     fields = read_json(directory / CONFIG_FILE, ADAPTER)
-    _refuse(fields, directory)
-    _warn(fields, directory)
+    fault = fault_of(fields)
+    if fault is not None:
+        raise AdapterError(f"adapter '{directory}': {fault}")
     take = _Fields(fields, directory)
     return PeftConfig(
         rank=take.integer("r", 8),
         alpha=take.number("lora_alpha", 8),
         use_rslora=take.boolean("use_rslora"),
+        use_dora=take.boolean("use_dora"),
         rank_pattern=take.pattern("rank_pattern", _is_rank, "ranks of at least 1"),
         alpha_pattern=take.pattern("alpha_pattern", _is_number, "numbers within float32"),
-        base_model=str(fields.get("base_model_name_or_path") or "a base model it does not name"),
+        modules_to_save=take.names("modules_to_save"),
+        training=_training(fields),
     )
+
+
+def _training(fields: dict[str, Any]) -> Training:
+    init = fields.get("init_lora_weights")
+    return Training(
+        base_model=_text(fields.get("base_model_name_or_path")),
+        peft_version=_text(fields.get("peft_version")),
+        init="default" if init in (True, None) else str(init),
+        is_rank_stabilised=bool(fields.get("use_rslora")),
+        warnings=warnings_of(fields),
+    )
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
 class _Fields:
@@ -111,6 +96,11 @@ class _Fields:
     def boolean(self, name: str) -> bool:
         value = self._get(name, False)
         return bool(self._checked(name, value, isinstance(value, bool), "true or false"))
+
+    def names(self, name: str) -> tuple[str, ...]:
+        value = self._get(name, [])
+        is_right = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return tuple(self._checked(name, value, is_right, "a list of names"))
 
     def pattern(
         self, name: str, is_valid: Callable[[object], bool], expected: str
@@ -148,41 +138,6 @@ class _Fields:
                 f"it must be {expected}"
             )
         return value
-
-
-def _refuse(fields: dict[str, Any], directory: Path) -> None:
-    if fields.get("peft_type") != "LORA":
-        raise AdapterError(
-            f"adapter '{directory}': peft_type is {reprlib.repr(fields.get('peft_type'))}: "
-            "only LORA adapters are served"
-        )
-    if fields.get("bias", "none") not in ("none", None):
-        raise AdapterError(
-            f"adapter '{directory}': bias is {reprlib.repr(fields['bias'])}: it adds biases to the "
-            "base model; only 'none' is served"
-        )
-    for name, reason in REFUSED.items():
-        if fields.get(name):
-            raise AdapterError(
-                f"adapter '{directory}': {name} is set to {reprlib.repr(fields[name])}: {reason}, "
-                "which is not served; train without it"
-            )
-
-
-def _warn(fields: dict[str, Any], directory: Path) -> None:
-    init = fields.get("init_lora_weights")
-    if isinstance(init, str) and init.lower().startswith(CHANGES_BASE):
-        log.warning(
-            "adapter '%s': init_lora_weights is %r, which changes the base weights: outputs are "
-            "right only if the adapter was converted when saved or the base model was saved too",
-            directory, init,
-        )  # fmt: skip
-    for name in fields.keys() - REFUSED.keys() - UNDERSTOOD - IGNORED:
-        if fields[name]:
-            log.warning(
-                "adapter '%s': field %r of %s is unknown and has no effect",
-                directory, name, CONFIG_FILE,
-            )  # fmt: skip
 
 
 def _match(patterns: Mapping[str, T], module_path: str, default: T) -> T:

@@ -1,5 +1,6 @@
 """Adapters in host memory, each in the exact bytes of its pages."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,24 +8,32 @@ import torch
 from torch import Tensor
 
 from motet.errors import AdapterError
+from motet.memory.device.base_tensors import BaseTensors
+from motet.memory.device.dora import output_gains
 from motet.memory.device.weights import AdapterWeights
-from motet.memory.layout import TILE_RANKS, AdapterGeometry, PageLayout, num_tiles
-from motet.memory.packing import SIDE_A, Packing, PlacedTile, Ranks, pack
+from motet.memory.geometry import AdapterGeometry
+from motet.memory.layout import TILE_RANKS, PageLayout, num_tiles
+from motet.memory.packing import GAINS, SIDE_A, Packing, Ranks, Tile, pack
+
+NO_PAGE = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HostImage:
     """One adapter, ready to copy: its pages, and what a slot's table rows say about it.
 
-    Tile `[layer, module, side, group]` starts at element `tile_offset` of the adapter's page
-    number `tile_page`; groups run to the adapter's own largest rank. Places without a tile say 0.
+    Tile `[site, side, group]` starts at element `tile_offset` of the adapter's page number
+    `tile_page`; groups run to the adapter's own largest rank. Places without a tile say 0. The
+    gains and shifts of a site's outputs are found in the same way.
     """
 
     pages: Tensor  # engine dtype [num_pages, page_elements]
-    tile_page: Tensor  # int64 [layers, modules, 2, groups]
-    tile_offset: Tensor  # int64 [layers, modules, 2, groups]
-    rank: Tensor  # int32 [layers, modules]
-    scale: Tensor  # float32 [layers, modules]
+    tile_page: Tensor  # int64 [sites, 2, groups]
+    tile_offset: Tensor  # int64 [sites, 2, groups]
+    gain_page: Tensor  # int64 [sites], NO_PAGE where outputs are not rescaled
+    gain_offset: Tensor  # int64 [sites]
+    rank: Tensor  # int32 [sites]
+    scale: Tensor  # float32 [sites]
 
     @property
     def num_pages(self) -> int:
@@ -40,17 +49,19 @@ class HostStore:
         layout: PageLayout,
         dtype: torch.dtype,
         base_model_id: str,
+        base: BaseTensors,
         *,
         pin_memory: bool,
     ) -> None:
-        """`pin_memory` makes copies to a CUDA device asynchronous."""
+        """DoRA asks `base` for weights. `pin_memory` makes copies to a CUDA device asynchronous."""
         self._geometry = geometry
         self._layout = layout
         self._dtype = dtype
         self._base_model_id = base_model_id
+        self._base = base
         self._pin_memory = pin_memory
         self._images: dict[str, HostImage] = {}
-        self._packings: dict[Ranks, Packing] = {}  # few rank patterns serve many adapters
+        self._packings: dict[_Pattern, Packing] = {}  # few patterns serve many adapters
 
     def stage(self, weights: AdapterWeights) -> str:
         """Lay the adapter out in host memory and return its digest.
@@ -70,51 +81,74 @@ class HostStore:
         return len(self._images)
 
     def _image(self, weights: AdapterWeights) -> HostImage:
-        packing = self._packing(weights.ranks)
+        packing = self._packing((weights.ranks, weights.rescaled))
+        gains = {
+            module: output_gains(weights, module, self._base, self._dtype)
+            for module in weights.rescaled
+        }
         shape = (packing.num_pages, self._layout.elements)
         pages = torch.zeros(shape, dtype=self._dtype, pin_memory=self._pin_memory)
         for placed in packing.tiles:
-            _write_tile(pages, placed, weights)
+            rows = _rows_of(placed.tile, weights, gains)
+            target = pages[placed.page, placed.offset : placed.offset + rows.numel()]
+            target.view(rows.shape).copy_(rows)  # rows beyond the rank stay zero
         if not pages.isfinite().all():
             raise AdapterError(
                 f"adapter '{weights.source}': a weight is too large for {self._dtype}: "
                 "start with --dtype float32 or bfloat16"
             )
-        tile_page, tile_offset = _tile_tables(packing, weights)
+        tile_page, tile_offset, gain_page, gain_offset = _tile_tables(packing, weights)
+        module_of_site = [site.module for site in self._geometry.sites]
         return HostImage(
             pages=pages,
             tile_page=tile_page,
             tile_offset=tile_offset,
-            rank=torch.tensor(weights.ranks, dtype=torch.int32),
-            scale=torch.tensor(weights.scales, dtype=torch.float32),
+            gain_page=gain_page,
+            gain_offset=gain_offset,
+            rank=torch.tensor(weights.ranks, dtype=torch.int32)[module_of_site],
+            scale=torch.tensor(weights.scales, dtype=torch.float32)[module_of_site],
         )
 
-    def _packing(self, ranks: Ranks) -> Packing:
-        if ranks not in self._packings:
-            self._packings[ranks] = pack(
-                self._geometry, ranks, self._layout.elements, self._layout.align_elements
-            )
-        return self._packings[ranks]
+    def _packing(self, pattern: "_Pattern") -> Packing:
+        if pattern not in self._packings:
+            ranks, rescaled = pattern
+            elements, align = self._layout.elements, self._layout.align_elements
+            self._packings[pattern] = pack(self._geometry, ranks, elements, align, rescaled)
+        return self._packings[pattern]
 
 
-def _write_tile(pages: Tensor, placed: PlacedTile, weights: AdapterWeights) -> None:
-    """Cast one tile into its place; rows beyond the rank stay zero."""
-    tile = placed.tile
-    pair = weights.pairs[tile.layer, tile.module]
-    rank_rows = pair.a if tile.side == SIDE_A else pair.b.T  # [rank, width]
-    rows = rank_rows[tile.group * TILE_RANKS : (tile.group + 1) * TILE_RANKS]
-    start = placed.offset
-    target = pages[placed.page, start : start + rows.numel()]
-    target.view(rows.shape).copy_(rows)
+_Pattern = tuple[Ranks, frozenset[int]]
+"""Ranks, and the modules whose outputs are rescaled."""
 
 
-def _tile_tables(packing: Packing, weights: AdapterWeights) -> tuple[Tensor, Tensor]:
-    """Page and offset of every tile, each `[layers, modules, 2, groups]`."""
-    geometry, num_groups = weights.geometry, num_tiles(weights.max_rank)
-    shape = (geometry.num_layers, len(geometry.modules), 2, num_groups)
-    page, offset = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+def _rows_of(tile: Tile, weights: AdapterWeights, gains: Mapping[int, Tensor]) -> Tensor:
+    """What lies in a tile: rank rows, fewer than it has room for at the end of a matrix."""
+    site = weights.geometry.sites[tile.site]
+    if tile.side == GAINS:
+        return gains[site.module][:, site.outputs.start : site.outputs.stop]
+    pair = weights.pairs[site.module]
+    matrix, columns = (pair.a, site.inputs) if tile.side == SIDE_A else (pair.b.T, site.outputs)
+    ranks = slice(tile.group * TILE_RANKS, (tile.group + 1) * TILE_RANKS)
+    return matrix[ranks, columns.start : columns.stop]
+
+
+def _tile_tables(
+    packing: Packing, weights: AdapterWeights
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Page and offset of every tile, each `[sites, 2, groups]`, and of the gains, `[sites]`."""
+    num_sites, num_groups = len(weights.geometry.sites), num_tiles(weights.max_rank)
+    page, offset = (np.zeros((num_sites, 2, num_groups), np.int64) for _ in range(2))
+    gain_page, gain_offset = np.full(num_sites, NO_PAGE), np.zeros(num_sites, np.int64)
     for placed in packing.tiles:
         tile = placed.tile
-        place = tile.layer, tile.module, tile.side, tile.group
-        page[place], offset[place] = placed.page, placed.offset
-    return torch.from_numpy(page), torch.from_numpy(offset)
+        if tile.side == GAINS:
+            gain_page[tile.site], gain_offset[tile.site] = placed.page, placed.offset
+        else:
+            place = tile.site, tile.side, tile.group
+            page[place], offset[place] = placed.page, placed.offset
+    return (
+        torch.from_numpy(page),
+        torch.from_numpy(offset),
+        torch.from_numpy(gain_page),
+        torch.from_numpy(gain_offset),
+    )

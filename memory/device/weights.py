@@ -3,22 +3,28 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from motet.memory.layout import AdapterGeometry
+from motet.memory.device.training import Training
+from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import Ranks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraPair:
-    """The update `scale * B @ A` of one linear layer, in the dtype of its file."""
+    """The update `scale * B @ A` of one linear layer, in the dtype of its file.
+
+    With a magnitude (DoRA, arXiv:2402.09353), the updated weight W has its rows rescaled: those
+    of `magnitude / norm(W) * W` are as long as the magnitude says.
+    """
 
     a: Tensor  # [rank, in_features]
     b: Tensor  # [out_features, rank]
     scale: float
+    magnitude: Tensor | None = None  # [out_features], what DoRA makes the norm of each output
 
     @property
     def rank(self) -> int:
@@ -27,21 +33,30 @@ class LoraPair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdapterWeights:
-    """Everything an adapter changes: one pair for each (layer, module) it targets."""
+    """Everything an adapter changes: one pair for each module it targets."""
 
     source: str
     """Directory it was read from: for messages, not part of its identity."""
     geometry: AdapterGeometry
-    pairs: Mapping[tuple[int, int], LoraPair]
+    pairs: Mapping[int, LoraPair]
+    """By the index of the module in the geometry."""
+    skipped: tuple[str, ...] = ()
+    """Names of tensors in the file that change nothing, such as copies equal to the base's."""
+    training: Training = field(default_factory=Training)
 
     @property
     def ranks(self) -> Ranks:
-        return tuple(tuple(pair.rank if pair else 0 for pair in row) for row in self._rows())
+        return tuple(pair.rank if pair else 0 for pair in self._each())
 
     @property
-    def scales(self) -> tuple[tuple[float, ...], ...]:
-        """`scales[layer][module]`, 0 where the adapter does not touch the module."""
-        return tuple(tuple(pair.scale if pair else 0.0 for pair in row) for row in self._rows())
+    def scales(self) -> tuple[float, ...]:
+        """Of each module, 0 where the adapter does not touch it."""
+        return tuple(pair.scale if pair else 0.0 for pair in self._each())
+
+    @property
+    def rescaled(self) -> frozenset[int]:
+        """The modules whose outputs DoRA rescales."""
+        return frozenset(m for m, pair in self.pairs.items() if pair.magnitude is not None)
 
     @property
     def max_rank(self) -> int:
@@ -50,27 +65,24 @@ class AdapterWeights:
     def digest(self, base_model_id: str, dtype: torch.dtype) -> str:
         """SHA-256 of all that decides what the adapter computes, in hexadecimal.
 
-        Covers the base model, the compute dtype and, in the order of layers and module paths, the
-        path, shapes, rank, effective scale and stored bytes of every pair. File names, the order
+        Covers the base model, the compute dtype and, in the order of modules, the path,
+        shapes, rank, effective scale and stored bytes of every pair. File names, the order
         of keys and configuration without effect are not covered.
         """
         sha = hashlib.sha256()
         _update(sha, [base_model_id, str(dtype)])
-        for layer, path, pair in sorted(
-            (layer, self.geometry.modules[module].path, pair)
-            for (layer, module), pair in self.pairs.items()
-        ):
-            _update(sha, [layer, path, pair.rank, pair.scale.hex()])
-            for matrix in (pair.a, pair.b):
-                _update(sha, [list(matrix.shape), str(matrix.dtype)])
-                sha.update(matrix.contiguous().view(torch.uint8).numpy().data)
+        for module, pair in sorted(self.pairs.items()):
+            path = self.geometry.modules[module].path
+            _update(sha, [path, pair.rank, pair.scale.hex()])
+            for tensor in (pair.a, pair.b, pair.magnitude):
+                if tensor is not None:
+                    _update(sha, [list(tensor.shape), str(tensor.dtype)])
+                    sha.update(tensor.contiguous().view(torch.uint8).numpy().data)
         return sha.hexdigest()
 
-    def _rows(self) -> Iterator[list[LoraPair | None]]:
-        """For each layer, the pair of each module."""
-        for layer in range(self.geometry.num_layers):
-            modules = range(len(self.geometry.modules))
-            yield [self.pairs.get((layer, module)) for module in modules]
+    def _each(self) -> Iterator[LoraPair | None]:
+        """The pair of each module."""
+        return map(self.pairs.get, range(len(self.geometry.modules)))
 
 
 def _update(sha: "hashlib._Hash", fields: list[object]) -> None:

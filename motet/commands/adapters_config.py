@@ -9,8 +9,8 @@ import msgspec
 from motet.engine.config import option
 from motet.errors import ConfigError
 
-ADAPTER_FILE = "adapter_config.json"
-"""A directory that has it is an adapter."""
+TRACES = ("adapter_config.json", "adapter_model.safetensors", "*/adapter_config.json")
+"""A directory that has one of them is an adapter, or somebody will think that it is one."""
 
 
 class _LoraModule(msgspec.Struct):
@@ -35,15 +35,22 @@ class AdaptersConfig:
         None, "Serve every PEFT LoRA directory in this one by its name."
     )
 
-    def named(self) -> tuple[tuple[str, str], ...]:
-        """(name, path) of each: the named ones as given, then those of the directory by name.
-
-        Raises ConfigError.
-        """
+    def read(self) -> "GivenAdapters":
+        """The named ones as given, then those of the directory by name. Raises ConfigError."""
         named = [_parse("--adapter", text) for text in self.adapter]
         modules = [_parse_module(text) for text in self.lora_modules]
         found = _adapters_in(Path(self.adapter_dir)) if self.adapter_dir else []
-        return (*named, *modules, *found)
+        return GivenAdapters((*named, *modules, *found), frozenset(name for name, _ in found))
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAdapters:
+    """What the options come to."""
+
+    adapters: tuple[tuple[str, str], ...]
+    """(name, path) of each."""
+    optional: frozenset[str]
+    """Names of those that were found, not asked for: a bad one is no reason not to start."""
 
 
 def _parse(flag: str, text: str) -> tuple[str, str]:
@@ -71,7 +78,7 @@ def _adapters_in(directory: Path) -> list[tuple[str, str]]:
     """Each sub-directory that is an adapter, under its own name. None may lie elsewhere."""
     try:
         root = directory.resolve(strict=True)
-        found = [path for path in sorted(root.iterdir()) if (path / ADAPTER_FILE).exists()]
+        found = [path for path in sorted(root.iterdir()) if _looks_like_adapter(path)]
         stray = [part for path in found for part in _parts(path) if not _is_in(root, part)]
     except OSError as error:
         raise ConfigError(
@@ -83,6 +90,10 @@ def _adapters_in(directory: Path) -> list[tuple[str, str]]:
             "move what it points to there, or name the adapter with --adapter"
         )
     return [(path.name, str(path)) for path in found]
+
+
+def _looks_like_adapter(path: Path) -> bool:
+    return any(any(path.glob(trace)) for trace in TRACES)
 
 
 def _parts(path: Path) -> list[Path]:

@@ -17,6 +17,7 @@ def engine_config(
     model_config: ModelConfig,
     pool: PoolConfig,
     batch: BatchConfig,
+    optional_adapters: frozenset[str] = frozenset(),
 ) -> EngineConfig:
     """`model` with `adapters`; without a model, the one that comes with motet, with its voices too.
 
@@ -24,7 +25,7 @@ def engine_config(
     """
     if model is None:
         model, adapters = _demo_model(), (*voices(), *adapters)
-    return EngineConfig(model, adapters, model_config, pool, batch)
+    return EngineConfig(model, adapters, model_config, pool, batch, optional_adapters)
 
 
 def voices() -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ from motet.bench.machine import Machine
 from motet.bench.peaks import Peaks
 from motet.bench.random_model import SHAPES
 from motet.kernels import Kernels
-from motet.memory.layout import LinearShape
+from motet.memory.geometry import Module
 
 PEAKS = Peaks(1e9, {"float32": 1e10})
 MACHINE = Machine("a processor", 2, ("avx2",), 2**34, None, "3.11", "2026-11-21")
@@ -77,7 +77,7 @@ def test_a_product_counts_weights_input_and_output(setting: Setting) -> None:
 
 
 def test_every_row_is_in_one_chunk_of_its_adapter(setting: Setting) -> None:
-    lora = LoraSetting.of(setting, (LinearShape("q_proj", 64, 64),), (8, 16, 8))
+    lora = LoraSetting.of(setting, (Module("q_proj", 64, 64),), (8, 16, 8))
     batch = lora.batch(50)
     seen = []
     for slot, start, length in zip(

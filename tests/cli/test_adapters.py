@@ -4,12 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import peft
 import pytest
 
 from motet.engine.config import EngineConfig, PoolConfig
 from motet.engine.device.build import build
 from tests.cli.chat_server import KEY, chat_server
 from tests.cli.commands import Commands
+from tests.trained_adapter import base_model, save, train, wrapped
 
 
 def test_adapters_of_a_server_are_listed(motet: Commands) -> None:
@@ -56,19 +58,65 @@ def test_a_good_adapter_is_described_as_a_start_would(
     assert ended.out == (
         f"ok      adapter '{adapter_dir}': rank 3, 14 modules, {adapter.num_pages} pages, "
         f"digest {adapter.digest[:12]}\n"
+        f"        trained for {model_dir} with PEFT {peft.__version__}: init default; "
+        "stored as float32\n"
     )
+
+
+def test_what_is_skipped_and_what_may_be_wrong_has_a_line_each(
+    model_dir: Path, tmp_path: Path, motet: Commands
+) -> None:
+    model = wrapped(base_model(model_dir), use_rslora=True, init_lora_weights="gaussian")
+    save(train(model), tmp_path, save_embedding_layers=True)
+    edit_config(tmp_path, base_model_name_or_path="org/other", some_new_field=1)
+    ended = motet.run("adapters", "check", tmp_path, "--model", model_dir)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[1:] == [
+        f"        trained for org/other with PEFT {peft.__version__}: init gaussian, "
+        "rank-stabilised; stored as float32",
+        "        skipped, as they change nothing: base_model.model.lm_head.weight, "
+        "base_model.model.model.embed_tokens.weight",
+        f"        the model it was trained for has another name than '{model_dir}'",
+        "        its field 'some_new_field' is unknown and has no effect",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_known"),
+    [("org/tiny", True), ("TINY/", True), ("org/tiny-chat", False), ("/elsewhere/models/x", False)],
+)
+def test_a_name_of_the_base_is_known_by_its_last_part(
+    name: str, is_known: bool, model_dir: Path, adapter_dir: Path, tmp_path: Path, motet: Commands
+) -> None:
+    adapter = shutil.copytree(adapter_dir, tmp_path / "a")
+    edit_config(adapter, base_model_name_or_path=name)
+    out = motet.run("adapters", "check", adapter, "--model", model_dir).out
+    assert ("another name" not in out) == is_known
+
+
+def test_a_snapshot_of_the_hub_has_the_name_of_its_repository(
+    model_dir: Path, adapter_dir: Path, tmp_path: Path, motet: Commands
+) -> None:
+    snapshot = shutil.copytree(model_dir, tmp_path / "models--org--Llama-9" / "snapshots" / "0a1b")
+    adapter = shutil.copytree(adapter_dir, tmp_path / "a")
+    edit_config(adapter, base_model_name_or_path="org/Llama-9")
+    assert "another name" not in motet.run("adapters", "check", adapter, "--model", snapshot).out
+
+
+def edit_config(adapter: Path, **fields: object) -> None:
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
 def test_each_bad_adapter_has_its_line_and_the_exit_code_is_1(
     model_dir: Path, adapter_dir: Path, tmp_path: Path, motet: Commands
 ) -> None:
     bad = shutil.copytree(adapter_dir, tmp_path / "bad")
-    config = json.loads((bad / "adapter_config.json").read_text())
-    (bad / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+    edit_config(bad, lora_bias=True)
     ended = motet.run("adapters", "check", bad, adapter_dir, "/no/such", "--model", model_dir)
     assert (ended.code, ended.err) == (1, "")
-    first, second, third = ended.out.splitlines()
-    assert first.startswith(f"failed  adapter '{bad}': use_dora is set to True")
+    first, second, _, third = ended.out.splitlines()
+    assert first.startswith(f"failed  adapter '{bad}': lora_bias is set to True")
     assert second.startswith(f"ok      adapter '{adapter_dir}'")
     assert third.startswith("failed  adapter '/no/such' does not exist")
 

@@ -1,12 +1,18 @@
 """`motet plan`: the estimate, for people and for programs."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
+from shutil import copytree
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from motet.commands.plan import size_text
 from tests.cli.commands import Commands
+from tests.cli.process import MOTET
 
 POOL = ("--pool-bytes", "1MiB")
 
@@ -20,6 +26,25 @@ def test_a_plan_for_programs(model_dir: Path, adapter_dir: Path, motet: Commands
     assert [rank["rank"] for rank in plan["ranks"]] == [8, 16, 64]
     [adapter] = plan["adapters"]
     assert (adapter["name"], adapter["max_rank"]) == ("a", 3)
+    origin = adapter["origin"]
+    assert (origin["base_model"], origin["dtypes"]) == (str(model_dir), ["float32"])
+    assert (origin["skipped"], origin["notes"], plan["skipped_adapters"]) == ([], [], [])
+
+
+def test_a_plan_says_what_a_start_would_leave_out(
+    model_dir: Path, adapter_dir: Path, tmp_path: Path, motet: Commands
+) -> None:
+    copytree(adapter_dir, tmp_path / "good")
+    copytree(adapter_dir, tmp_path / "bad" / "checkpoint-2")
+    arguments = ("plan", model_dir, "--adapter-dir", tmp_path, *POOL)
+    ended = motet.run(*arguments)
+    assert (ended.code, ended.err) == (0, "")
+    assert "adapter good" in ended.out
+    assert "left out: bad" in ended.out
+    plan = json.loads(motet.run(*arguments, "--json").out)
+    [skipped] = plan["skipped_adapters"]
+    assert (skipped["name"], skipped["path"]) == ("bad", str(tmp_path / "bad"))
+    assert f"did you mean '{tmp_path}/bad/checkpoint-2'?" in skipped["reason"]
 
 
 def test_a_plan_for_people_has_no_frame_in_a_pipe(
@@ -36,6 +61,7 @@ def test_a_plan_for_people_has_no_frame_in_a_pipe(
     assert facts["sequences of 512"] == "4 at once"
     assert facts["adapters of rank 8"] == "16 at once, of 8 pages each"
     assert facts["adapter a"] == "8 pages, rank 3"
+    assert f"trained for {model_dir} with PEFT" in ended.out
 
 
 def test_a_plan_for_people_has_a_frame_on_a_terminal(
@@ -45,6 +71,19 @@ def test_a_plan_for_people_has_a_frame_on_a_terminal(
     out = motet.run("plan", model_dir, *POOL).out
     assert "what fits" in out
     assert "│" in out
+
+
+def test_a_plan_says_what_a_start_would_warn_of(model_dir: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    save_file(tensors | {"v_head.weight": torch.ones(1)}, model / "model.safetensors")
+    command = [str(MOTET), "plan", str(model), "--max-model-len", "600", *POOL]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0
+    context, tensor = ended.stderr.splitlines()
+    assert context.startswith("--max-model-len is 600: the model was made for 512 tokens")
+    assert "tensor 'v_head.weight' is no part of the model" in tensor
+    assert "600 tokens" in ended.stdout
 
 
 @pytest.mark.parametrize(

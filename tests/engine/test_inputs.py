@@ -21,7 +21,7 @@ from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostImage, HostStore
 from motet.memory.layout import TILE_RANKS, PageLayout
 from motet.memory.page import PageId
-from tests.adapter_factory import ADAPTER_KINDS, geometry_of, save_adapter, tiny_llama
+from tests.adapter_factory import ADAPTER_KINDS, NO_TENSORS, geometry_of, save_adapter, tiny_llama
 
 PAGE_TOKENS = 4
 CPU = torch.device("cpu")
@@ -125,13 +125,13 @@ def test_chunks_cover_each_adapter_row_once_and_hold_one_slot(shape: list[tuple[
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HostImage]:
-    store = HostStore(GEOMETRY, LAYOUT, torch.float32, "base", pin_memory=False)
+    store = HostStore(GEOMETRY, LAYOUT, torch.float32, "base", NO_TENSORS, pin_memory=False)
     images = {}
     for kind in ("patterns", "query-value"):
         directory = save_adapter(
             tiny_llama(), Path(tmp_path_factory.mktemp(kind)), ADAPTER_KINDS[kind]
         )
-        images[kind] = store[store.stage(read_adapter(str(directory), GEOMETRY, 64))]
+        images[kind] = store[store.stage(read_adapter(str(directory), GEOMETRY, 64, NO_TENSORS))]
     return images
 
 
@@ -157,10 +157,10 @@ def test_tables_of_a_bound_slot_lead_to_the_tiles_in_the_arena(
 
     assert torch.equal(slots.tables.rank[1], image.rank)
     assert torch.equal(slots.tables.scale[1], image.scale)
-    for place in image.rank.nonzero().tolist():
-        for side, width in enumerate(_widths(place[1])):
-            for group in range(-(-int(image.rank[tuple(place)]) // TILE_RANKS)):
-                at = (*place, side, group)
+    for [site] in image.rank.nonzero().tolist():
+        for side, width in enumerate(_widths(site)):
+            for group in range(-(-int(image.rank[site]) // TILE_RANKS)):
+                at = (site, side, group)
                 start, size = int(slots.tables.tile_offset[1, *at]), TILE_RANKS * width
                 page, offset = int(image.tile_page[at]), int(image.tile_offset[at])
                 expected = image.pages[page, offset : offset + size]

@@ -16,12 +16,14 @@ VOCAB = 300
 class Head:
     """Hidden states are logits already; counts how many are asked for at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: Tensor) -> None:
+        self.hidden = hidden
         self.num_rows: list[int] = []
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        self.num_rows.append(len(hidden))
-        return hidden.clone()
+    def logits(self, part: slice) -> Tensor:
+        logits = self.hidden[part].clone()
+        self.num_rows.append(len(logits))
+        return logits
 
 
 def some_hidden(num_rows: int) -> Tensor:
@@ -38,7 +40,7 @@ def test_every_target_has_the_logprob_that_the_model_gives_it() -> None:
     hidden = some_hidden(sum(counts))
     expected = torch.split(hidden.log_softmax(-1), counts)
 
-    scores = score(Head().logits, hidden, rows)
+    scores = score(Head(hidden).logits, 0, rows)
 
     assert [score.request_id for score in scores] == ["a", "b", "c"]
     for row, found, theirs in zip(rows, scores, expected, strict=True):
@@ -52,21 +54,28 @@ def test_every_target_has_the_logprob_that_the_model_gives_it() -> None:
 
 
 def test_logits_exist_for_one_slice_at_a_time() -> None:
-    head, num_targets = Head(), 2 * SLICE_ROWS + 5
-    score(head.logits, some_hidden(num_targets), [a_scored_row([1] * num_targets)])
+    num_targets = 2 * SLICE_ROWS + 5
+    head = Head(some_hidden(num_targets))
+    score(head.logits, 0, [a_scored_row([1] * num_targets)])
     assert head.num_rows == [SLICE_ROWS, SLICE_ROWS, 5]
 
 
 def test_without_targets_the_model_is_not_asked() -> None:
-    head = Head()
-    assert score(head.logits, some_hidden(0), []) == ()
+    head = Head(some_hidden(0))
+    assert score(head.logits, 0, []) == ()
     assert head.num_rows == []
+
+
+def test_the_states_of_targets_begin_behind_those_that_are_sampled_from() -> None:
+    hidden = some_hidden(5)
+    alone = score(Head(hidden[3:]).logits, 0, [a_scored_row([7, 8])])
+    assert score(Head(hidden).logits, 3, [a_scored_row([7, 8])]) == alone
 
 
 def test_the_most_likely_of_equal_probability_come_in_order_of_id() -> None:
     hidden = torch.zeros(2, VOCAB)
     hidden[1, [250, 40]] = 1.0
-    (scores,) = score(Head().logits, hidden, [a_scored_row([5, 6], num_logprobs=4)])
+    (scores,) = score(Head(hidden).logits, 0, [a_scored_row([5, 6], num_logprobs=4)])
     assert scores.logprobs is not None
     assert [[id_ for id_, _ in one.top] for one in scores.logprobs] == [
         [0, 1, 2, 3],
@@ -75,13 +84,13 @@ def test_the_most_likely_of_equal_probability_come_in_order_of_id() -> None:
 
 
 def test_more_alternatives_than_tokens_are_all_of_them() -> None:
-    (scores,) = score(Head().logits, some_hidden(1), [a_scored_row([5], num_logprobs=VOCAB + 1)])
+    (scores,) = score(Head(some_hidden(1)).logits, 0, [a_scored_row([5], num_logprobs=VOCAB + 1)])
     assert scores.logprobs is not None
     assert len(scores.logprobs[0].top) == VOCAB
 
 
 def test_a_target_beyond_the_vocabulary_is_impossible() -> None:
-    (scores,) = score(Head().logits, some_hidden(2), [a_scored_row([VOCAB, 5])])
+    (scores,) = score(Head(some_hidden(2)).logits, 0, [a_scored_row([VOCAB, 5])])
     assert scores.logprobs is not None
     assert scores.logprobs[0].logprob == -math.inf
     assert math.isfinite(scores.logprobs[1].logprob)
@@ -91,9 +100,9 @@ def test_a_target_beyond_the_vocabulary_is_impossible() -> None:
 def test_a_prompt_that_is_not_finite_has_no_scores_and_harms_no_other(bad: float) -> None:
     rows = [a_scored_row([1, 2], request_id=name, num_logprobs=2) for name in "abc"]
     hidden = some_hidden(6)
-    healthy = score(Head().logits, hidden, rows)
+    healthy = score(Head(hidden).logits, 0, rows)
     hidden[3, 123] = bad
 
-    scores = score(Head().logits, hidden, rows)
+    scores = score(Head(hidden).logits, 0, rows)
 
     assert scores == (healthy[0], PromptScores("b", None), healthy[2])

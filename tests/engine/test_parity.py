@@ -18,6 +18,7 @@ from motet.engine.models import MODELS, Model, read_config
 from motet.engine.output import TokenLogprobs, TokenOutput
 from motet.engine.plan import StepPlan, StepResult
 from motet.engine.request import Request, SamplingParams
+from motet.kernels import LoraBatch
 from motet.memory.adapter import Adapter
 from tests.adapter_factory import ADAPTER_KINDS
 from tests.engine.storm import FORCED_EVENTS, Storm
@@ -69,8 +70,8 @@ class _RecordingModel:
     def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
         return self.model.forward(inputs, state)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        logits = self.model.logits(hidden)
+    def logits(self, hidden: Tensor, lora: LoraBatch | None, state: DeviceState) -> Tensor:
+        logits = self.model.logits(hidden, lora, state)
         self.calls.append(logits.clone())
         return logits
 
@@ -106,7 +107,7 @@ def some_requests(adapters: list[Adapter | None], rng: random.Random) -> Iterato
 
 @pytest.mark.parametrize(
     ("batch", "num_pages", "num_requests", "is_stormy"),
-    [(WHOLE_PREFILL, 600, 26, False), (CHUNKED_PREFILL, 110, 36, True)],
+    [(WHOLE_PREFILL, 800, 36, False), (CHUNKED_PREFILL, 110, 46, True)],
     ids=["calm", "storm"],
 )
 def test_logits_and_greedy_tokens_equal_the_reference(

@@ -1,63 +1,72 @@
 """A real arena, placed by the memory package: whatever no one wrote is NaN."""
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from motet.kernels import LoraTables
-from motet.memory.layout import TILE_RANKS, AdapterGeometry, LinearShape, PageLayout, num_tiles
-from motet.memory.packing import SIDE_A, SIDE_B, Packing, Ranks, pack
+from motet.kernels import NO_GAIN, LoraTables
+from motet.memory.geometry import AdapterGeometry, Module, in_layers
+from motet.memory.layout import TILE_RANKS, PageLayout, num_tiles
+from motet.memory.packing import GAINS, SIDE_A, Packing, Ranks, Tile, pack
 from motet.memory.page import Lease, PageOwner, PagePool
 from tests.kernels.target import Target
 
 NUM_SLOTS = 10
 
-GEOMETRY = AdapterGeometry(
-    num_layers=2,
-    modules=(
-        LinearShape("q_proj", 72, 96),
-        LinearShape("k_proj", 72, 24),  # grouped-query attention: K and V are narrower than Q
-        LinearShape("v_proj", 72, 24),
-        LinearShape("o_proj", 96, 72),
-        LinearShape("gate_proj", 72, 200),
-        LinearShape("up_proj", 72, 200),
-        LinearShape("down_proj", 200, 72),
-    ),
+NUM_LAYERS = 2
+MODULES = (
+    Module("q_proj", 72, 96),
+    Module("k_proj", 72, 24),  # grouped-query attention: K and V are narrower than Q
+    Module("v_proj", 72, 24),
+    Module("o_proj", 96, 72),
+    Module("gate_proj", 72, 200),
+    Module("up_proj", 72, 200),
+    Module("down_proj", 200, 72),
 )
+ENDS = (Module("embed_tokens", 450, 72, is_embedding=True), Module("lm_head", 72, 333))
+"""So wide that their tiles take three sites, and two."""
+
+GEOMETRY = AdapterGeometry((*in_layers(NUM_LAYERS, MODULES), *ENDS), tile_width=200)
+EMBEDDING, HEAD = (NUM_LAYERS * len(MODULES) + end for end in range(2))  # modules
+EMBEDDING_SITE, HEAD_SITE = EMBEDDING, HEAD + 2
 
 
 @dataclass(frozen=True, slots=True)
 class DenseAdapter:
-    """An adapter as PEFT holds it. Index matrices by (layer, module)."""
+    """An adapter as PEFT holds it, by module of the geometry."""
 
     ranks: Ranks
-    a: dict[tuple[int, int], Tensor]  # [rank, in_features]
-    b: dict[tuple[int, int], Tensor]  # [out_features, rank]
-    scale: dict[tuple[int, int], float]
+    a: list[Tensor]  # [rank, in_features]
+    b: list[Tensor]  # [out_features, rank]
+    scale: list[float]
+    gains: dict[int, Tensor]  # [2, out_features]
 
 
-def an_adapter(target: Target, ranks: Ranks) -> DenseAdapter:
-    a, b, scale = {}, {}, {}
-    for layer, layer_ranks in enumerate(ranks):
-        for module, rank in enumerate(layer_ranks):
-            shape = GEOMETRY.modules[module]
-            a[layer, module] = target.randn(rank, shape.in_features)
-            b[layer, module] = target.randn(shape.out_features, rank)
-            scale[layer, module] = 0.25 + 0.5 * layer + 0.125 * module
-    return DenseAdapter(ranks, a, b, scale)
+def an_adapter(target: Target, ranks: Ranks, rescaled: Collection[int] = ()) -> DenseAdapter:
+    shapes = zip(GEOMETRY.modules, ranks, strict=True)
+    pairs = [
+        (target.randn(rank, shape.in_features), target.randn(shape.out_features, rank))
+        for shape, rank in shapes
+    ]
+    a, b = map(list, zip(*pairs, strict=True))
+    scale = [0.25 + 0.125 * (module % 11) for module in range(len(ranks))]
+    gains = {module: target.randn(2, GEOMETRY.modules[module].out_features) for module in rescaled}
+    return DenseAdapter(ranks, a, b, scale, gains)
 
 
-def same_rank(rank: int) -> Ranks:
-    return ((rank,) * len(GEOMETRY.modules),) * GEOMETRY.num_layers
+def same_rank(rank: int, ends: int = 0) -> Ranks:
+    """On every module of the layers; `ends` on embedding and head."""
+    return (rank,) * (NUM_LAYERS * len(MODULES)) + (ends, ends)
 
 
 class Arena:
     """Pages, the pool that owns them and the tables that find adapters in them."""
 
     def __init__(self, target: Target, layout: PageLayout, num_pages: int, max_rank: int = 256):
-        shape = (NUM_SLOTS, GEOMETRY.num_layers, len(GEOMETRY.modules))
+        shape = (NUM_SLOTS, len(GEOMETRY.sites))
         self.target = target
         self.layout = layout
         self.pool = PagePool(num_pages)
@@ -69,6 +78,8 @@ class Arena:
             tile_offset=target.ints([], torch.int64).new_zeros(*shape, 2, num_tiles(max_rank)),
             rank=target.ints([]).new_zeros(shape),
             scale=torch.zeros(shape, device=target.device),
+            gain_offset=target.ints([], torch.int64).new_full(shape, NO_GAIN),
+            tile_width=GEOMETRY.tile_width,
         )
 
     def reserve(self, num_pages: int, owner: PageOwner) -> Lease:
@@ -85,26 +96,27 @@ class Arena:
 
     def load(self, slot: int, adapter: DenseAdapter) -> Lease:
         """Copy an adapter into pages of its own and bind it to a slot."""
-        packing = pack(GEOMETRY, adapter.ranks, self.layout.elements, self.layout.align_elements)
+        layout, rescaled = self.layout, adapter.gains.keys()
+        packing = pack(GEOMETRY, adapter.ranks, layout.elements, layout.align_elements, rescaled)
         lease = self.reserve(packing.num_pages, PageOwner.ADAPTER)
         pages = self.target.ints(lease.pages, torch.int64)
         image = _image(packing, adapter, self.layout.elements, self.target.dtype)
         self.target.kernels.copy_pages(self.memory, image, pages)
         for placed in packing.tiles:
-            tile = placed.tile
-            at = (slot, tile.layer, tile.module, tile.side, tile.group)
-            self.tables.tile_offset[at] = (
-                lease.pages[placed.page] * self.layout.elements + placed.offset
-            )
-        self.tables.rank[slot] = self.target.ints(adapter.ranks)
-        for (layer, module), scale in adapter.scale.items():
-            self.tables.scale[slot, layer, module] = scale
+            tile, start = placed.tile, lease.pages[placed.page] * layout.elements + placed.offset
+            if tile.side == GAINS:
+                self.tables.gain_offset[slot, tile.site] = start
+            else:
+                self.tables.tile_offset[slot, tile.site, tile.side, tile.group] = start
+        for index, site in enumerate(GEOMETRY.sites):
+            self.tables.rank[slot, index] = adapter.ranks[site.module]
+            self.tables.scale[slot, index] = adapter.scale[site.module]
         return lease
 
 
 def a_layout(target: Target, page_tokens: int = 24, head_dim: int = 24) -> PageLayout:
     """Two KV heads; with the defaults, pages a little larger than the largest tile."""
-    return PageLayout(GEOMETRY.num_layers, page_tokens, 2, head_dim, target.dtype.itemsize)
+    return PageLayout(NUM_LAYERS, page_tokens, 2, head_dim, target.dtype.itemsize)
 
 
 def _image(
@@ -113,9 +125,16 @@ def _image(
     """The adapter's pages on the host. Between tiles, and past the rank in them, lies NaN."""
     image = torch.full((packing.num_pages, page_elements), torch.nan, dtype=dtype)
     for placed in packing.tiles:
-        tile = placed.tile
-        at = (tile.layer, tile.module)
-        rank_rows = {SIDE_A: adapter.a[at], SIDE_B: adapter.b[at].T}[tile.side].cpu()
-        rows = rank_rows[tile.group * TILE_RANKS : (tile.group + 1) * TILE_RANKS].flatten()
+        rows = _rows_of(placed.tile, adapter).cpu().flatten()
         image[placed.page, placed.offset : placed.offset + rows.numel()] = rows
     return image
+
+
+def _rows_of(tile: Tile, adapter: DenseAdapter) -> Tensor:
+    site = GEOMETRY.sites[tile.site]
+    columns = site.inputs if tile.side == SIDE_A else site.outputs
+    part = slice(columns.start, columns.stop)
+    if tile.side == GAINS:
+        return adapter.gains[site.module][:, part]
+    matrix = adapter.a[site.module] if tile.side == SIDE_A else adapter.b[site.module].T
+    return matrix[tile.group * TILE_RANKS : (tile.group + 1) * TILE_RANKS, part]

@@ -64,10 +64,13 @@ LAUNCHES = {
             TILES | {"BLOCK_IN": 128},
         )
     ],
+    "_embed_kernel": [
+        Launch(CHUNKS | TABLES | {"token_ids_ptr": "*i64", "scale_ptr": "*fp32"}, dict(TILES))
+    ],
     "_expand_kernel": [
         Launch(
-            CHUNKS | TABLES | {"y_ptr": f"*{ENGINE}"},
-            TILES | {"BLOCK_OUT": 128, "OUT_START": (0, 4096, 5120, 6144)},
+            CHUNKS | TABLES | {"y_ptr": f"*{ENGINE}", "gain_offset_ptr": "*i64"},
+            TILES | {"BLOCK_OUT": 128, "OUT_START": (0, 4096, 5120, 6144), "NO_GAIN": -1},
         )
     ],
     "_write_kv_kernel": [

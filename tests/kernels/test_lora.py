@@ -7,6 +7,7 @@ from torch import Tensor
 from motet.kernels import CHUNK_ROWS, LoraBatch
 from tests.kernels.arena import (
     GEOMETRY,
+    MODULES,
     Arena,
     DenseAdapter,
     a_layout,
@@ -17,7 +18,9 @@ from tests.kernels.batches import BASE, LAYER, a_lora_batch
 from tests.kernels.target import TOLERANCE, Target, assert_near, bits
 
 FUSED = {"qkv": (0, 3), "o": (3, 1), "gate_up": (4, 2), "down": (6, 1)}
-"""First module and number of slices of each launch."""
+"""First module of the layer and number of slices of each launch."""
+
+FIRST_SITE = LAYER * len(MODULES)
 
 SUM_TOLERANCE = 1e-5
 """Of sums that stay fp32, whatever the dtype of the factors."""
@@ -35,7 +38,7 @@ def shrink(target: Target, arena: Arena, x: Tensor, batch: LoraBatch, fused: str
     max_rank = int(arena.tables.rank.max())
     num_rows = batch.row_index.shape[0]
     mid = torch.full((num_slices, num_rows, max_rank), torch.nan, device=target.device)
-    target.kernels.lora_shrink(mid, x, arena.memory, arena.tables, batch, LAYER, module)
+    target.kernels.lora_shrink(mid, x, arena.memory, arena.tables, batch, FIRST_SITE + module)
     return mid
 
 
@@ -45,8 +48,9 @@ def add_lora(
     mid = shrink(target, arena, x, batch, fused)
     module, num_slices = FUSED[fused]
     target.kernels.lora_expand(
-        y, mid, arena.memory, arena.tables, batch, LAYER, module, out_starts(module, num_slices)
-    )
+        y, mid, arena.memory, arena.tables, batch, FIRST_SITE + module,
+        out_starts(module, num_slices),
+    )  # fmt: skip
 
 
 def dense(
@@ -58,9 +62,13 @@ def dense(
     result = y.double()
     for row, slot in enumerate(slots):
         for s in range(num_slices if slot != BASE else 0):
-            adapter, at = adapters[slot], (LAYER, module + s)
+            adapter, at = adapters[slot], FIRST_SITE + module + s
             mid = adapter.scale[at] * (adapter.a[at].double() @ x[row].double())
-            result[row, starts[s] : starts[s + 1]] += adapter.b[at].double() @ mid
+            value = result[row, starts[s] : starts[s + 1]]
+            value += adapter.b[at].double() @ mid
+            if at in adapter.gains and adapter.ranks[at]:
+                gain, shift = adapter.gains[at].double()
+                value += gain * value + shift
     return result
 
 
@@ -88,6 +96,18 @@ def test_mixed_ranks_and_base_rows_equal_dense_products(target: Target, fused: s
     check_against_dense(target, [3, BASE, 9, 0, 3, 4, BASE, 0, 9], adapters, fused)
 
 
+@pytest.mark.parametrize("fused", FUSED)
+def test_outputs_with_gains_are_rescaled_after_the_sum(target: Target, fused: str) -> None:
+    modules = range(FIRST_SITE, FIRST_SITE + len(MODULES))
+    adapters = {
+        0: an_adapter(target, same_rank(5), rescaled=modules),
+        1: an_adapter(target, same_rank(9)),
+        2: an_adapter(target, same_rank(16), rescaled=modules[::2]),
+    }
+
+    check_against_dense(target, [2, BASE, 1, 0, 0, 2], adapters, fused)
+
+
 def test_an_adapter_of_the_largest_rank_equals_dense_products(target: Target) -> None:
     adapters = {2: an_adapter(target, same_rank(256)), 1: an_adapter(target, same_rank(2))}
 
@@ -101,8 +121,8 @@ def test_more_rows_than_a_chunk_equal_dense_products(target: Target) -> None:
 
 
 def test_ranks_differ_by_module_and_rank_zero_adds_nothing(target: Target) -> None:
-    q_and_v_only = an_adapter(target, ((5, 0, 0, 0, 0, 0, 0), (9, 0, 24, 0, 0, 0, 0)))
-    other_layer_only = an_adapter(target, (same_rank(4)[0], (0,) * 7))
+    q_and_v_only = an_adapter(target, (5, 0, 0, 0, 0, 0, 0, 9, 0, 24, 0, 0, 0, 0, 0, 0))
+    other_layer_only = an_adapter(target, (4,) * 7 + (0,) * 9)
 
     check_against_dense(target, [0, 1, 0, BASE], {0: q_and_v_only, 1: other_layer_only})
 
@@ -120,14 +140,14 @@ def test_shrink_sums_in_fp32_whatever_the_dtype(target: Target) -> None:
     mid = shrink(target, arena, x, a_lora_batch(target, [0, 0, 0]), "qkv")
 
     for module in range(3):
-        at = (LAYER, module)
+        at = FIRST_SITE + module
         expected = adapter.scale[at] * (x.double() @ adapter.a[at].double().T)
         assert_near(mid[module, :, :11], expected, SUM_TOLERANCE)
 
 
 def test_only_rows_and_columns_of_adapters_are_written(target: Target) -> None:
     arena = Arena(target, a_layout(target), num_pages=40)
-    arena.load(0, an_adapter(target, ((0,) * 7, (7, 0, 7, 0, 0, 0, 0))))
+    arena.load(0, an_adapter(target, (0,) * 7 + (7, 0, 7, 0, 0, 0, 0, 0, 0)))
     x, y = target.randn(4, 72), target.randn(4, 144)
     before, memory = bits(y), bits(arena.memory)
 
@@ -177,9 +197,9 @@ def test_mid_may_be_part_of_a_larger_buffer(target: Target) -> None:
     buffer = torch.full((3, 50, 64), torch.nan, device=target.device)
     mid, batch = buffer[:2, :3], a_lora_batch(target, [0, 0, 0])
 
-    target.kernels.lora_shrink(mid, x, arena.memory, arena.tables, batch, LAYER, 4)
+    target.kernels.lora_shrink(mid, x, arena.memory, arena.tables, batch, FIRST_SITE + 4)
     target.kernels.lora_expand(
-        y, mid, arena.memory, arena.tables, batch, LAYER, 4, out_starts(4, 2)
+        y, mid, arena.memory, arena.tables, batch, FIRST_SITE + 4, out_starts(4, 2)
     )
 
     assert_near(y, expected, TOLERANCE[target.dtype])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from motet.kernels import LoraBatch, load_backend
-from tests.kernels.arena import NUM_SLOTS, Arena, a_layout, an_adapter, same_rank
+from tests.kernels.arena import MODULES, NUM_SLOTS, Arena, a_layout, an_adapter, same_rank
 from tests.kernels.batches import BASE, LAYER, a_lora_batch
 from tests.kernels.target import Target, bits
 
@@ -35,7 +35,7 @@ def add_lora(arena: Arena, y: Tensor, x: Tensor, batch: LoraBatch) -> Tensor:
     """The outputs of q, k and v after LoRA, as bits."""
     kernels, result = arena.target.kernels, y.clone()
     mid = torch.full((3, len(batch.row_index), max(RANKS)), torch.nan)
-    at = (arena.memory, arena.tables, batch, LAYER, 0)
+    at = (arena.memory, arena.tables, batch, LAYER * len(MODULES))
     kernels.lora_shrink(mid, x, *at)
     kernels.lora_expand(result, mid, *at, OUT_START)
     return bits(result).view(len(y), -1)

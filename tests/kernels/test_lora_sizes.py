@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from motet.kernels import SIDE_A, SIDE_B, TILE_RANKS, LoraTables, load_backend
+from motet.kernels import NO_GAIN, SIDE_A, SIDE_B, TILE_RANKS, LoraTables, load_backend
 from tests.kernels.batches import BASE, a_lora_batch
 from tests.kernels.target import TOLERANCE, Target, assert_near
 
@@ -37,25 +37,29 @@ def test_odd_sizes_equal_dense_products(
     slots = [rng.randrange(BASE, len(RANKS)) for _ in range(num_rows - 1)] + [len(RANKS) - 1]
     x, y = target.randn(num_rows, in_features), target.randn(num_rows, out_features)
     expected, parts, end = y.double(), [], 0
-    tile_offset = torch.zeros(len(RANKS), 1, 1, 2, MAX_RANK // TILE_RANKS, dtype=torch.int64)
+    tile_offset = torch.zeros(len(RANKS), 1, 2, MAX_RANK // TILE_RANKS, dtype=torch.int64)
     for slot, rank in enumerate(RANKS):
         sides = {}
         for side, width in ((SIDE_A, in_features), (SIDE_B, out_features)):
             sides[side], tiles = a_tiled_matrix(target, rank, width)
             num_tiles, tile = -(-rank // TILE_RANKS), TILE_RANKS * width
-            tile_offset[slot, 0, 0, side, :num_tiles] = end + tile * torch.arange(num_tiles)
+            tile_offset[slot, 0, side, :num_tiles] = end + tile * torch.arange(num_tiles)
             parts.append(tiles)
             end += len(tiles)
         rows = [row for row, other in enumerate(slots) if other == slot]
         expected[rows] += 0.5 * (x[rows].double() @ sides[SIDE_A].T) @ sides[SIDE_B]
     arena = torch.cat(parts)
     tables = LoraTables(
-        tile_offset, target.ints(RANKS).view(-1, 1, 1), torch.full((len(RANKS), 1, 1), 0.5)
+        tile_offset,
+        target.ints(RANKS).view(-1, 1),
+        torch.full((len(RANKS), 1), 0.5),
+        torch.full((len(RANKS), 1), NO_GAIN),
+        tile_width=2000,
     )
     batch = a_lora_batch(target, slots)
     mid = torch.full((1, len(batch.row_index), MAX_RANK), torch.nan)
 
-    target.kernels.lora_shrink(mid, x, arena, tables, batch, 0, 0)
-    target.kernels.lora_expand(y, mid, arena, tables, batch, 0, 0, (0, out_features))
+    target.kernels.lora_shrink(mid, x, arena, tables, batch, 0)
+    target.kernels.lora_expand(y, mid, arena, tables, batch, 0, (0, out_features))
 
     assert_near(y, expected, TOLERANCE[target.dtype])

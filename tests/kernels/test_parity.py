@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from motet.kernels import reference
-from tests.kernels.arena import NUM_SLOTS, Arena, a_layout, an_adapter, same_rank
+from tests.kernels.arena import MODULES, NUM_SLOTS, Arena, a_layout, an_adapter, same_rank
 from tests.kernels.batches import BASE, LAYER, a_lora_batch, an_attention_batch, some_rows
 from tests.kernels.target import TOLERANCE, Target, assert_near
 
@@ -27,10 +27,9 @@ def test_lora_equals_the_reference(target: Target, seed: int) -> None:
     for kernels in (target.kernels, reference):
         result = y.clone()
         mid = torch.full((3, batch.row_index.shape[0], 64), torch.nan, device=target.device)
-        kernels.lora_shrink(mid, x, arena.memory, arena.tables, batch, LAYER, 0)
-        kernels.lora_expand(
-            result, mid, arena.memory, arena.tables, batch, LAYER, 0, (0, 96, 120, 144)
-        )
+        at = (arena.memory, arena.tables, batch, LAYER * len(MODULES))
+        kernels.lora_shrink(mid, x, *at)
+        kernels.lora_expand(result, mid, *at, (0, 96, 120, 144))
         results.append(result)
 
     actual, expected = results

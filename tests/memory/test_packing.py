@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motet.memory.layout import AdapterGeometry, LinearShape, PageLayout, num_tiles
+from motet.memory.geometry import AdapterGeometry, Module, in_layers
+from motet.memory.layout import TILE_RANKS, PageLayout, num_tiles
 from motet.memory.packing import Packing, pack
 
 
@@ -18,7 +19,12 @@ def llama(layers: int, hidden: int, kv: int, inter: int, heads_out: int) -> Adap
         "up_proj": (hidden, inter),
         "down_proj": (inter, hidden),
     }
-    return AdapterGeometry(layers, tuple(LinearShape(n, *s) for n, s in shapes.items()))
+    modules = tuple(Module(name, *shape) for name, shape in shapes.items())
+    return AdapterGeometry(in_layers(layers, modules), widest(modules))
+
+
+def widest(modules: tuple[Module, ...]) -> int:
+    return max(max(module.in_features, module.out_features) for module in modules)
 
 
 # (layers, hidden, KV width, intermediate, q width) as their papers and model cards give them.
@@ -34,7 +40,8 @@ PAPER_SHAPES = {
 
 
 def layout_of(geometry: AdapterGeometry) -> PageLayout:
-    return PageLayout(geometry.num_layers, 16, geometry.modules[1].out_features // 128, 128, 2)
+    num_layers = len(geometry.modules) // 7
+    return PageLayout(num_layers, 16, geometry.modules[1].out_features // 128, 128, 2)
 
 
 @pytest.mark.parametrize("name", PAPER_SHAPES)
@@ -46,7 +53,7 @@ def test_packing_wastes_at_most_a_page_or_8_percent(name: str, data: st.DataObje
     module_ranks = data.draw(
         st.lists(st.sampled_from([0, rank, 2 * rank]), min_size=7, max_size=7), label="ranks"
     )
-    ranks = (tuple(module_ranks),) * geometry.num_layers
+    ranks = tuple(module_ranks) * (len(geometry.modules) // 7)
 
     packing = pack(geometry, ranks, layout.elements, layout.align_elements)
 
@@ -55,20 +62,21 @@ def test_packing_wastes_at_most_a_page_or_8_percent(name: str, data: st.DataObje
 
 
 @given(
-    ranks=st.lists(
-        st.lists(st.integers(0, 40), min_size=7, max_size=7).map(tuple), min_size=1, max_size=3
-    ).map(tuple),
+    num_layers=st.integers(1, 3),
+    data=st.data(),
     page_tiles=st.integers(1, 5),
 )
 def test_tiles_never_overlap_or_straddle(
-    ranks: tuple[tuple[int, ...], ...], page_tiles: int
+    num_layers: int, data: st.DataObject, page_tiles: int
 ) -> None:
-    geometry = llama(len(ranks), 72, 24, 136, 48)
-    page_elements = geometry.largest_tile * page_tiles
+    geometry = llama(num_layers, 72, 24, 136, 48)
+    size = len(geometry.modules)
+    ranks = tuple(data.draw(st.lists(st.integers(0, 40), min_size=size, max_size=size)))
+    page_elements = TILE_RANKS * geometry.tile_width * page_tiles
 
     packing = pack(geometry, ranks, page_elements, align=32)
 
-    assert len(packing.tiles) == 2 * sum(num_tiles(rank) for layer in ranks for rank in layer)
+    assert len(packing.tiles) == 2 * sum(map(num_tiles, ranks))
     assert len({placed.tile for placed in packing.tiles}) == len(packing.tiles)
     _check_places(packing, page_elements)
 
@@ -76,7 +84,7 @@ def test_tiles_never_overlap_or_straddle(
 def test_a_tile_larger_than_a_page_is_refused() -> None:
     geometry = llama(1, 64, 32, 128, 64)
     with pytest.raises(ValueError, match="does not fit a page"):
-        pack(geometry, ((1,) * 7,), geometry.largest_tile - 1, align=32)
+        pack(geometry, (1,) * 7, TILE_RANKS * geometry.tile_width - 1, align=32)
 
 
 def _check_places(packing: Packing, page_elements: int) -> None:

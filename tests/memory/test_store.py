@@ -8,19 +8,32 @@ from torch import Tensor
 
 from motet.errors import AdapterError
 from motet.memory.device.arena import Arena
+from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostImage, HostStore
 from motet.memory.device.weights import AdapterWeights, LoraPair
-from motet.memory.layout import TILE_RANKS, AdapterGeometry, LinearShape, PageLayout
+from motet.memory.geometry import AdapterGeometry, Module, in_layers
+from motet.memory.layout import TILE_RANKS, PageLayout
 from motet.memory.page import PageId
-from tests.adapter_factory import ADAPTER_KINDS, geometry_of, save_adapter, tiny_llama
+from tests.adapter_factory import (
+    ADAPTER_KINDS,
+    NO_TENSORS,
+    SomeTensors,
+    geometry_of,
+    save_adapter,
+    tiny_llama,
+)
 
-GEOMETRY = AdapterGeometry(2, (LinearShape("up", 24, 40), LinearShape("down", 40, 24)))
+GEOMETRY = AdapterGeometry(in_layers(2, (Module("up", 24, 40), Module("down", 40, 24))), 40)
 
 
-def a_store(geometry: AdapterGeometry = GEOMETRY, dtype: torch.dtype = torch.float32) -> HostStore:
+def a_store(
+    geometry: AdapterGeometry = GEOMETRY,
+    dtype: torch.dtype = torch.float32,
+    base: BaseTensors = NO_TENSORS,
+) -> HostStore:
     layout = PageLayout(2, 16, 2, 16, dtype.itemsize)
-    return HostStore(geometry, layout, dtype, "base", pin_memory=False)
+    return HostStore(geometry, layout, dtype, "base", base, pin_memory=False)
 
 
 def some_weights(
@@ -29,16 +42,16 @@ def some_weights(
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(rank, 24, generator=generator) * size
     b = torch.randn(40, rank, generator=generator)
-    return AdapterWeights(source, GEOMETRY, {(1, 0): LoraPair(a, b, scale)})
+    return AdapterWeights(source, GEOMETRY, {2: LoraPair(a, b, scale)})
 
 
-def rank_rows(image: HostImage, layer: int, module: int, side: int, width: int) -> Tensor:
+def rank_rows(image: HostImage, site: int, side: int, width: int) -> Tensor:
     """Every rank row of one side, padding included, found through the tables alone."""
-    rank = int(image.rank[layer, module])
+    rank = int(image.rank[site])
     tiles = []
     for group in range(-(-rank // TILE_RANKS)):
-        page = image.pages[image.tile_page[layer, module, side, group]]
-        start = int(image.tile_offset[layer, module, side, group])
+        page = image.pages[image.tile_page[site, side, group]]
+        start = int(image.tile_offset[site, side, group])
         tiles.append(page[start : start + TILE_RANKS * width].view(TILE_RANKS, width))
     return torch.cat(tiles)
 
@@ -51,18 +64,24 @@ def test_image_read_through_its_tables_is_a_and_b_padded_with_zeros(
     model = tiny_llama()
     geometry = geometry_of(model.config)
     save_adapter(model, tmp_path, ADAPTER_KINDS[kind])
-    weights = read_adapter(str(tmp_path), geometry, max_rank=256)
+    base = SomeTensors(model.state_dict())
+    weights = read_adapter(str(tmp_path), geometry, 256, base)
 
-    store = a_store(geometry, dtype)
+    store = a_store(geometry, dtype, base)
     image = store[store.stage(weights)]
 
-    assert image.rank.tolist() == [list(row) for row in weights.ranks]
-    assert image.scale.tolist() == torch.tensor(weights.scales).tolist()
-    for (layer, module), pair in weights.pairs.items():
-        for side, expected in enumerate((pair.a, pair.b.T)):
-            rows = rank_rows(image, layer, module, side, expected.shape[1])
-            assert torch.equal(rows[: pair.rank], expected.to(dtype))
-            assert not rows[pair.rank :].any()
+    scales = torch.tensor(weights.scales)
+    for index, site in enumerate(geometry.sites):
+        assert image.rank[index] == weights.ranks[site.module]
+        assert image.scale[index] == scales[site.module]
+        if site.module in weights.pairs:
+            pair = weights.pairs[site.module]
+            sides = (pair.a, site.inputs), (pair.b.T, site.outputs)
+            for side, (matrix, columns) in enumerate(sides):
+                expected = matrix[:, columns.start : columns.stop].to(dtype)
+                rows = rank_rows(image, index, side, len(columns))
+                assert torch.equal(rows[: pair.rank], expected)
+                assert not rows[pair.rank :].any()
 
 
 def test_equal_contents_share_one_image() -> None:

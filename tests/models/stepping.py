@@ -49,7 +49,7 @@ class Stepper:
             kernels=load_backend("reference"),
             arena=arena,
             kv=arena[: pages.numel()].view(shape),
-            tables=tables or LoraTables(torch.empty(0), torch.empty(0), torch.empty(0)),
+            tables=tables or _no_tables(),
             mid=torch.full((3, 256, 32), torch.nan),
         )
         self._free = random.Random(0).sample(range(NUM_PAGES), NUM_PAGES)
@@ -63,7 +63,8 @@ class Stepper:
         return _inputs(rows)
 
     def forward(self, inputs: StepInputs) -> Tensor:
-        return self._model.logits(self._model.forward(inputs, self._state))
+        hidden = self._model.forward(inputs, self._state)
+        return self._model.logits(hidden, inputs.sampled_lora, self._state)
 
     def step(self, tracks: Sequence[Track], takes: Sequence[Take]) -> list[Tensor]:
         """Compute one batch: the logits of each row."""
@@ -79,6 +80,11 @@ class Stepper:
             for (index, _), part in zip(takes, self.step(tracks, takes), strict=True):
                 logits[index].append(part)
         return [torch.cat(parts) for parts in logits]
+
+
+def _no_tables() -> LoraTables:
+    nothing = torch.empty(0)
+    return LoraTables(nothing, nothing, nothing, nothing, tile_width=0)
 
 
 def _inputs(rows: Sequence[tuple[Track, int]]) -> StepInputs:

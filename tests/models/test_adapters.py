@@ -1,7 +1,7 @@
 """A row on an adapter computes what the model with merged weights would."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from motet.engine.models import MODELS, load_model, read_config
-from motet.kernels import TILE_RANKS, LoraTables
-from motet.memory.layout import AdapterGeometry, num_tiles
+from motet.kernels import NO_GAIN, TILE_RANKS, LoraTables
+from motet.memory.geometry import Module
+from motet.memory.layout import num_tiles
 from tests.model_factory import MAKERS, VOCAB_SIZE
 from tests.models.stepping import NUM_PAGES, PAGE_TOKENS, Stepper, Track
 
@@ -20,31 +21,30 @@ RANKS = (5, 12)
 
 SCALE = 0.5
 
-Target = tuple[int, int, int]
-"""(slot, layer, module)."""
+Target = tuple[int, int]
+"""(slot, module)."""
 
 Pair = tuple[Tensor, Tensor]
 """A `[rank, in_features]` and B `[out_features, rank]`."""
 
 
-def some_pairs(geometry: AdapterGeometry) -> dict[Target, Pair]:
+def some_pairs(modules: Sequence[Module]) -> dict[Target, Pair]:
     dice = torch.Generator().manual_seed(0)
     return {
-        (slot, layer, module): (
+        (slot, module): (
             0.2 * torch.randn(rank, shape.in_features, generator=dice),
             0.2 * torch.randn(shape.out_features, rank, generator=dice),
         )
         for slot, rank in enumerate(RANKS)
-        for layer in range(geometry.num_layers)
-        for module, shape in enumerate(geometry.modules)
+        for module, shape in enumerate(modules)
     }
 
 
 def laid_out(
-    pairs: Mapping[Target, Pair], geometry: AdapterGeometry, first_element: int
+    pairs: Mapping[Target, Pair], num_modules: int, first_element: int
 ) -> tuple[Tensor, LoraTables]:
     """Tiles one after another, and the tables that find them from `first_element` on."""
-    size = (len(RANKS), geometry.num_layers, len(geometry.modules))
+    size = (len(RANKS), num_modules)
     offsets = torch.zeros(*size, 2, num_tiles(max(RANKS)), dtype=torch.int64)
     rank = torch.zeros(size, dtype=torch.int32)
     tiles: list[Tensor] = []
@@ -58,16 +58,18 @@ def laid_out(
                 offsets[(*target, side, group)] = end
                 tiles.append(tile.flatten())
                 end += tile.numel()
-    return torch.cat(tiles), LoraTables(offsets, rank, torch.full(size, SCALE))
+    return torch.cat(tiles), LoraTables(
+        offsets, rank, torch.full(size, SCALE), torch.full(size, NO_GAIN), tile_width=512
+    )
 
 
 def merge(
-    model: PreTrainedModel, geometry: AdapterGeometry, pairs: Mapping[Target, Pair], slot: int
+    model: PreTrainedModel, modules: Sequence[Module], pairs: Mapping[Target, Pair], slot: int
 ) -> None:
-    names = [shape.name for shape in geometry.modules]
+    index = {module.path: place for place, module in enumerate(modules)}
     for path, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and ".layers." in path:
-            a, b = pairs[slot, int(path.split(".")[2]), names.index(path.split(".")[-1])]
+            a, b = pairs[slot, index[path.removeprefix("model.")]]
             module.weight.data += SCALE * b @ a
 
 
@@ -77,9 +79,9 @@ def test_adapters_of_different_ranks_and_the_base_share_a_batch(
 ) -> None:
     path = str(MAKERS[architecture](tmp_path))
     spec = read_config(path)
-    pairs = some_pairs(spec.geometry)
+    pairs = some_pairs(spec.modules)
     page_elements = spec.num_layers * 2 * PAGE_TOKENS * spec.num_kv_heads * spec.head_dim
-    tiles, tables = laid_out(pairs, spec.geometry, NUM_PAGES * page_elements)
+    tiles, tables = laid_out(pairs, len(spec.modules), NUM_PAGES * page_elements)
     model = load_model(spec, torch.float32, torch.device("cpu"), 64, lambda *_: None)
     dice = random.Random(0)
     tracks = [Track(dice.choices(range(VOCAB_SIZE), k=9), slot) for slot in (1, -1, 0, 1)]
@@ -90,7 +92,7 @@ def test_adapters_of_different_ranks_and_the_base_share_a_batch(
     for track, ours in zip(tracks, logits, strict=True):
         reference: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path)
         if track.slot >= 0:
-            merge(reference, spec.geometry, pairs, track.slot)
+            merge(reference, spec.modules, pairs, track.slot)
         with torch.no_grad():
             theirs = reference(torch.tensor([track.tokens])).logits[0]
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
