@@ -119,6 +119,8 @@ def _shift(layer: Any) -> None:
         kept, changed = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     else:
         return
+    if not kept.any():  # of inits that set the other factor
+        kept, changed = changed, kept
     rank = layer.r["default"]
     spread = abs(layer.scaling["default"]) * math.sqrt(rank) * float(kept.float().std())
     changed.add_(torch.randn_like(changed), alpha=0.5 * float(base.std()) / spread)

@@ -56,12 +56,9 @@ def _has_biases(weights: Weights) -> bool:
     return weights.family == "qwen2"
 
 
-def _is_tied(weights: Weights) -> bool:
-    return weights.tied
-
-
-def _is_untied(weights: Weights) -> bool:
-    return not weights.tied
+def _keeps_its_tie(weights: Weights) -> bool:
+    """PEFT parts tied factors where it casts them, and ties them again when it loads."""
+    return weights.dtype == "f32" or not weights.tied
 
 
 ALL = {"target_modules": "all-linear"}
@@ -86,6 +83,9 @@ _SERVED = {
     "embedding-alone": LoraKind({"target_modules": ["embed_tokens"], "r": 5, "lora_alpha": 11}),
     "embedding-and-head": LoraKind(BOTH),
     "embedding-patterns": LoraKind(BOTH | {"rank_pattern": {"embed_tokens": 17, "lm_head": 2}}),
+    "dora-head": LoraKind(HEAD | DORA),
+    "dora-embedding": LoraKind(EMBEDDING | DORA),
+    "dora-both-ends": LoraKind(BOTH | DORA | {"use_rslora": True}),
     "copies": LoraKind(saving=KEEP_EMBEDDINGS),
     "copies-and-head": LoraKind(HEAD, KEEP_EMBEDDINGS),
     "no-copies": LoraKind(HEAD, {"save_embedding_layers": False}),
@@ -106,6 +106,7 @@ _SERVED = {
     "orthogonal": LoraKind({"init_lora_weights": "orthogonal"}),
     "eva": LoraKind({"init_lora_weights": "eva", "eva_config": EvaConfig()}),
     "lora-ga-named": LoraKind(edit={"init_lora_weights": "lora_ga"}),
+    "minor-components": LoraKind({"init_lora_weights": "mica"}),
     "uninitialised": LoraKind({"init_lora_weights": False}),
     "alpha-overlaps": LoraKind(
         {"alpha_pattern": {"q_proj": 2, "layers.0.self_attn.q_proj": 64}, "r": 4}
@@ -116,7 +117,7 @@ _SERVED = {
     "first-layer": LoraKind({"layers_to_transform": 0, "target_modules": ["q_proj", "up_proj"]}),
     "negative-alpha": LoraKind({"lora_alpha": -4}),
     "dropout": LoraKind({"lora_dropout": 0.3}),
-    "tied-by-peft": LoraKind(EMBEDDING | {"ensure_weight_tying": True}, only=_is_untied),
+    "tied-by-peft": LoraKind(EMBEDDING | {"ensure_weight_tying": True}, only=_keeps_its_tie),
 }
 _REFUSED = {
     "pissa": LoraKind({"init_lora_weights": "pissa"}, refusal="pissa"),

@@ -20,6 +20,8 @@ class Storage:
 
     write: Callable[[PreTrainedModel, Path], object]
     needs_tied: bool = False
+    judged_as: str = ""
+    """The storage in which transformers finds the same tensors, where it does not in this."""
     refusal: str = ""
 
 
@@ -67,6 +69,17 @@ def _frequencies(model: PreTrainedModel, tensors: Tensors) -> Tensors:
     return {name.format(layer): torch.ones(8) for layer in range(model.config.num_hidden_layers)}
 
 
+def _renamed(
+    rename: Callable[[str], str],
+) -> Callable[[PreTrainedModel, Path], None]:
+    def write(model: PreTrainedModel, directory: Path) -> None:
+        tensors = load_file(directory / WEIGHTS_FILE)
+        renamed = {rename(name): tensor for name, tensor in tensors.items()}
+        save_file(renamed, directory / WEIGHTS_FILE, {"format": "pt"})
+
+    return write
+
+
 def _bias_inside(model: PreTrainedModel, tensors: Tensors) -> Tensors:
     return {"model.layers.0.self_attn.o_proj.bias": torch.ones(model.config.hidden_size)}
 
@@ -84,6 +97,11 @@ STORAGES = {
     "value-head": Storage(_plus(_value_head)),
     "reward-head": Storage(_plus(_reward_head)),
     "old-frequencies": Storage(_plus(_frequencies)),
+    "compiled": Storage(_renamed("_orig_mod.{}".format), judged_as="one-file"),
+    "distributed": Storage(_renamed("module.{}".format), judged_as="one-file"),
+    "headless": Storage(
+        _renamed(lambda name: name.removeprefix("model.")), needs_tied=True, judged_as="one-file"
+    ),
     "bias-inside": Storage(_plus(_bias_inside), refusal="o_proj.bias"),
     "layer-too-many": Storage(_plus(_layer_too_many), refusal="layers.7"),
 }

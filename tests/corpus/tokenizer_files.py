@@ -54,7 +54,7 @@ def _qwen() -> Tokenizer:
     return tokenizer
 
 
-def _deepseek() -> Tokenizer:
+def _deepseek(*, has_frame: bool = True) -> Tokenizer:
     tokenizer: Tokenizer = assembled(
         byte_level_bpe(DEEPSEEK_SPECIALS),
         DEEPSEEK_SPECIALS,
@@ -62,7 +62,10 @@ def _deepseek() -> Tokenizer:
         pre_tokenizer=split(*DEEPSEEK_PATTERNS),
         decoder=decoders.ByteLevel(),
     )
-    tokenizer.post_processor = framed(tokenizer, DEEPSEEK_SPECIALS[0])
+    if has_frame:
+        tokenizer.post_processor = framed(tokenizer, DEEPSEEK_SPECIALS[0])
+    else:
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     return tokenizer
 
 
@@ -225,6 +228,7 @@ FILES: dict[str, Make] = {
     "cutting": _cutting,
     "qwen": _qwen,
     "deepseek": _deepseek,
+    "deepseek-no-frame": partial(_deepseek, has_frame=False),
     "llama3": _llama3,
     "llama2": _llama2,
     "llama2-both-ends": partial(_llama2, ("<s>", "</s>")),
@@ -244,10 +248,9 @@ FILES: dict[str, Make] = {
 }
 """Name -> what tokenizer.json holds. Each differs from the others in what it does to TEXTS."""
 
-SPECIALS_OF = {"qwen": QWEN_SPECIALS, "deepseek": DEEPSEEK_SPECIALS}
-"""Where they are not SPECIALS."""
-
 
 def end_of(name: str) -> str:
     """The token that ends an answer, as tokenizer_config.json will name it."""
-    return {"qwen": QWEN_SPECIALS[2], "deepseek": DEEPSEEK_SPECIALS[1]}.get(name, SPECIALS[2])
+    if name.startswith("deepseek"):
+        return DEEPSEEK_SPECIALS[1]
+    return QWEN_SPECIALS[2] if name == "qwen" else SPECIALS[2]

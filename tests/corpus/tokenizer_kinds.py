@@ -37,12 +37,19 @@ class TokenizerKind:
     """Algorithm of a tokenizer.model that is there."""
     has_tables: bool = False
     """vocab.json and merges.txt are there."""
+    frame: tuple[bool, bool] = (False, False)
+    """Whether a beginning and an end stand around a text that tokenizer.json leaves alone."""
     families: tuple[str, ...] = LLAMA_LIKE + QWEN_FAMILIES
     """Those in which it is found."""
 
     @property
     def has_text(self) -> bool:
         return bool(self.file or self.sentencepiece or self.has_tables)
+
+    @property
+    def beginning(self) -> str:
+        """The token that its files name as the beginning."""
+        return DEEPSEEK_SPECIALS[0] if self.file.startswith("deepseek") else "<s>"
 
     @property
     def end(self) -> str | None:
@@ -63,6 +70,12 @@ OLD_LLAMA = _classed("LlamaTokenizer")
 FAST_LLAMA = _classed("LlamaTokenizerFast")
 GENERIC = _classed("PreTrainedTokenizerFast")
 QWEN = _classed("Qwen2Tokenizer", unk_token=None, add_prefix_space=False)
+ADDED = {
+    "added_tokens_decoder": {
+        str(480 + index): {"content": token, "special": True}  # behind those of vocab.json
+        for index, token in enumerate(QWEN_SPECIALS)
+    }
+}
 AN_OBJECT = {"eos_token": {"__type": "AddedToken", "content": "</s>", "special": True}}
 SOME_JSON = '{"config": {"pattern": "x"}, "vocab": []}'
 
@@ -84,6 +97,14 @@ _DRESSED = {
     "llama2-says-eos": TokenizerKind("llama2", LLAMA | {"add_eos_token": True}),
     "metaspace-first-llama-class": TokenizerKind("metaspace-first", FAST_LLAMA),
     "metaspace-always-llama-class": TokenizerKind("metaspace-always", LLAMA),
+    # As DeepSeek's distilled models are: they were trained with what the configuration adds.
+    "deepseek-says-bos": TokenizerKind(
+        "deepseek-no-frame", FAST_LLAMA | {"add_bos_token": True}, frame=(True, False)
+    ),
+    "no-frame-says-both": TokenizerKind(
+        "no-frame", LLAMA | {"add_bos_token": True, "add_eos_token": True}, frame=(True, True)
+    ),
+    "no-frame-says-none": TokenizerKind("no-frame", LLAMA | {"add_bos_token": False}),
     "words-no-unknown": TokenizerKind("words", {"unk_token": None}),
     "words-qwen-class": TokenizerKind("words", QWEN),
     "unigram-t5-class": TokenizerKind("unigram", _classed("T5TokenizerFast")),
@@ -104,7 +125,7 @@ _FILELESS = {
     "sentencepiece-bpe": TokenizerKind("", OLD_LLAMA, sentencepiece="bpe", families=LLAMA_LIKE),
     "sentencepiece-unigram": TokenizerKind("", LLAMA, sentencepiece="unigram", families=LLAMA_LIKE),
     "sentencepiece-alone": TokenizerKind("", None, sentencepiece="bpe", families=LLAMA_LIKE),
-    "tables": TokenizerKind("", QWEN, has_tables=True, families=QWEN_FAMILIES),
+    "tables": TokenizerKind("", QWEN | ADDED, has_tables=True, families=QWEN_FAMILIES),
     "tables-alone": TokenizerKind("", None, has_tables=True, families=QWEN_FAMILIES),
     "none": TokenizerKind("", None),
 }
@@ -121,15 +142,11 @@ def write_tokenizer(kind: TokenizerKind, path: Path) -> None:
     if kind.has_tables:
         _write_tables(path)
     if kind.config is not None:
-        names = {} if kind.has_tables or kind.file == "qwen" else {"bos_token": _beginning(kind)}
+        names = {} if kind.has_tables or kind.file == "qwen" else {"bos_token": kind.beginning}
         fields = {"unk_token": UNK, "eos_token": kind.end, **names} | dict(kind.config)
         (path / "tokenizer_config.json").write_text(json.dumps(fields, ensure_ascii=False))
     for name, content in kind.others.items():
         (path / name).write_text(content)
-
-
-def _beginning(kind: TokenizerKind) -> str:
-    return DEEPSEEK_SPECIALS[0] if kind.file == "deepseek" else "<s>"
 
 
 @cache
