@@ -51,7 +51,7 @@ class ModelConfig(Bounded):
     dtype: str = option("auto", "auto (the checkpoint's), float32, bfloat16 or float16.")
     max_model_len: int | None = option(
         None,
-        "Longest prompt plus output in tokens; default: what the model was trained for.",
+        "Longest prompt plus output in tokens; default: what the model was made for.",
         most=2**31,
     )
     deterministic: bool = option(

@@ -19,7 +19,7 @@ from motet.engine import Engine
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ServerError
-from motet.server.settings import ServerConfig
+from motet.server.settings import FormatConfig, ServerConfig
 
 app = typer.Typer(help=motet.__doc__, add_completion=False, pretty_exceptions_enable=False)
 adapter_commands = typer.Typer()
@@ -80,6 +80,7 @@ def _options(
 @options_from_fields
 def serve(
     adapters: AdaptersConfig,
+    formats: FormatConfig,
     server: ServerConfig,
     model_config: ModelConfig,
     pool: PoolConfig,
@@ -90,16 +91,20 @@ def serve(
     import uvloop
 
     from motet import hub
+    from motet.formats import try_formats
     from motet.server import launch
     from motet.server.console import StartConsole
+    from motet.server.given_formats import GivenFormats
 
     given = adapters.read()
     config = demo.engine_config(model, given.adapters, model_config, pool, batch, given.optional)
     if server.served_model_name is None:
         server = replace(server, served_model_name=hub.repository_of(config.model))
     server.model_name(config.model, dict(config.adapters))  # a clash is known before all else
+    given_formats = GivenFormats.read(formats, dict(config.adapters))
     listener = launch.listen(server)
     config = hub.fetch(config)
+    try_formats(given_formats, config)
     console = StartConsole()
 
     def load() -> EngineCore:
@@ -107,7 +112,7 @@ def serve(
 
         return build(config, console.progress)
 
-    uvloop.run(launch.serve(Engine(load), server, listener, console))
+    uvloop.run(launch.serve(Engine(load), server, listener, console, given_formats))
 
 
 @app.command(cls=ConfigurableCommand, epilog="Example: motet plan ./llama --pool-bytes 8GiB")

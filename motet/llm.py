@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from itertools import count
 from typing import Annotated, Any
 
@@ -21,19 +21,22 @@ from motet.client.protocol import (
     GenerationRequest,
     SamplingFields,
 )
-from motet.engine import EngineStats, TokenLogprobs
+from motet.engine import Adapter, EngineStats, TokenLogprobs
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
 from motet.engine.device.build import build
 from motet.engine.events import Aborted, Arrived
 from motet.errors import ConfigError, RequestError
+from motet.formats import try_formats
 from motet.server.body import convert
 from motet.server.choices import Choice, Delta, by_request, choices_of, merged
 from motet.server.console import StartConsole
+from motet.server.formats import load_formats
+from motet.server.given_formats import GivenFormats
 from motet.server.prompts import encode_prompts, render_conversation
 from motet.server.requests import Job, Prompt, engine_requests
 from motet.server.selection import Names
 from motet.server.service import Served
-from motet.server.template import ChatTemplate
+from motet.server.settings import FormatConfig
 from motet.server.text import Tokenizer
 
 Message = Mapping[str, object]
@@ -95,13 +98,17 @@ class LLM:
         """Load `model` and `adapters` (name -> PEFT directory); each may be a hub id.
 
         Without a model: the one that comes with motet, with its voices as adapters too.
-        `options` are those of `motet serve` for model, pool and batch, such as `pool_bytes` or
-        `max_model_len`. With `has_progress`, bars on stderr if it is a terminal. Raises
+        `options` are those of `motet serve` for model, pool, batch and formats of prompts, such as
+        `pool_bytes`, `max_model_len` or `chat_template`. Repeatable ones are lists, those of
+        NAME=VALUE also mappings. With `has_progress`, bars on stderr if it is a terminal. Raises
         ConfigError for what cannot be served.
         """
         named = tuple((adapters or {}).items())
-        wanted = demo.engine_config(model, named, *_configs(options))
+        formats, *configs = _configs(options)
+        wanted = demo.engine_config(model, named, *configs)
+        given_formats = GivenFormats.read(formats, dict(wanted.adapters))
         config = hub.fetch(wanted)
+        try_formats(given_formats, config)
         console = StartConsole()
         self._has_progress = has_progress
         try:
@@ -109,12 +116,13 @@ class LLM:
         finally:
             console.close()
         info = self._core.info
+        tokenizer = Tokenizer.load(info.model)
         self._served = Served(
             names=Names(wanted.model, {adapter.name: adapter for adapter in info.adapters}),
             info=info,
-            tokenizer=Tokenizer.load(info.model),
+            tokenizer=tokenizer,
             since_s=int(time.time()),
-            template=ChatTemplate.load(info.model),
+            formats=load_formats(info, tokenizer, given_formats),
         )
         self._job_ids = count()
 
@@ -137,7 +145,8 @@ class LLM:
         """
         wish = convert({"prompt": prompts}, CompletionRequest)
         encoded = encode_prompts(wish.prompt, self._served)
-        return self._run(encoded, sampling, adapter, DEFAULT_MAX_TOKENS)
+        adapters = self._adapters(adapter, len(encoded))
+        return self._run(encoded, sampling, adapters, DEFAULT_MAX_TOKENS)
 
     def chat(
         self,
@@ -160,35 +169,47 @@ class LLM:
         }
         is_one = not messages or isinstance(messages[0], Mapping)
         conversations = [messages] if is_one else messages
+        adapters = self._adapters(adapter, len(conversations))
         wishes = (convert({"messages": m, **options}, ChatRequest) for m in conversations)
-        rendered = [render_conversation(wish, self._served) for wish in wishes]
-        return self._run(rendered, sampling, adapter, None)
+        rendered = [
+            render_conversation(wish, self._served, adapter)
+            for wish, adapter in zip(wishes, adapters, strict=True)
+        ]
+        return self._run(rendered, sampling, adapters, None)
+
+    def _adapters(
+        self, adapter: str | Sequence[str | None] | None, num_prompts: int
+    ) -> list[Adapter | None]:
+        """Of each prompt. Raises RequestError."""
+        names = [adapter] * num_prompts if adapter is None or isinstance(adapter, str) else adapter
+        if len(names) != num_prompts:
+            raise RequestError(
+                f"there are {len(names)} adapters for {num_prompts} prompts: give one for each",
+                param="adapter",
+            )
+        return [self._served.adapter_for(GenerationRequest(model=name or "")) for name in names]
 
     def _run(
         self,
         prompts: Sequence[Prompt],
         sampling: SamplingParams | None,
-        adapter: str | Sequence[str | None] | None,
+        adapters: Sequence[Adapter | None],
         default_max_tokens: int | None,
     ) -> list[Answer]:
         checked = convert(msgspec.to_builtins(sampling or SamplingParams()), SamplingParams)
-        names = [adapter] * len(prompts) if adapter is None or isinstance(adapter, str) else adapter
-        if len(names) != len(prompts):
-            raise RequestError(
-                f"there are {len(names)} adapters for {len(prompts)} prompts: give one for each",
-                param="adapter",
-            )
         choices: list[Choice] = []
-        for prompt, name in zip(prompts, names, strict=True):
+        for prompt, adapter in zip(prompts, adapters, strict=True):
             job = Job(
                 prompts=[prompt],
                 fields=checked,
-                adapter=self._served.adapter_for(GenerationRequest(model=name or "")),
+                adapter=adapter,
                 max_tokens=checked.max_tokens,
                 default_max_tokens=default_max_tokens,
                 num_logprobs=checked.logprobs,
             )
-            requests = engine_requests(job, f"llm-{next(self._job_ids)}", self._served.info)
+            ends = self._served.formats.of(adapter).eos_token_ids
+            job_id = f"llm-{next(self._job_ids)}"
+            requests = engine_requests(job, job_id, self._served.info, ends)
             choices += choices_of(job, requests, self._served.tokenizer)
         completions = self._complete(choices)
         return [
@@ -251,7 +272,7 @@ class LLM:
 
 def _configs(options: Mapping[str, Any]) -> Iterable[Any]:
     """The options, each in the config that has it. Raises ConfigError for one that none has."""
-    kinds = (ModelConfig, PoolConfig, BatchConfig)
+    kinds = (FormatConfig, ModelConfig, PoolConfig, BatchConfig)
     known = {item.name for kind in kinds for item in fields(kind)}
     for name in options:
         if name not in known:
@@ -259,7 +280,22 @@ def _configs(options: Mapping[str, Any]) -> Iterable[Any]:
                 f"'{name}' is no option of LLM: choose from {', '.join(sorted(known))}"
             )
     for kind in kinds:
-        yield kind(**{f.name: options[f.name] for f in fields(kind) if f.name in options})
+        given = (f for f in fields(kind) if f.name in options)
+        yield kind(**{f.name: _value(f, options[f.name]) for f in given})
+
+
+def _value(field: Field[Any], value: Any) -> Any:
+    """As the field has it: repeatable options are tuples of texts there."""
+    if not isinstance(field.default, tuple):
+        return value
+    if isinstance(value, Mapping):
+        pairs = ((name, item) for name, items in value.items() for item in _each(items))
+        return tuple(f"{name}={item}" for name, item in pairs)
+    return tuple(map(str, _each(value)))
+
+
+def _each(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 @contextmanager

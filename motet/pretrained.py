@@ -1,41 +1,110 @@
-"""The tokenizer of a model directory, as transformers loads it: never code, never the network."""
+"""The tokenizer of a model directory, as its files have it: never code, never the network."""
 
-import logging
+import os
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from tokenizers import Tokenizer, processors
 
 from motet.errors import ModelError
+from motet.tokenizer.added_tokens import CONFIG_FILE, read_object
+from motet.tokenizer.byte_level import VOCABULARY_FILE, read_byte_level
+from motet.tokenizer.check import probes
+from motet.tokenizer.source import TokenizerSource
+from motet.tokenizer_config import read_tokenizer_config
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+TOKENIZER_FILE = "tokenizer.json"
 
 
-def load_tokenizer(directory: Path) -> Any | None:
-    """A transformers tokenizer, or None without tokenizer files.
+@dataclass(frozen=True, slots=True)
+class LoadedTokenizer:
+    """What all files of a directory say together."""
 
+    backend: Tokenizer
+    """Shortens no text and fills none up, whatever its file says: requests bring their lengths."""
+    num_token_ids: int
+    """One more than the highest id of a token."""
+    eos_token_id: int | None
+    """Of the token whose role is to end an answer."""
+    probes: Mapping[str, tuple[int, ...]]
+    """Texts and their ids, by which whoever goes on to change the backend can be checked."""
+
+
+def load_tokenizer(directory: Path) -> LoadedTokenizer | None:
+    """None without tokenizer files.
+
+    Where tokenizer.json lies it is the tokenizer, and other files of vocabularies play no role.
     Raises ModelError when the files are there but cannot be used.
     """
-    files = [directory / name for name in TOKENIZER_FILES if (directory / name).exists()]
-    if not files:
+    name = next((name for name in READERS if os.path.lexists(directory / name)), None)
+    if name is None:
         return None
-    for path in files:
-        if not path.is_file():  # reading a pipe or a device would not end
-            raise _invalid(f"{path.name} is no regular file")
-    try:
-        from transformers import AutoTokenizer  # takes seconds
-
-        logging.getLogger("transformers").setLevel(logging.ERROR)
-        tokenizer = AutoTokenizer.from_pretrained(
-            directory, trust_remote_code=False, local_files_only=True
-        )
-    except Exception as error:  # transformers and tokenizers raise bare ones
-        raise _invalid(" ".join(f"{type(error).__name__}: {error}".split())) from error
-    if not tokenizer.get_vocab():
+    if not (directory / name).is_file():  # reading a pipe or a device would not end
+        raise _invalid(f"{name} is no regular file")
+    source = READERS[name](directory)
+    backend = source.backend
+    backend.no_truncation()
+    backend.no_padding()
+    vocabulary = backend.get_vocab()
+    if not vocabulary:
         raise _invalid("it has no tokens")
-    return tokenizer
+    roles = read_tokenizer_config(directory).special_tokens
+    bos, eos = roles.get("bos_token", source.bos_token), roles.get("eos_token", source.eos_token)
+    _surround(backend, source.adds_bos, bos, eos, directory)
+    return LoadedTokenizer(
+        backend=backend,
+        num_token_ids=max(vocabulary.values()) + 1,
+        eos_token_id=None if eos is None else vocabulary.get(eos),
+        probes=probes(backend),
+    )
+
+
+def _read_json(directory: Path) -> TokenizerSource:
+    try:
+        return TokenizerSource(Tokenizer.from_file(str(directory / TOKENIZER_FILE)))
+    except Exception as error:  # tokenizers has no class of its own
+        raise _invalid(" ".join(f"{type(error).__name__}: {error}".split())) from error
+
+
+def _read_sentencepiece(directory: Path) -> TokenizerSource:
+    from motet.tokenizer.sentencepiece_model import read_sentencepiece  # a library few models need
+
+    return read_sentencepiece(directory)
+
+
+READERS = {
+    TOKENIZER_FILE: _read_json,
+    "tokenizer.model": _read_sentencepiece,
+    VOCABULARY_FILE: read_byte_level,
+}
+"""By the file that each reads; the first that is there counts."""
+
+
+def _surround(
+    backend: Tokenizer, adds_bos: bool, bos: str | None, eos: str | None, directory: Path
+) -> None:
+    """Put around every text what tokenizer_config.json asks for, unless the file does already."""
+    if backend.num_special_tokens_to_add(is_pair=False):
+        return
+    fields = read_object(directory, CONFIG_FILE)
+    before = [bos] if fields.get("add_bos_token", adds_bos) and bos else []
+    behind = [eos] if fields.get("add_eos_token") and eos else []
+    tokens = [(token, backend.token_to_id(token)) for token in (*before, *behind)]
+    if missing := [token for token, index in tokens if index is None]:
+        raise ModelError(
+            f"{CONFIG_FILE} puts {reprlib.repr(missing[0])} around texts, which is no token: "
+            "correct bos_token and eos_token, or set add_bos_token and add_eos_token to false"
+        )
+    if tokens:
+        backend.post_processor = processors.TemplateProcessing(
+            single=[*before, "$A", *behind], special_tokens=tokens
+        )
 
 
 def _invalid(reason: str) -> ModelError:
     return ModelError(
         f"the tokenizer cannot be loaded ({reason}): download its files again, or remove "
-        f"{', '.join(TOKENIZER_FILES)} to serve token ids only"
+        f"{', '.join(READERS)} to serve token ids only"
     )

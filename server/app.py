@@ -27,6 +27,7 @@ from motet.client.protocol import (
 from motet.engine import Engine
 from motet.server import errors, openapi
 from motet.server.access import ApiKeys, Cors
+from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
 from motet.server.request_ids import RequestIds
 from motet.server.routes.chat import create_chat_completion
 from motet.server.routes.completions import create_completion
@@ -62,13 +63,15 @@ ROUTES = (
 )
 
 
-def create_app(engine: Engine, config: ServerConfig) -> FastAPI:
+def create_app(
+    engine: Engine, config: ServerConfig, given_formats: GivenFormats = NOTHING_GIVEN
+) -> FastAPI:
     """An application that starts `engine` when it starts and stops it when it stops.
 
     `app.state.service` is the Service; `await app.state.service.ready()` waits until requests are
     served and raises what loading raised.
     """
-    service = Service(engine, config)
+    service = Service(engine, config, given_formats)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

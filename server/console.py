@@ -2,13 +2,14 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TimeRemainingColumn
 
 from motet.engine import EngineInfo
 from motet.errors import Unavailable
+from motet.server.prompt_format import PromptFormats
 from motet.server.service import Served
 
 MIB = 1024**2
@@ -67,6 +68,7 @@ def banner(served: Served, url: str, *, needs_key: bool) -> str:
         "context": f"{info.max_model_len:,} tokens",
         "pool": _pool(info),
         "adapters": _adapters(info),
+        **_own_formats(served.formats),
         "defaults": str(served.defaults) or "OpenAI's",
         "url": url,
         "try": f"\n{'':<12}".join(_curls(served, url, needs_key)),
@@ -85,11 +87,26 @@ def _pool(info: EngineInfo) -> str:
 
 
 def _adapters(info: EngineInfo) -> str:
-    names = [adapter.name for adapter in info.adapters[:MAX_NAMED]]
-    if len(info.adapters) > MAX_NAMED:
-        names.append("...")
-    listed = f": {', '.join(names)}" if names else ""
+    listed = _listed([adapter.name for adapter in info.adapters])
     return f"{len(info.adapters):,} loaded, of rank up to {info.max_lora_rank}{listed}"
+
+
+def _own_formats(formats: PromptFormats) -> dict[str, str]:
+    """A line where adapters have templates or ends that the base model does not have."""
+    own = formats.adapters
+    templates = [name for name in own if own[name].template is not formats.base.template]
+    ends = [name for name in own if own[name].eos_token_ids != formats.base.eos_token_ids]
+    counts = [
+        f"{len(names):,} with {what} of their own{_listed(names)}"
+        for what, names in (("a chat template", templates), ("ends", ends))
+        if names
+    ]
+    return {"formats": "; ".join(counts)} if counts else {}
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [*names[:MAX_NAMED], *(["..."] if len(names) > MAX_NAMED else [])]
+    return f": {', '.join(shown)}" if names else ""
 
 
 def _curls(served: Served, url: str, needs_key: bool) -> Iterator[str]:
@@ -104,7 +121,7 @@ def _curls(served: Served, url: str, needs_key: bool) -> Iterator[str]:
 
 def _question(served: Served) -> tuple[str, dict[str, object]]:
     """Where to ask what this model can answer, and how: a chat if it has a template."""
-    if served.template is not None:
+    if served.formats.base.template is not None:
         return "/v1/chat/completions", {"messages": [{"role": "user", "content": QUESTION}]}
     prompt = QUESTION if served.tokenizer.has_text else [1, 2, 3]
     return "/v1/completions", {"prompt": prompt}

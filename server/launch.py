@@ -17,6 +17,7 @@ from motet.errors import ConfigError
 from motet.server.app import create_app
 from motet.server.connection import Connection
 from motet.server.console import StartConsole
+from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
 from motet.server.open_files import connection_limit
 from motet.server.service import Service
 from motet.server.settings import ServerConfig
@@ -53,10 +54,14 @@ def url_of(listener: socket.socket) -> str:
 
 
 async def serve(
-    engine: Engine, config: ServerConfig, listener: socket.socket, console: StartConsole
+    engine: Engine,
+    config: ServerConfig,
+    listener: socket.socket,
+    console: StartConsole,
+    given_formats: GivenFormats = NOTHING_GIVEN,
 ) -> None:
     """Answer from the start, load meanwhile, stop at a signal. Raises what loading raised."""
-    app = create_app(engine, config)
+    app = create_app(engine, config, given_formats)
     service: Service = app.state.service
     server = _Server(
         uvicorn.Config(

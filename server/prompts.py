@@ -7,6 +7,7 @@ import msgspec
 
 from motet.client.protocol import ChatMessage, ChatRequest
 from motet.client.protocol import Prompt as WirePrompt
+from motet.engine import Adapter
 from motet.errors import RequestError
 from motet.server.requests import Prompt
 from motet.server.service import Served
@@ -43,26 +44,37 @@ def is_long(prompt: WirePrompt) -> bool:
     return sum(len(text) for text in texts if isinstance(text, str)) >= LONG_CHARS
 
 
-def render_conversation(wish: ChatRequest, served: Served) -> Prompt:
-    """The messages as the model's template writes them. Raises RequestError. Takes a while."""
-    text = conversation_text(wish, served)
+def render_conversation(wish: ChatRequest, served: Served, adapter: Adapter | None) -> Prompt:
+    """The messages as the template of the adapter or of the base model writes them.
+
+    Raises RequestError. Takes a while.
+    """
+    text = conversation_text(wish, served, adapter)
     _check_length(text, "messages", served)
     ids = served.tokenizer.encode(text, add_special_tokens=False)
     return Prompt(tuple(ids), "messages")
 
 
-def conversation_text(wish: ChatRequest, served: Served) -> str:
+def conversation_text(wish: ChatRequest, served: Served, adapter: Adapter | None) -> str:
     """The same as text, which has the special tokens already."""
-    if served.template is None:
+    if not served.tokenizer.has_text:
+        raise RequestError(
+            f"the model '{served.name}' has no tokenizer, without which there is no chat: send "
+            "token ids to /v1/completions, or add tokenizer.json to the model directory",
+            code="no_tokenizer",
+            param="messages",
+        )
+    template = served.formats.of(adapter).template
+    if template is None:
         raise RequestError(
             f"the model '{served.name}' has no chat template: send a prompt to /v1/completions, "
-            "or add chat_template.jinja to the model directory",
+            "or add chat_template.jinja to the model directory, or name one with --chat-template",
             code="no_chat_template",
             param="messages",
         )
     _check_tools(wish.messages)
     messages: list[dict[str, object]] = msgspec.to_builtins(wish.messages)
-    return served.template.render(
+    return template.render(
         messages,
         add_generation_prompt=wish.add_generation_prompt,
         continue_final_message=wish.continue_final_message,

@@ -39,7 +39,8 @@ async def reply(
     """What comes of `job`, which `wish` asked for. The body of `http` must have been read."""
     served = service.served
     head = Head.of(f"{id_prefix}{uuid.uuid4().hex}", wish, job, served)
-    requests = engine_requests(job, head.id, served.info)
+    ends = served.formats.of(job.adapter).eos_token_ids
+    requests = engine_requests(job, head.id, served.info, ends)
     choices = await service.aside.run_if(
         _is_long_echo(job), choices_of, job, requests, served.tokenizer
     )

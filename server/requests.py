@@ -53,10 +53,13 @@ class Job:
         return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
-def engine_requests(job: Job, job_id: str, info: EngineInfo) -> list[Request]:
+def engine_requests(
+    job: Job, job_id: str, info: EngineInfo, eos_token_ids: tuple[int, ...]
+) -> list[Request]:
     """`n` requests for each prompt: choice k of prompt p is at p * n + k, and so named.
 
-    Raises RequestError for what can never be served.
+    `eos_token_ids` are the ends of what the job is on: the base model or its adapter. Raises
+    RequestError for what can never be served.
     """
     fields = job.fields
     check_num_choices(len(job.prompts), fields.n)
@@ -69,7 +72,7 @@ def engine_requests(job: Job, job_id: str, info: EngineInfo) -> list[Request]:
         limit = f"it must be at most 'max_tokens', which is {job.max_tokens}"
         raise RequestError(f"'min_tokens' is {fields.min_tokens}: {limit}", param="min_tokens")
     _check_vocabulary("stop_token_ids", fields.stop_token_ids, info.vocab_size)
-    sampling = _sampling(job, info)
+    sampling = _sampling(job, info, eos_token_ids)
     requests: list[Request] = []
     for prompt in job.prompts:
         max_tokens = _max_tokens(job, prompt, info.max_model_len)
@@ -114,10 +117,10 @@ def _max_tokens(job: Job, prompt: Prompt, max_model_len: int) -> int:
     return wanted
 
 
-def _sampling(job: Job, info: EngineInfo) -> SamplingParams:
+def _sampling(job: Job, info: EngineInfo, eos_token_ids: tuple[int, ...]) -> SamplingParams:
     """What all sequences of the job have in common."""
     fields = job.fields
-    eos = () if fields.ignore_eos else info.eos_token_ids
+    eos = () if fields.ignore_eos else eos_token_ids
     return SamplingParams(
         max_tokens=0,  # is each prompt's own
         min_tokens=fields.min_tokens,

@@ -11,10 +11,12 @@ from motet.engine import Adapter, Engine, EngineInfo
 from motet.errors import Draining, QueueFull, Unavailable
 from motet.server.aside import Aside
 from motet.server.defaults import NO_DEFAULTS, SamplingDefaults
+from motet.server.formats import load_formats
+from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
 from motet.server.metrics import Metrics
+from motet.server.prompt_format import PromptFormats
 from motet.server.selection import Names
 from motet.server.settings import ServerConfig
-from motet.server.template import ChatTemplate
 from motet.server.text import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -31,8 +33,8 @@ class Served:
     tokenizer: Tokenizer
     since_s: int
     """Seconds since the epoch."""
-    template: ChatTemplate | None = None
-    """How the model writes conversations, if it does."""
+    formats: PromptFormats
+    """How prompts on each name are written, and what ends their answers."""
     defaults: SamplingDefaults = NO_DEFAULTS
     """For what requests leave out."""
 
@@ -49,9 +51,12 @@ class Served:
 class Service:
     """The server's state. `start` and `stop` are called once, on the loop that serves."""
 
-    def __init__(self, engine: Engine, config: ServerConfig) -> None:
+    def __init__(
+        self, engine: Engine, config: ServerConfig, given_formats: GivenFormats = NOTHING_GIVEN
+    ) -> None:
         self.engine = engine
         self.config = config
+        self._given_formats = given_formats
         self.metrics = Metrics(engine)
         self.aside = Aside()
         self._loading: asyncio.Task[Served]
@@ -114,11 +119,12 @@ class Service:
         name = self.config.model_name(info.model, adapters)
         if self.config.metrics_aliases == "vllm":
             self.metrics.name_model(name)
+        tokenizer = await asyncio.to_thread(Tokenizer.load, info.model)
         return Served(
             Names(name, adapters),
             info,
-            await asyncio.to_thread(Tokenizer.load, info.model),
+            tokenizer,
             int(time.time()),
-            await asyncio.to_thread(ChatTemplate.load, info.model),
+            await asyncio.to_thread(load_formats, info, tokenizer, self._given_formats),
             SamplingDefaults.load(info.model, self.config.generation_config),
         )

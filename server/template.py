@@ -1,4 +1,4 @@
-"""The chat template of the model directory: a conversation to the text that the model goes on with.
+"""A chat template: a conversation to the text that the model goes on with.
 
 The template is the operator's, the messages are of clients, who send no templates and set only the
 variables that the template has for them. It runs in transformers' immutable sandbox, so neither can
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import jinja2
 
-from motet.errors import ModelError, RequestError
-from motet.pretrained import load_tokenizer
+from motet.chat_template import not_compiled, template_source
+from motet.errors import RequestError
 from motet.server.content import Message, content_forms
 from motet.server.jinja import MAX_RENDER_S, BoundedTemplate, OutOfTime
+from motet.tokenizer_config import read_tokenizer_config
 
 RESERVED = frozenset(
     {
@@ -57,6 +58,10 @@ class ChatTemplate:
         """
         self._template = BoundedTemplate(source)
         self._constants = {"tools": None, "documents": None, **special_tokens}
+        self.special_tokens = {
+            name: text for name, text in special_tokens.items() if name in self._template.variables
+        }
+        """Those that it reads."""
         self.allowed_kwargs = self._template.variables - RESERVED - special_tokens.keys()
         """What clients may set in `chat_template_kwargs`."""
         self._forms = content_forms(
@@ -67,29 +72,23 @@ class ChatTemplate:
 
     @classmethod
     def load(cls, directory: str) -> "ChatTemplate | None":
-        """The template of a model directory; None if it has none, or no tokenizer.
+        """The template of a model directory, if it has one.
 
         Raises ModelError when it is there but cannot be used.
         """
-        tokenizer = load_tokenizer(Path(directory))
-        if tokenizer is None or tokenizer.chat_template is None:
+        config = read_tokenizer_config(Path(directory))
+        source = template_source(Path(directory), config)
+        if source is None:
             return None
-        source = tokenizer.chat_template
-        if isinstance(source, dict):  # templates by name
-            source = source.get("default")
-        if not isinstance(source, str):
-            raise ModelError(
-                f"the chat templates in {directory} have no 'default': name one of them so, or "
-                "remove them to serve without chat"
-            )
         try:
-            return cls(source, tokenizer.special_tokens_map)
+            return cls(source, config.special_tokens)
         except (jinja2.TemplateError, RecursionError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ModelError(
-                f"the chat template in {directory} cannot be compiled ({reason}): correct it, or "
-                "remove it to serve without chat"
-            ) from error
+            raise not_compiled(Path(directory), error) from error
+
+    @property
+    def reads_messages(self) -> bool:
+        """Whether it is about conversations at all."""
+        return "messages" in self._template.variables
 
     def render(
         self,

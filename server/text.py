@@ -9,8 +9,9 @@ from pathlib import Path
 from tokenizers import Tokenizer as Backend
 from tokenizers.decoders import DecodeStream
 
-from motet.errors import ModelError, RequestError
+from motet.errors import RequestError
 from motet.pretrained import load_tokenizer
+from motet.tokenizer.check import check_probes
 
 REPLACEMENT = "\ufffd"
 """Stands for bytes that are no character."""
@@ -29,8 +30,6 @@ class Tokenizer:
         self._anchor: list[int] = []
         self._longest_token = 0  # characters
         if backend is not None:
-            backend.no_truncation()
-            backend.no_padding()
             added = backend.get_added_tokens_decoder().items()
             self._special_ids = frozenset(index for index, token in added if token.special)
             self._anchor = backend.encode("a", add_special_tokens=False).ids[-1:]
@@ -42,12 +41,9 @@ class Tokenizer:
         loaded = load_tokenizer(Path(directory))
         if loaded is None:
             return cls(None)
-        backend = getattr(loaded, "backend_tokenizer", None)
-        if not isinstance(backend, Backend):
-            raise ModelError(
-                f"the tokenizer in {directory} has no fast form: save it with tokenizer.json"
-            )
-        return cls(backend)
+        tokenizer = cls(loaded.backend)
+        check_probes(loaded.probes, tokenizer.encode)
+        return tokenizer
 
     @property
     def has_text(self) -> bool:
@@ -83,6 +79,10 @@ class Tokenizer:
         if self._backend is None:
             raise RequestError("the model directory has no tokenizer", code="no_tokenizer")
         return self._backend.decode(ids, skip_special_tokens=False)
+
+    def token_id(self, text: str) -> int | None:
+        """Of the token that the vocabulary spells so."""
+        return None if self._backend is None else self._backend.token_to_id(text)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Each token as the vocabulary spells it; a tokenizer is there."""

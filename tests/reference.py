@@ -12,13 +12,18 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from tests.adapter_factory import ADAPTER_KINDS, save_adapter
+from motet import LLM, SamplingParams
+from motet.engine.models import read_config
+from tests.adapter_factory import ADAPTER_KINDS, load_with_peft, save_adapter
 from tests.model_factory import MAKERS
 
 MARGIN = 1e-3
 """Where the reference's two best tokens are closer than this, rounding may choose."""
 
 MAX_EXCLUDED_SHARE = 0.05
+
+NUM_TOKENS = 12
+"""Of an answer in `check_served`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,32 @@ def make_reference(directory: Path, architecture: str) -> Reference:
         for name, path in others:
             peft.load_adapter(str(path), adapter_name=_peft_name(name))
     return Reference(model, adapters, peft)
+
+
+def check_served(
+    model: Path, adapter: Path, prompts: Sequence[Sequence[int]], **options: Any
+) -> None:
+    """Assert that base and adapter rows that share batches have the tokens of their references.
+
+    `options` are those of `LLM`; everything is computed in float32.
+    """
+    given: dict[str, Any] = {"pool_bytes": 2**22, "max_model_len": 64, "dtype": "float32"}
+    llm = LLM(str(model), {"a": str(adapter)}, has_progress=False, **given | options)
+    base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    peft = load_with_peft(base, adapter)
+    names = [None, "a"] * len(prompts)
+    rows = [list(prompt) for prompt in prompts for _ in range(2)]
+    wish = SamplingParams(temperature=0, max_tokens=NUM_TOKENS, ignore_eos=True)
+    num_excluded = 0
+    for prompt, name, answer in zip(
+        rows, names, llm.generate(rows, wish, adapter=names), strict=True
+    ):
+        tokens = answer.completions[0].token_ids
+        with torch.inference_mode(), nullcontext() if name else peft.disable_adapter():
+            logits = peft(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1]
+        num_token_ids = read_config(str(model)).num_token_ids  # the others are never sampled
+        num_excluded += check_greedy(tokens, logits[:, :num_token_ids])
+    assert num_excluded <= len(rows) * NUM_TOKENS / 4
 
 
 def check_greedy(tokens: Sequence[int], logits: Tensor) -> int:

@@ -34,12 +34,23 @@ PARTS = {  # a file belongs to the longest path that contains it
 }
 PARTS["client"].may_import.add("client/protocol")
 PARTS["bench"] = Part(set(PARTS))
-PARTS["motet/pretrained.py"] = Part(set(), never=DEVICE - {"transformers"})
-PARTS["engine/models"].may_import.add("motet/pretrained.py")
-PARTS["server"].may_import.add("motet/pretrained.py")
+PARTS["motet/tokenizer_config.py"] = Part({"memory/device"}, never=DEVICE)
+PARTS["motet/tokenizer"] = Part(
+    {"memory/device", "motet/tokenizer_config.py"}, never=DEVICE - {"transformers"}
+)
+PARTS["motet/pretrained.py"] = Part({"motet/tokenizer", "motet/tokenizer_config.py"}, never=DEVICE)
+TOKENIZER = {"motet/pretrained.py", "motet/tokenizer", "motet/tokenizer_config.py"}
+PARTS["engine/models"].may_import.update(TOKENIZER)
+PARTS["server"].may_import.update(TOKENIZER)
+PARTS["motet/chat_template.py"] = Part(
+    {"motet/tokenizer_config.py"}, never=DEVICE - {"transformers"}
+)
+PARTS["engine/device"].may_import.add("motet/chat_template.py")
+PARTS["server"].may_import.add("motet/chat_template.py")
 PARTS["motet/hub.py"] = Part({"engine"}, never=DEVICE)
 PARTS["motet/demo"] = Part({"engine"}, never=DEVICE)
 PARTS["bench"].may_import.add("motet/demo")
+PARTS["motet/formats.py"] = Part({"engine", "engine/device", "server"}, never=DEVICE)
 PARTS["motet/llm.py"] = Part(set(PARTS), never=DEVICE)
 PARTS["motet/commands"] = Part(set(PARTS), never=DEVICE)
 PARTS["motet/cli.py"] = Part(set(PARTS), never=DEVICE)

@@ -1,5 +1,6 @@
 """Everything about an engine that is decided before a weight is read."""
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from motet.errors import ConfigError
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.layout import TILE_RANKS, PageLayout
 from motet.memory.packing import Ranks, pack
+
+log = logging.getLogger(__name__)
 
 DEVICES = {"cpu": "cpu", "cuda": "triton"}
 """Device -> backend of its kernels."""
@@ -91,12 +94,18 @@ def check(config: EngineConfig) -> Blueprint:
 
 
 def _max_model_len(wanted: int | None, spec: ModelSpec) -> int:
-    if wanted is not None and wanted > spec.max_positions:
+    if wanted is None or wanted <= spec.max_positions:
+        return wanted or spec.max_positions
+    if spec.rope.num_positions is not None and wanted > spec.rope.num_positions:
         raise ConfigError(
-            f"--max-model-len is {wanted}: the model was made for {spec.max_positions} tokens, set "
-            "at most that"
+            f"--max-model-len is {wanted}: the rotary embedding of this model changes with the "
+            f"length of a text beyond {spec.rope.num_positions} tokens, set at most that"
         )
-    return wanted or spec.max_positions
+    log.warning(
+        "--max-model-len is %d: the model was made for %d tokens, answers may be worse beyond them",
+        wanted, spec.max_positions,
+    )  # fmt: skip
+    return wanted
 
 
 def _device(name: str) -> torch.device:

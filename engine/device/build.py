@@ -11,6 +11,7 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from motet.chat_template import check_prompt_files
 from motet.engine.config import EngineConfig
 from motet.engine.core import EngineCore
 from motet.engine.device.blueprint import Blueprint, check
@@ -24,7 +25,7 @@ from motet.engine.device.threads import set_threads
 from motet.engine.events import AdapterRegistered
 from motet.engine.models import Model, check_weights, load_model
 from motet.engine.models.base_tensors import CheckpointTensors
-from motet.engine.models.loader import weight_files
+from motet.engine.models.checkpoint import weight_files
 from motet.engine.output import EngineInfo
 from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
 from motet.engine.policy import SCHEDULING
@@ -118,6 +119,7 @@ def _stage_adapters(
     adapters = []
     for done, (name, directory) in enumerate(config.adapters, start=1):
         try:
+            check_prompt_files(directory)
             weights = read_adapter(directory, geometry, config.batch.max_lora_rank, base)
             digest = store.stage(weights)
         except AdapterError as error:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from motet.chat_template import check_prompt_files
 from motet.engine.config import EngineConfig
 from motet.engine.device.blueprint import Blueprint, check
 from motet.engine.device.capacity import free_bytes, pool_bytes
@@ -151,6 +152,7 @@ def estimate(
 
 
 def _measure(blueprint: Blueprint, base: BaseTensors, name: str, path: str) -> AdapterEstimate:
+    check_prompt_files(path)
     max_rank = blueprint.config.batch.max_lora_rank
     header = read_adapter_header(path, blueprint.geometry, max_rank, base)
     return AdapterEstimate(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from motet.chat_template import check_prompt_files
 from motet.engine.device.blueprint import Blueprint
 from motet.engine.device.origin import AdapterOrigin, origin_of
 from motet.engine.models.base_tensors import CheckpointTensors
@@ -23,6 +24,7 @@ class AdapterFacts:
 
 def inspect_adapter(blueprint: Blueprint, base_model_id: str, directory: str) -> AdapterFacts:
     """Read and lay out all of the adapter. Raises AdapterError, as a start, if it is refused."""
+    check_prompt_files(directory)
     geometry = blueprint.geometry
     base = CheckpointTensors(blueprint.spec)
     weights = read_adapter(directory, geometry, blueprint.config.batch.max_lora_rank, base)

@@ -63,17 +63,24 @@ def read_config(directory: str) -> ModelSpec:
 
 
 def check_weights(spec: ModelSpec) -> None:
-    """Raise ModelError unless the headers of the weights fit the spec. Allocates nothing."""
-    _build(spec, torch.float32, torch.device("meta"), max_model_len=1)
+    """Raise ModelError unless the headers of the weights fit the spec. Allocates nothing.
+
+    Tensors that are no part of the model are named in one warning.
+    """
+    _, weights = _build(spec, torch.float32, torch.device("meta"), max_model_len=1)
+    weights.warn_of_others()
 
 
 def weights_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> int:
-    """Memory of the weights once loaded, by the headers of their files. Raises as `check_weights`.
+    """Memory of the weights once loaded, by the headers of their files.
+
+    Raises and warns as `check_weights`.
 
     Where weights are packed, a tied head is a second copy of the embedding. What a model computes
     rather than reads, such as its rotary table, is not counted.
     """
     _, weights = _build(spec, dtype, torch.device("meta"), max_model_len=1)
+    weights.warn_of_others()
     has_copy = spec.is_tied and find_packing(dtype, device) is not None
     head_bytes = spec.num_token_ids * spec.hidden_size * dtype.itemsize
     return weights.num_bytes + (head_bytes if has_copy else 0)
@@ -91,9 +98,9 @@ def load_model(
     """Build the model and fill it from the safetensors files of its directory.
 
     Takes the memory of the weights plus one tensor. Raises ModelError for files that do not fit
-    the spec. `max_model_len` is at most `spec.max_positions`. `is_deterministic`: a row's products
-    with the weights are the same in any batch, in every bit; raises ConfigError, before it reads a
-    file, where nothing can promise that.
+    the spec. `max_model_len` is at most `spec.rope.num_positions`, if that is a number.
+    `is_deterministic`: a row's products with the weights are the same in any batch, in every bit;
+    raises ConfigError, before it reads a file, where nothing can promise that.
     """
     packing = find_packing(dtype, device, is_deterministic=is_deterministic)
     if is_deterministic and packing is None:
@@ -114,7 +121,7 @@ def _build(
     packing: Packing | None = None,
 ) -> tuple[Model, Weights]:
     """The model with its parameters still undefined."""
-    weights = Weights(spec.directory, dtype, device, packing)
+    weights = Weights(spec.directory, dtype, device, packing, is_tied=spec.is_tied)
     model = Decoder(spec, weights, max_model_len)
     weights.check_complete()
     return model, weights

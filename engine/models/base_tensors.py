@@ -5,12 +5,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from motet.engine.models.ends import EMBEDDING, HEAD
-from motet.engine.models.loader import StoredTensor, list_tensors
+from motet.engine.models.checkpoint import EMBEDDING, HEAD, StoredTensor, list_tensors
 from motet.engine.models.spec import ModelSpec
-from motet.memory.device.files import MODEL, opened_tensors
-
-TWINS = {EMBEDDING: HEAD, HEAD: EMBEDDING}
 
 
 class CheckpointTensors:
@@ -22,14 +18,10 @@ class CheckpointTensors:
 
     def tensor(self, name: str) -> Tensor | None:
         stored = self._stored.get(name)
-        if stored is None and self._is_tied and name in TWINS:
-            stored = self._stored.get(TWINS[name])
-        if stored is None:
-            return None
-        with opened_tensors(stored.file, MODEL) as file:
-            tensor: Tensor = file.get_tensor(stored.name)
-        return tensor
+        if stored is None and self._is_tied and name == HEAD:
+            stored = self._stored.get(EMBEDDING)
+        return None if stored is None else stored.mapped()
 
     @cached_property
     def _stored(self) -> dict[str, StoredTensor]:
-        return list_tensors(self._directory)
+        return list_tensors(self._directory, is_tied=self._is_tied)

@@ -8,12 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from motet.engine.device.inputs import DeviceState, StepInputs
+from motet.engine.models.checkpoint import EMBEDDING, HEAD
 from motet.engine.models.loader import Weights
 from motet.engine.models.spec import ModelSpec
 from motet.kernels import LoraBatch, LoraTables
-
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
 
 
 class Embedding:

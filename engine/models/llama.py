@@ -3,16 +3,10 @@
 from transformers import PreTrainedConfig
 
 from motet.engine.models.traits import Traits
-from motet.errors import ModelError
 
 
 def traits(config: PreTrainedConfig) -> Traits:
     """Every layer sees everything; biases are an option that Llama itself does not use."""
-    if config.pretraining_tp not in (None, 1):
-        raise ModelError(
-            f"pretraining_tp is {config.pretraining_tp}: the order of sums it asks for is not "
-            "served; choose a model with 1"
-        )
     return Traits(
         windows=(None,) * config.num_hidden_layers,
         has_qkv_bias=config.attention_bias,

@@ -1,28 +1,31 @@
 """From safetensors files into the parameters of a model, strictly: every tensor has its place."""
 
+import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from motet.engine.models.checkpoint import (
+    ELEMENT_BYTES,
+    EMBEDDING,
+    HEAD,
+    StoredTensor,
+    list_tensors,
+)
 from motet.engine.models.linear import Linear, Packing
 from motet.errors import ConfigError
-from motet.memory.device.files import MODEL, opened_tensors, read_json
+from motet.memory.device.files import MODEL
 
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-
-ELEMENT_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
-"""The stored formats that can be cast to the engine's."""
+log = logging.getLogger(__name__)
 
 IGNORED = re.compile(r".*\.rotary_emb\.inv_freq")
 """Left in old checkpoints; computed from config.json instead."""
 
-SHARD = re.compile(r"[\w.-]+\.safetensors", re.ASCII)
-"""A file name, not a path: all files of a model are in its directory."""
+OF_THE_MODEL = ("model.", "lm_head.")
+"""Beginnings of the names of a decoder. Others are of what was around it, such as a value head."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes read so far and in total."""
@@ -37,13 +40,19 @@ class Weights:
     """
 
     def __init__(
-        self, directory: str, dtype: torch.dtype, device: torch.device, packing: Packing | None
+        self,
+        directory: str,
+        dtype: torch.dtype,
+        device: torch.device,
+        packing: Packing | None,
+        *,
+        is_tied: bool = False,
     ) -> None:
         self.dtype = dtype
         self.device = device
         self._packing = packing  # None: linear layers read plain weights
         self._directory = directory
-        self._stored = list_tensors(Path(directory))
+        self._stored = list_tensors(Path(directory), is_tied=is_tied)
         self._targets: dict[str, Tensor] = {}
         self._twins: dict[str, str] = {}
         self._linears: list[Linear] = []
@@ -80,9 +89,8 @@ class Weights:
         return sum(target.numel() * target.element_size() for target in self._targets.values())
 
     def check_complete(self) -> None:
-        """All parameters are made: nothing else may be in the checkpoint."""
-        known = self._targets.keys() | self._twins.keys()
-        unknown = {name for name in self._stored.keys() - known if not IGNORED.fullmatch(name)}
+        """All parameters are made: nothing else of the model may be in the checkpoint."""
+        unknown = {name for name in self._unused() if name.startswith(OF_THE_MODEL)}
         if unknown:
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             raise self._error(
@@ -90,123 +98,96 @@ class Weights:
                 "the weights and config.json are of different models"
             )
 
+    def warn_of_others(self) -> None:
+        """Say in one line which tensors of the checkpoint are no part of the model."""
+        others = {name for name in self._unused() if not name.startswith(OF_THE_MODEL)}
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            log.warning(
+                "model '%s': tensor '%s'%s is no part of the model and has no effect",
+                self._directory, min(others), more,
+            )  # fmt: skip
+
     def load(self, progress: Progress) -> None:
         """Fill the parameters, one mapped tensor at a time, then pack the linears; only once.
 
         What is packed and read by nothing else takes no more memory than before, since it is
         packed one by one.
         """
-        wanted = [tensor for tensor in self._stored.values() if tensor.name in self._targets]
-        done_bytes, total_bytes = 0, sum(tensor.num_bytes for tensor in wanted)
-        for tensor in wanted:
-            self._fill(tensor)
+        wanted = {name: self._stored[name] for name in self._stored if name in self._targets}
+        done_bytes, total_bytes = 0, sum(tensor.num_bytes for tensor in wanted.values())
+        for name, tensor in wanted.items():
+            self._fill(self._targets[name], tensor)
             done_bytes += tensor.num_bytes
             progress(done_bytes, total_bytes)
-        for name in self._twins:
-            self._check_twin(self._stored[name])
+        for name, original in self._twins.items():
+            self._check_twin(self._stored[name], original)
         self._targets.clear()  # else plain weights would stay beside their packed copies
         if self._packing is not None:
             for linear in self._linears:
                 linear.pack(self._packing)
 
+    def _unused(self) -> set[str]:
+        known = self._targets.keys() | self._twins.keys()
+        return {name for name in self._stored.keys() - known if not IGNORED.fullmatch(name)}
+
     def _must_be_stored(self, name: str, shape: tuple[int, ...]) -> None:
         tensor = self._stored.get(name)
         if tensor is None:
+            raise self._error(self._missing(name))
+        if 0 in tensor.shape:
             raise self._error(
-                f"there is no tensor '{name}': the weights and config.json are of different models"
+                f"tensor '{tensor.key}' is empty, as DeepSpeed ZeRO-3 leaves what is not gathered: "
+                "save the model again with stage3_gather_16bit_weights_on_model_save"
             )
         if tensor.shape != shape:
             raise self._error(
-                f"tensor '{name}' has shape {list(tensor.shape)}, config.json says {list(shape)}: "
-                "they are of different models"
+                f"tensor '{tensor.key}' has shape {list(tensor.shape)}, config.json says "
+                f"{list(shape)}: they are of different models"
             )
         if tensor.dtype not in ELEMENT_BYTES:
             raise self._error(
-                f"tensor '{name}' is stored as {tensor.dtype}: "
+                f"tensor '{tensor.key}' is stored as {tensor.dtype}: "
                 f"save it as one of {', '.join(ELEMENT_BYTES)}"
             )
 
-    def _fill(self, tensor: "StoredTensor") -> None:
-        target = self._targets[tensor.name]
-        with opened_tensors(tensor.file, MODEL) as file:
-            target.copy_(file.get_tensor(tensor.name))
+    def _missing(self, name: str) -> str:
+        if name == HEAD and EMBEDDING in self._stored:
+            return (
+                f"there is no tensor '{name}': if the head is the embedding, set "
+                "tie_word_embeddings to true in config.json, else save the whole model again"
+            )
+        module, _, kind = name.rpartition(".")
+        wrapped = f"{module}.base_layer.{kind}"
+        longer = min((key for key in self._stored if key.endswith(f".{name}")), default="")
+        if wrapped in self._stored:
+            return (
+                f"there is '{wrapped}' in place of tensor '{name}': an adapter was saved with the "
+                "model; merge it with merge_and_unload, or save the two apart"
+            )
+        if longer:
+            return (
+                f"the prefix '{longer.removesuffix(name)}' of tensor '{longer}' is unknown: save "
+                f"the language model alone, so that it is '{name}'"
+            )
+        return f"there is no tensor '{name}': the weights and config.json are of different models"
+
+    def _fill(self, target: Tensor, tensor: StoredTensor) -> None:
+        target.copy_(tensor.mapped())
         # Unlike isfinite(), aminmax() needs no second tensor, and costs less than the copy.
         if not torch.stack(torch.aminmax(target)).isfinite().all():
             raise self._error(
-                f"tensor '{tensor.name}' holds NaN or infinity as {self.dtype}: "
+                f"tensor '{tensor.key}' holds NaN or infinity as {self.dtype}: "
                 "copy it again, or choose a wider --dtype"
             )
 
-    def _check_twin(self, tensor: "StoredTensor") -> None:
-        original = self._twins[tensor.name]
-        with opened_tensors(tensor.file, MODEL) as file:
-            copy = file.get_tensor(tensor.name).to(self.device, self.dtype)
+    def _check_twin(self, tensor: StoredTensor, original: str) -> None:
+        copy = tensor.mapped().to(self.device, self.dtype)
         if not torch.equal(copy, self._targets[original]):
             raise self._error(
-                f"tensors '{tensor.name}' and '{original}' differ: "
+                f"tensors '{tensor.key}' and '{self._stored[original].key}' differ: "
                 "set tie_word_embeddings to false in config.json"
             )
 
     def _error(self, message: str) -> ConfigError:
         return MODEL.fault(Path(self._directory), message)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
-    """A tensor as the header of its file describes it."""
-
-    file: Path
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def num_bytes(self) -> int:
-        return torch.Size(self.shape).numel() * ELEMENT_BYTES[self.dtype]
-
-
-def list_tensors(directory: Path) -> dict[str, StoredTensor]:
-    """Every tensor of the checkpoint by name, in the order of the files."""
-    stored: dict[str, StoredTensor] = {}
-    for path in weight_files(directory):
-        with opened_tensors(path, MODEL) as file:
-            for name in file.keys():  # noqa: SIM118 (not a mapping)
-                if name in stored:
-                    raise MODEL.fault(
-                        directory,
-                        f"tensor '{name}' is in both '{stored[name].file.name}' and "
-                        f"'{path.name}': save the model again",
-                    )
-                header = file.get_slice(name)
-                stored[name] = StoredTensor(
-                    path, name, tuple(header.get_shape()), header.get_dtype()
-                )
-    return stored
-
-
-def weight_files(directory: Path) -> list[Path]:
-    """The files that hold the weights: one, or those its index names."""
-    if (directory / WEIGHTS_FILE).exists():
-        return [directory / WEIGHTS_FILE]
-    if (directory / INDEX_FILE).exists():
-        return _shards(directory / INDEX_FILE)
-    pickles = sorted(path.name for path in directory.glob("*.bin"))
-    if pickles:
-        raise MODEL.fault(
-            directory,
-            f"the weights are in '{pickles[0]}', a pickle, which is never loaded: "
-            "save them as safetensors",
-        )
-    raise MODEL.fault(directory, f"{WEIGHTS_FILE} is missing: download the weights too")
-
-
-def _shards(index: Path) -> list[Path]:
-    weight_map = read_json(index, MODEL).get("weight_map")
-    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
-    if not names or not all(isinstance(name, str) and SHARD.fullmatch(name) for name in names):
-        raise MODEL.fault(
-            index.parent,
-            f"{index.name} is not a valid index: its weight_map must name safetensors files "
-            "beside it; copy it again",
-        )
-    return sorted({index.parent / name for name in names})

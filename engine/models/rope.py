@@ -21,6 +21,8 @@ class RopeSpec:
     """Radians per position, float32 values, one for each two dimensions of a head."""
     attention_factor: float
     """Scales cosine and sine."""
+    num_positions: int | None = None
+    """From this position on the frequencies would be others; None: from none."""
 
 
 class RopeTable:
@@ -57,13 +59,20 @@ def read_rope(config: PreTrainedConfig) -> RopeSpec:
         raise ModelError(
             f"rope_type '{kind}' is not served: choose a model with one of {', '.join(ROPE_TYPES)}"
         )
+    theta = config.rope_parameters["rope_theta"]
+    if not isinstance(theta, int | float):
+        raise ModelError(f"rope_theta is {theta!r}: set it to a number in config.json")
     frequencies, attention_factor = ROPE_TYPES[kind](config)
     if 2 * len(frequencies) != config.head_dim:
         raise ModelError(
             f"rotary embedding covers {2 * len(frequencies)} of {config.head_dim} dimensions of a "
             "head: choose a model without partial_rotary_factor"
         )
-    spec = RopeSpec(tuple(frequencies.tolist()), attention_factor)
+    spec = RopeSpec(
+        tuple(frequencies.tolist()),
+        attention_factor,
+        config.max_position_embeddings if kind == "dynamic" else None,
+    )
     for number in (*spec.inverse_frequencies, spec.attention_factor):
         if not 0 < number < math.inf:
             raise ModelError(
@@ -71,6 +80,22 @@ def read_rope(config: PreTrainedConfig) -> RopeSpec:
                 f"factor of {number}: correct config.json"
             )
     return spec
+
+
+def context_length(config: PreTrainedConfig) -> int:
+    """Positions that a parsed config promises, counted as vLLM does.
+
+    `max_position_embeddings` is the length before it was extended where the type is linear or
+    yarn, after where it is llama3. What is extended without training further, dynamically, counts
+    as it is.
+    """
+    parameters, length = config.rope_parameters, config.max_position_embeddings
+    factor = parameters.get("factor")
+    if factor is None or parameters["rope_type"] not in EXTENDED_BY_FACTOR:
+        return int(length)
+    if parameters["rope_type"] == "yarn":
+        length = parameters["original_max_position_embeddings"]
+    return int(length * factor)
 
 
 def _default_frequencies(config: PreTrainedConfig) -> tuple[Tensor, float]:
@@ -84,6 +109,9 @@ ROPE_TYPES: dict[str, Callable[[PreTrainedConfig], tuple[Tensor, float]]] = {
     "linear": ROPE_INIT_FUNCTIONS["linear"],
     "llama3": ROPE_INIT_FUNCTIONS["llama3"],
     "yarn": ROPE_INIT_FUNCTIONS["yarn"],
-    # Equal to default within the trained length, which no engine exceeds.
+    # Equal to default within the trained length, beyond which it is not served.
     "dynamic": ROPE_INIT_FUNCTIONS["dynamic"],
 }
+
+EXTENDED_BY_FACTOR = ("linear", "yarn")
+"""Rope types whose `factor` is how many times longer the context is than it was before."""

@@ -1,22 +1,28 @@
 """What a model directory says about itself, checked before any weight is read."""
 
+import json
+import logging
 import math
 import reprlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from motet.engine.models.checkpoint import ADAPTER_FILE, must_be_no_adapter, stored_dtype
 from motet.engine.models.pretrained import invalid_config, load_config
-from motet.engine.models.rope import RopeSpec, read_rope
+from motet.engine.models.rope import RopeSpec, context_length, read_rope
+from motet.engine.models.rope_fields import check_rope_fields
 from motet.engine.models.traits import Traits
 from motet.engine.models.vocabulary import read_vocabulary
 from motet.errors import ModelError
 from motet.memory.device.files import MODEL, must_be_directory, read_json
 from motet.memory.geometry import Module, in_layers
+
+log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.json"
 GENERATION_FILE = "generation_config.json"
@@ -40,11 +46,13 @@ SIZES = (
 )
 
 REFUSED_FIELDS = {
-    "auto_map": "code that comes with a model is never run; choose a model without any",
     "quantization_config": "quantised weights are not served; choose the unquantised checkpoint",
     "compression_config": "compressed weights are not served; choose the uncompressed checkpoint",
 }
 """Field of config.json -> why the model cannot be served, and what to do."""
+
+MODEL_CODE = "AutoModel"
+"""Beginning of the keys of auto_map that name code of the model itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class ModelSpec:
     directory: str
     architecture: str
     dtype: str
-    """Of the checkpoint, one of DTYPES; float32 where config.json does not say."""
+    """Of the checkpoint, one of DTYPES: that of most weights where config.json does not say."""
     vocab_size: int
     """Rows of the embedding and of the head."""
     num_token_ids: int
@@ -66,7 +74,7 @@ class ModelSpec:
     num_kv_heads: int
     head_dim: int
     max_positions: int
-    """Longest sequence the model was trained for."""
+    """Longest sequence the model was made for, as its rotary embedding extends it."""
     norm_epsilon: float
     is_tied: bool
     """The output head is the token embedding."""
@@ -111,38 +119,112 @@ def read_spec(directory: str, families: Mapping[str, ReadTraits]) -> ModelSpec:
     """
     path = Path(directory)
     must_be_directory(path, MODEL)
+    if not (path / CONFIG_FILE).exists():
+        must_be_no_adapter(path)
+        _must_not_be_around_models(path)
     content = read_json(path / CONFIG_FILE, MODEL)
     has_generation = (path / GENERATION_FILE).exists()
     generation = read_json(path / GENERATION_FILE, MODEL) if has_generation else {}
     try:
         architecture = _architecture(content, families.keys())
-        return _spec(directory, architecture, load_config(path), generation, families[architecture])
+        check_rope_fields(content)
+        dtype, config = _named_dtype(content), load_config(path)
+        spec = _spec(directory, architecture, dtype, config, generation, families[architecture])
     except ModelError as error:
         raise ModelError(f"model '{directory}': {error}") from error.__cause__
+    if not dtype:
+        spec = replace(spec, dtype=stored_dtype(path))
+    _warn(path, content, architecture)
+    return spec
+
+
+def _must_not_be_around_models(directory: Path) -> None:
+    """Name the newest checkpoint of a trainer, or a snapshot in a directory of the hub's cache."""
+    inner = [
+        config.parent
+        for pattern in (f"checkpoint-*/{CONFIG_FILE}", f"snapshots/*/{CONFIG_FILE}")
+        for config in directory.glob(pattern)
+    ]
+    if inner:
+        newest = max(inner, key=lambda path: path.stat().st_mtime_ns)
+        raise MODEL.fault(directory, f"{CONFIG_FILE} is missing: did you mean '{newest}'?")
+    for adapter in sorted(directory.glob(f"checkpoint-*/{ADAPTER_FILE}")):
+        must_be_no_adapter(adapter.parent)
 
 
 def _architecture(content: dict[str, Any], architectures: Collection[str]) -> str:
+    """By model_type, as transformers chooses; `architectures` may be missing, or must name it."""
     for field, reason in REFUSED_FIELDS.items():
         if content.get(field):
             raise ModelError(f"{CONFIG_FILE} has {field} {reprlib.repr(content[field])}: {reason}")
-    named = content.get("architectures")
-    if named not in [[name] for name in architectures]:
-        supported = ", ".join(sorted(architectures))
+    named, model_type = content.get("architectures"), content.get("model_type")
+    of_type = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(str(model_type))
+    if of_type in architectures and (not named or (isinstance(named, list) and of_type in named)):
+        return str(of_type)
+    if _model_code(content):
         raise ModelError(
-            f"architectures is {reprlib.repr(named)}: choose a model with one of {supported}"
+            f"{CONFIG_FILE} has auto_map {reprlib.repr(content['auto_map'])}: code that comes with "
+            f"a model is never run, and architectures {reprlib.repr(named)} is none that motet "
+            "knows; choose a model without code"
         )
-    (architecture,), model_type = named, str(content.get("model_type"))
-    if MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type) != architecture:
-        raise ModelError(
-            f"model_type {reprlib.repr(model_type)} is not that of {architecture}: "
-            f"correct {CONFIG_FILE}"
+    raise ModelError(_mismatch(named, model_type, of_type, architectures))
+
+
+def _mismatch(
+    named: Any, model_type: Any, of_type: str | None, architectures: Collection[str]
+) -> str:
+    """Why `architectures` and model_type are not those of one family that is served."""
+    served = ", ".join(sorted(architectures))
+    known = [name for name in architectures if isinstance(named, list) and name in named]
+    if known:
+        right_type = known[0].removesuffix("ForCausalLM").lower()
+        return (
+            f"model_type {reprlib.repr(model_type)} is not that of {known[0]}: set it to "
+            f"'{right_type}', or correct architectures in {CONFIG_FILE}"
         )
-    return str(architecture)
+    if of_type in architectures:
+        return (
+            f"architectures is {reprlib.repr(named)}: choose a model with one of {served}, or set "
+            f"it to {json.dumps([of_type])} in {CONFIG_FILE} if the model is one"
+        )
+    if not named and model_type is None:
+        return (
+            f"{CONFIG_FILE} has neither architectures nor model_type: add both, such as "
+            '"architectures": ["LlamaForCausalLM"] and "model_type": "llama"'
+        )
+    return (
+        f"architectures is {reprlib.repr(named)} and model_type {reprlib.repr(model_type)}: "
+        f"choose a model with one of {served}"
+    )
+
+
+def _model_code(content: dict[str, Any]) -> list[str]:
+    """What of the model's own code config.json names, the tokenizer's aside."""
+    auto_map = content.get("auto_map")
+    keys = auto_map if isinstance(auto_map, dict) else {}
+    return [str(keys[key]) for key in keys if key.startswith(MODEL_CODE)]
+
+
+def _warn(directory: Path, content: dict[str, Any], architecture: str) -> None:
+    """Of what lies in the directory, or is named there, and is not used."""
+    code = _model_code(content)
+    if code:
+        log.warning(
+            "model '%s': its own code (%s) is never run, motet's %s is served",
+            directory, reprlib.repr(code[0]), architecture,
+        )  # fmt: skip
+    if (directory / ADAPTER_FILE).exists():
+        log.warning(
+            "model '%s': the adapter beside the weights is not part of it: "
+            "add --adapter NAME=%s to apply it",
+            directory, directory,
+        )  # fmt: skip
 
 
 def _spec(
     directory: str,
     architecture: str,
+    dtype: str,
     config: PreTrainedConfig,
     generation: dict[str, Any],
     read_traits: ReadTraits,
@@ -150,10 +232,13 @@ def _spec(
     try:
         _check(config)
         vocabulary = read_vocabulary(Path(directory), config, generation)
+        rope = read_rope(config)
+        max_positions = context_length(config)
+        _must_be_positive("the extended context", max_positions)
         return ModelSpec(
             directory=directory,
             architecture=architecture,
-            dtype=_dtype(config),
+            dtype=dtype,
             vocab_size=config.vocab_size,
             num_token_ids=vocabulary.num_token_ids,
             hidden_size=config.hidden_size,
@@ -162,11 +247,11 @@ def _spec(
             num_heads=config.num_attention_heads,
             num_kv_heads=config.num_key_value_heads,
             head_dim=config.head_dim,
-            max_positions=config.max_position_embeddings,
+            max_positions=max_positions,
             norm_epsilon=config.rms_norm_eps,
             is_tied=config.tie_word_embeddings,
             eos_token_ids=vocabulary.eos_token_ids,
-            rope=read_rope(config),
+            rope=rope,
             traits=read_traits(config),
         )
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -177,8 +262,7 @@ def _check(config: PreTrainedConfig) -> None:
     """Refuse by name what parses but is not served."""
     sizes = {name: getattr(config, name, None) for name in SIZES}
     for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
-            raise ModelError(f"{name} is {value}: it must be at least 1; correct {CONFIG_FILE}")
+        _must_be_positive(name, value)
     if config.num_attention_heads % config.num_key_value_heads:
         raise ModelError(
             f"num_attention_heads {config.num_attention_heads} is no multiple of "
@@ -190,11 +274,18 @@ def _check(config: PreTrainedConfig) -> None:
         raise ModelError(
             f"hidden_act '{config.hidden_act}' is not served: choose a model with {ACTIVATIONS[0]}"
         )
-    if _dtype(config) not in DTYPES:
+
+
+def _must_be_positive(name: str, value: Any) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ModelError(f"{name} is {value}: it must be at least 1; correct {CONFIG_FILE}")
+
+
+def _named_dtype(content: dict[str, Any]) -> str:
+    """Empty where config.json does not say."""
+    named = content.get("dtype") or content.get("torch_dtype")
+    if named and named not in DTYPES:
         raise ModelError(
-            f"dtype '{_dtype(config)}' is not served: save the model in {', '.join(DTYPES)}"
+            f"dtype {reprlib.repr(named)} is not served: save the model in {', '.join(DTYPES)}"
         )
-
-
-def _dtype(config: PreTrainedConfig) -> str:
-    return str(config.dtype or DTYPES[0]).removeprefix("torch.")
+    return str(named or "")

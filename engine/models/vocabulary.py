@@ -1,5 +1,6 @@
 """Which ids a model may answer with, and which of them end an answer."""
 
+import logging
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from motet.errors import ModelError
-from motet.pretrained import load_tokenizer
+from motet.memory.device.files import MODEL, read_json
+from motet.pretrained import LoadedTokenizer, load_tokenizer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +28,49 @@ class Vocabulary:
 def read_vocabulary(
     directory: Path, config: PreTrainedConfig, generation: dict[str, Any]
 ) -> Vocabulary:
-    """Raises ModelError for ends that are no ids of the model, and for a broken tokenizer.
+    """Raises ModelError for ends that are no ids of the model, and for a tokenizer that is broken
+    or of another model.
 
     Without a tokenizer nothing tells padding from tokens: all ids count.
     """
     num_token_ids = config.vocab_size
     ends = {
         id
-        for field in (config.eos_token_id, generation.get("eos_token_id"))
-        for id in _listed_ends(field, config.vocab_size)
+        for fields in (read_json(directory / "config.json", MODEL), generation)
+        for id in _listed_ends(fields.get("eos_token_id"), config.vocab_size)
     }
     tokenizer = load_tokenizer(directory)
     if tokenizer is not None:
-        num_token_ids = min(num_token_ids, max(tokenizer.get_vocab().values()) + 1)
+        _check_ids(tokenizer, config.vocab_size)
+        num_token_ids = min(num_token_ids, tokenizer.num_token_ids)
         if tokenizer.eos_token_id is not None:
             ends.add(tokenizer.eos_token_id)
+    if not ends:  # what the family's class takes where no file says anything
+        ends.update(_listed_ends(config.eos_token_id, config.vocab_size))
     # What is never sampled ends nothing. The tokenizer may name such an id without being wrong:
     # tokens are often added to its files that the model was not trained for.
     sampled = range(num_token_ids)
     return Vocabulary(num_token_ids, tuple(sorted(id for id in ends if id in sampled)))
+
+
+def _check_ids(tokenizer: LoadedTokenizer, vocab_size: int) -> None:
+    """Tokens that were added may be without a row, and then are refused in requests; no others."""
+    if tokenizer.num_token_ids <= vocab_size:
+        return
+    backend = tokenizer.backend
+    beyond = {index: piece for piece, index in backend.get_vocab().items() if index >= vocab_size}
+    if others := sorted(beyond.keys() - backend.get_added_tokens_decoder().keys()):
+        raise ModelError(
+            f"the tokenizer is of another model: its token {others[-1]} is "
+            f"{reprlib.repr(beyond[others[-1]])}, and vocab_size is {vocab_size}; download the "
+            "tokenizer of this model, or remove its files to serve token ids only"
+        )
+    log.warning(
+        "the model has no rows for %s, which tokenizer files add: vocab_size is %d, and prompts "
+        "with them are refused",
+        reprlib.repr([beyond[index] for index in sorted(beyond)]),
+        vocab_size,
+    )
 
 
 def _listed_ends(field: Any, vocab_size: int) -> list[int]:

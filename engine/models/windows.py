@@ -6,11 +6,14 @@ from motet.errors import ModelError
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
+MAX_CONTEXT = 2**31
+"""No sequence is longer, whatever the model was made for: --max-model-len is at most that."""
+
 
 def sliding_window(config: PreTrainedConfig) -> int | None:
     """Positions that a query of a sliding layer sees; None where that is all there can be."""
     window = config.sliding_window
-    if window is None or window >= config.max_position_embeddings:
+    if window is None or window >= MAX_CONTEXT:
         return None
     if window < 1:
         raise ModelError(f"sliding_window is {window}: it must be at least 1; correct config.json")

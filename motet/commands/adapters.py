@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from motet import hub
 from motet.client.client import Client, Model
@@ -13,6 +14,7 @@ from motet.engine.device.blueprint import check
 from motet.engine.device.build import identify
 from motet.engine.device.inspection import inspect_adapter
 from motet.errors import ConfigError
+from motet.formats import format_reader
 
 DIGEST_DIGITS = 12
 """Enough to tell adapters apart by eye."""
@@ -47,10 +49,13 @@ def check_adapters(config: EngineConfig, adapters: Sequence[str]) -> int:
     """
     blueprint = check(config)
     base_model_id = identify(config.model)
+    formats = format_reader(blueprint)
     num_failed = 0
     for adapter in adapters:
         try:
-            found = inspect_adapter(blueprint, base_model_id, hub.locate("adapter", adapter))
+            directory = hub.locate("adapter", adapter)
+            found = inspect_adapter(blueprint, base_model_id, directory)
+            notes = formats.read(Path(adapter).name, directory).notes
         except ConfigError as error:
             num_failed += 1
             print(f"failed  {error}")
@@ -59,6 +64,6 @@ def check_adapters(config: EngineConfig, adapters: Sequence[str]) -> int:
                 f"ok      adapter '{adapter}': rank {found.max_rank}, {found.num_modules:,} "
                 f"modules, {found.num_pages:,} pages, digest {found.digest[:DIGEST_DIGITS]}"
             )
-            for line in found.origin.lines():
+            for line in (*found.origin.lines(), *notes):
                 print(f"        {line}")
     return num_failed

@@ -1,13 +1,14 @@
 """Shows what fits, for people or for programs."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 
 import msgspec
 
 from motet.commands.table import print_pairs
 from motet.engine.config import EngineConfig
 from motet.engine.device.estimate import Estimate, plan
+from motet.formats import adapter_notes
 
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -15,13 +16,16 @@ UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 def show_plan(config: EngineConfig, *, as_json: bool) -> None:
     """Print the plan of an engine. Raises ConfigError for what cannot be served."""
     estimate = plan(config)
+    fitting = tuple((adapter.name, adapter.path) for adapter in estimate.adapters)
+    notes = adapter_notes(replace(config, adapters=fitting))
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(asdict(estimate))).decode())
+        content = asdict(estimate) | {"adapter_notes": notes}
+        print(msgspec.json.format(msgspec.json.encode(content)).decode())
     else:
-        print_pairs("what fits", list(_lines(estimate)))
+        print_pairs("what fits", list(_lines(estimate, notes)))
 
 
-def _lines(plan: Estimate) -> Iterator[tuple[str, str]]:
+def _lines(plan: Estimate, notes: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     yield "model", f"{plan.model} ({plan.architecture}, {plan.dtype} on {plan.device})"
     yield "context", f"{plan.max_model_len:,} tokens"
     yield "free memory", size_text(plan.free_bytes)
@@ -37,7 +41,8 @@ def _lines(plan: Estimate) -> Iterator[tuple[str, str]]:
         yield f"adapters of rank {rank.rank}", count
     for adapter in plan.adapters:
         yield f"adapter {adapter.name}", f"{adapter.num_pages:,} pages, rank {adapter.max_rank}"
-        yield from (("", line) for line in adapter.origin.lines())
+        lines = (*adapter.origin.lines(), *notes[adapter.name])
+        yield from (("", line) for line in lines)
     for skipped in plan.skipped_adapters:
         yield f"left out: {skipped.name}", skipped.reason
 

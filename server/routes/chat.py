@@ -25,7 +25,7 @@ async def create_chat_completion(service: Service, http: HttpRequest) -> Respons
     adapter = served.adapter_for(wish)
     service.admit(wish.n)
     job = Job(
-        prompts=[await service.aside.run(render_conversation, wish, served)],
+        prompts=[await service.aside.run(render_conversation, wish, served, adapter)],
         fields=wish,
         adapter=adapter,
         cache_salt=wish.cache_salt,

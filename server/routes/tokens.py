@@ -10,6 +10,7 @@ from motet.client.protocol import (
     TokenizeRequest,
     TokenizeResponse,
 )
+from motet.engine import Adapter
 from motet.errors import RequestError
 from motet.server.body import convert
 from motet.server.prompts import conversation_text
@@ -22,8 +23,8 @@ async def tokenize(service: Service, http: Request) -> Response:
     """The tokens of a text. It may be longer than the context."""
     served = service.served
     wish = convert(await read_fields(service, http, TokenizeRequest), TokenizeRequest)
-    served.names.resolve(wish.model or served.name)
-    return json_response(await service.aside.run(_tokenized, wish, served))
+    adapter = served.names.resolve(wish.model or served.name)
+    return json_response(await service.aside.run(_tokenized, wish, served, adapter))
 
 
 async def detokenize(service: Service, http: Request) -> Response:
@@ -36,9 +37,9 @@ async def detokenize(service: Service, http: Request) -> Response:
     return json_response(DetokenizeResponse(prompt=text))
 
 
-def _tokenized(wish: TokenizeRequest, served: Served) -> TokenizeResponse:
+def _tokenized(wish: TokenizeRequest, served: Served, adapter: Adapter | None) -> TokenizeResponse:
     """Takes a while for a long text."""
-    text, begins_prompt = _text_of(wish, served)
+    text, begins_prompt = _text_of(wish, served, adapter)
     adds_special = begins_prompt if wish.add_special_tokens is None else wish.add_special_tokens
     ids = served.tokenizer.encode(text, add_special_tokens=adds_special)
     return TokenizeResponse(
@@ -49,7 +50,7 @@ def _tokenized(wish: TokenizeRequest, served: Served) -> TokenizeResponse:
     )
 
 
-def _text_of(wish: TokenizeRequest, served: Served) -> tuple[str, bool]:
+def _text_of(wish: TokenizeRequest, served: Served, adapter: Adapter | None) -> tuple[str, bool]:
     """The text, and whether special tokens are added to it by default."""
     match wish.prompt, wish.content, wish.messages:
         case str(text), None, None:
@@ -60,7 +61,7 @@ def _text_of(wish: TokenizeRequest, served: Served) -> tuple[str, bool]:
             conversation = ChatRequest(
                 messages=messages, add_generation_prompt=wish.add_generation_prompt
             )
-            return conversation_text(conversation, served), False
+            return conversation_text(conversation, served, adapter), False
     raise RequestError(
         "there must be one of 'prompt', 'content' and 'messages': give exactly one",
         code="missing_field",

@@ -117,7 +117,7 @@ def be_quantised(model: Path) -> str:
 
 
 def be_remote_code(model: Path) -> str:
-    change_config(model, auto_map={"AutoModelForCausalLM": "x.Y"})
+    change_config(model, architectures=["Y"], auto_map={"AutoModelForCausalLM": "x.Y"})
     return "auto_map"
 
 

@@ -1,5 +1,6 @@
 """Hub ids: from the cache if they are there, never a pickle, one line when it does not work."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.utils._paths import filter_repo_objects
 
 from motet import hub
@@ -93,6 +94,110 @@ def test_a_snapshot_without_weights_is_not_enough(model_dir: Path, cache: Path) 
     (snapshot / "model.safetensors").unlink()
     with pytest.raises(ConfigError, match="org/model"):
         hub.locate("model", "org/model")
+
+
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+
+
+def list_files(snapshot: Path, *names: str) -> None:
+    """What the hub's own tools leave beside snapshots when they have seen the repository."""
+    entry = {"size": 1, "blob_id": "0"}
+    listing = {"format_version": 1, "files": dict.fromkeys(names, entry)}
+    trees = snapshot.parents[1] / "trees"
+    trees.mkdir()
+    (trees / f"{snapshot.name}.json").write_text(json.dumps(listing))
+
+
+class Online:
+    """A hub that holds some files of one repository and counts who asks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, snapshot: Path, files: Path) -> None:
+        self.revisions: list[str] = []
+        self._snapshot, self._files = snapshot, files
+
+        def download(*arguments: Any, local_files_only: bool, **options: Any) -> str:
+            if local_files_only:
+                return str(snapshot_download(*arguments, local_files_only=True, **options))
+            shutil.copytree(self._files, self._snapshot, dirs_exist_ok=True)
+            return str(self._snapshot)
+
+        def model_info(api: HfApi, repository: str, *, revision: str, timeout: float) -> None:
+            self.revisions.append(revision)
+
+        monkeypatch.setattr(hub, "snapshot_download", download)
+        monkeypatch.setattr(HfApi, "model_info", model_info)
+
+
+@pytest.mark.parametrize("lost", [TOKENIZER, TOKENIZER[:1], TOKENIZER[1:], ("config.json",)])
+def test_half_a_snapshot_is_completed_at_its_own_commit(
+    lost: tuple[str, ...], model_dir: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = store(cache, "org/model", model_dir)
+    for name in lost:
+        (snapshot / name).unlink()
+    online = Online(monkeypatch, snapshot, model_dir)
+    assert hub.locate("model", "org/model") == str(snapshot)
+    assert online.revisions == [COMMIT]
+    assert all((snapshot / name).exists() for name in lost)
+    assert hub.locate("model", "org/model") == str(snapshot)
+    assert online.revisions == [COMMIT]  # nothing is asked for a second time
+
+
+def test_a_file_that_only_the_list_of_the_hub_has_is_fetched(
+    model_dir: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = store(cache, "org/model", model_dir)
+    online = Online(monkeypatch, snapshot, model_dir)
+    list_files(snapshot, "config.json", "chat_template.jinja", "modeling.py")
+    hub.locate("model", "org/model")
+    assert online.revisions == [COMMIT]
+
+
+def test_a_model_that_has_no_tokenizer_on_the_hub_is_whole_without_one(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_llama(tmp_path / "model")
+    snapshot = store(cache, "org/model", model)
+    online = Online(monkeypatch, snapshot, model)
+    list_files(snapshot, "config.json", "model.safetensors", "modeling.py", "pytorch_model.bin")
+    assert hub.locate("model", "org/model") == str(snapshot)
+    assert online.revisions == []
+
+
+def test_an_adapter_needs_no_tokenizer_to_be_whole(
+    adapter_dir: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = store(cache, "org/adapter", adapter_dir)
+    online = Online(monkeypatch, snapshot, adapter_dir)
+    hub.locate("adapter", "org/adapter")
+    assert online.revisions == []
+    (snapshot / "adapter_config.json").unlink()
+    hub.locate("adapter", "org/adapter")
+    assert online.revisions == [COMMIT]
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_offline_half_a_snapshot_is_served_with_a_line_that_says_what_it_lacks(
+    is_listed: bool, model_dir: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    snapshot = store(cache, "org/model", model_dir)
+    if is_listed:
+        list_files(snapshot, *(path.name for path in model_dir.iterdir()))
+    for name in TOKENIZER:
+        (snapshot / name).unlink()
+    assert hub.locate("model", "org/model") == str(snapshot)
+    [line] = caplog.messages
+    assert "model 'org/model'" in line and "offline" in line
+    assert "no tokenizer, so requests must hold token ids" in line
+    assert "\n" not in line
+
+
+def test_offline_a_whole_snapshot_says_nothing(
+    model_dir: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store(cache, "org/model", model_dir)
+    hub.locate("model", "org/model")
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("lost", ["*-00001-*", "*-00002-*", "*.index.json"])

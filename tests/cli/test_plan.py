@@ -1,13 +1,18 @@
 """`motet plan`: the estimate, for people and for programs."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from shutil import copytree
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from motet.commands.plan import size_text
 from tests.cli.commands import Commands
+from tests.cli.process import MOTET
 
 POOL = ("--pool-bytes", "1MiB")
 
@@ -66,6 +71,19 @@ def test_a_plan_for_people_has_a_frame_on_a_terminal(
     out = motet.run("plan", model_dir, *POOL).out
     assert "what fits" in out
     assert "│" in out
+
+
+def test_a_plan_says_what_a_start_would_warn_of(model_dir: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    save_file(tensors | {"v_head.weight": torch.ones(1)}, model / "model.safetensors")
+    command = [str(MOTET), "plan", str(model), "--max-model-len", "600", *POOL]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0
+    context, tensor = ended.stderr.splitlines()
+    assert context.startswith("--max-model-len is 600: the model was made for 512 tokens")
+    assert "tensor 'v_head.weight' is no part of the model" in tensor
+    assert "600 tokens" in ended.stdout
 
 
 @pytest.mark.parametrize(

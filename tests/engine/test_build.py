@@ -165,7 +165,6 @@ def test_dtype_auto_is_that_of_the_checkpoint(tmp_path: Path) -> None:
 BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "device": ({"model_config": ModelConfig(device="tpu")}, "--device is 'tpu'"),
     "dtype": ({"model_config": ModelConfig(dtype="int8")}, "--dtype is 'int8'"),
-    "context": ({"model_config": ModelConfig(max_model_len=513)}, "--max-model-len is 513: .* 512"),
     "small page": ({"pool": PoolConfig(page_tokens=1)}, "--page-tokens is 1: .* at least"),
     "same name": ({"adapters": (("a", "x"), ("a", "y"))}, "'a' is given twice"),
     "empty name": ({"adapters": (("", "x"),)}, "name of an adapter is '': give 1 to 512 print"),
@@ -185,6 +184,26 @@ def test_bad_options_are_refused(case: str, directories: Directories) -> None:
     changes, message = BAD_OPTIONS[case]
     with pytest.raises(ConfigError, match=message):
         build(directories.config(**changes), ignore_progress)
+
+
+def test_more_context_than_the_model_was_made_for_is_a_warning(
+    directories: Directories, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = ModelConfig(device="cpu", max_model_len=513)
+    core = build(directories.config(model_config=options), ignore_progress)
+    assert core.info.max_model_len == 513
+    [line] = [line for line in caplog.messages if "--max-model-len" in line]
+    assert "is 513: the model was made for 512 tokens" in line
+
+
+def test_more_context_than_a_dynamic_rotary_embedding_is_the_same_for_is_refused(
+    tmp_path: Path,
+) -> None:
+    dynamic = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
+    model = str(make_llama(tmp_path, rope_parameters=dynamic))
+    check(EngineConfig(model, model_config=ModelConfig(max_model_len=512)))
+    with pytest.raises(ConfigError, match=r"--max-model-len is 513: .* beyond 512 .* at most that"):
+        check(EngineConfig(model, model_config=ModelConfig(max_model_len=513)))
 
 
 def test_weights_of_another_model_are_not_taken_for_a_small_pool(tmp_path: Path) -> None:

@@ -102,9 +102,9 @@ def peft_updates(directory: Path) -> Tensors:
     found = {}
     for path, layer in load_with_peft(tiny_llama(), directory).named_modules():
         if isinstance(layer, Linear | Embedding):
-            found[path.removeprefix("base_model.model.")] = layer.get_delta_weight(
-                "default"
-            ).detach()
+            update = layer.get_delta_weight("default").detach()
+            is_embedding = isinstance(layer, Embedding)  # whose weight has a row for each input
+            found[path.removeprefix("base_model.model.")] = update.T if is_embedding else update
     return found
 
 

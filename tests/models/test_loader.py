@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
-from motet.engine.models import load_model, read_config
-from motet.engine.models.loader import INDEX_FILE, WEIGHTS_FILE, Progress
+from motet.engine.models import check_weights, load_model, read_config
+from motet.engine.models.checkpoint import INDEX_FILE, WEIGHTS_FILE
+from motet.engine.models.loader import Progress
 from motet.errors import ModelError
 from tests.model_factory import make_llama
 from tests.models.stepping import Stepper, Track
@@ -86,6 +88,75 @@ def test_tied_head_that_differs_is_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path, "'lm_head.weight' and 'model.embed_tokens.weight' differ.*tie_word_em")
 
 
+def test_tied_matrix_may_be_stored_as_the_head(tmp_path: Path) -> None:
+    make_llama(tmp_path, tie_word_embeddings=True)
+    before = logits_of(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    (tmp_path / WEIGHTS_FILE).unlink()
+    save_model(model, str(tmp_path / WEIGHTS_FILE))  # keeps the alphabetically first name
+    assert HEAD in load_file(tmp_path / WEIGHTS_FILE).keys() - {EMBEDDING}
+    assert torch.equal(logits_of(tmp_path), before)
+
+
+def test_head_of_an_untied_model_is_not_taken_for_the_embedding(tmp_path: Path) -> None:
+    make_llama(tmp_path, tie_word_embeddings=True)
+    edit_tensors(tmp_path, lambda tensors: tensors.update({HEAD: tensors.pop(EMBEDDING)}))
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('embeddings": true', 'embeddings": false'))
+    assert_refused(tmp_path, f"there is no tensor '{EMBEDDING}'")
+
+
+def without_base_prefix(name: str) -> str:
+    return name.removeprefix("model.")
+
+
+RENAMED: dict[str, Callable[[str], str]] = {
+    "without the head's class": without_base_prefix,
+    "compiled": lambda name: f"_orig_mod.{name}",
+    "data parallel": lambda name: f"module.{name}",
+    "both": lambda name: f"module._orig_mod.{name}",
+    "layer by layer": lambda name: name.replace("self_attn.", "_orig_mod.self_attn."),
+    "FSDP with checkpointing": lambda name: name.replace(
+        "mlp.", "_fsdp_wrapped_module._checkpoint_wrapped_module.mlp."
+    ),
+    "in a model of their own": lambda name: f"model.{name}",
+}
+"""What trainers make of the names of tensors."""
+
+
+@pytest.mark.parametrize("is_tied", [False, True], ids=["head", "tied"])
+@pytest.mark.parametrize("case", RENAMED)
+def test_names_of_wrappers_are_no_part_of_a_name(tmp_path: Path, case: str, is_tied: bool) -> None:
+    make_llama(tmp_path, tie_word_embeddings=is_tied)
+    before, rename = logits_of(tmp_path), RENAMED[case]
+    tensors = load_file(tmp_path / WEIGHTS_FILE)
+    renamed = {rename(name): tensor for name, tensor in tensors.items()}
+    assert renamed.keys() != tensors.keys()
+    save_file(renamed, tmp_path / WEIGHTS_FILE)
+    assert torch.equal(logits_of(tmp_path), before)
+
+
+@pytest.mark.parametrize("names", [["v_head.summary.weight"], ["value_head.weight", "score.x"]])
+def test_tensors_outside_the_model_are_named_in_one_warning(
+    tmp_path: Path, names: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_llama(tmp_path)
+    before = logits_of(tmp_path)
+    edit_tensors(tmp_path, lambda t: t.update({name: torch.ones(1, 64) for name in names}))
+    assert torch.equal(logits_of(tmp_path), before)
+    assert not caplog.records  # loading is the second time that the headers are read
+    check_weights(read_config(str(tmp_path)))
+    [line] = caplog.messages
+    assert f"'{min(names)}'" in line and "no part of the model" in line
+    assert ("and 1 more" in line) == (len(names) == 2)
+
+
+def test_an_adapter_with_a_config_is_no_model_without_weights(tmp_path: Path) -> None:
+    (make_llama(tmp_path) / WEIGHTS_FILE).unlink()
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    assert_refused(tmp_path, "is an adapter, not a model: serve .* org/base --adapter")
+
+
 REFUSED_TENSORS: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
     "missing": (lambda t: t.pop(DOWN), f"there is no tensor '{DOWN}': .*different models"),
     "unexpected": (
@@ -97,8 +168,29 @@ REFUSED_TENSORS: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = 
         "unknown tensor 'model.layers.0.self_attn.q_proj.bias'",
     ),
     "two unexpected": (
-        lambda t: t.update({"a": torch.ones(1), "b": torch.ones(1)}),
-        "unknown tensor 'a' and 1 more",
+        lambda t: t.update({"lm_head.bias": torch.ones(1), "model.b": torch.ones(1)}),
+        "unknown tensor 'lm_head.bias' and 1 more",
+    ),
+    "missing head": (
+        lambda t: t.pop(HEAD),
+        f"there is no tensor '{HEAD}': if the head is the embedding, set tie_word_embeddings to t",
+    ),
+    "missing embedding": (lambda t: t.pop(EMBEDDING), f"there is no tensor '{EMBEDDING}'"),
+    "empty": (
+        lambda t: t.update({name: torch.zeros(0) for name in t}),
+        r"tensor '.*' is empty, as DeepSpeed ZeRO-3 .*: save the model again with stage3_gather",
+    ),
+    "part of a larger model": (
+        lambda t: [t.update({f"language_model.{name}": t.pop(name)}) for name in list(t)],
+        f"prefix 'language_model.' of tensor 'language_model.{EMBEDDING}' is unknown: save",
+    ),
+    "an adapter within the model": (
+        lambda t: t.update({DOWN.replace("weight", "base_layer.weight"): t.pop(DOWN)}),
+        f"down_proj.base_layer.weight' in place of tensor '{DOWN}': .* merge_and_unload",
+    ),
+    "two names but for a wrapper": (
+        lambda t: t.update({f"_orig_mod.{DOWN}": t[DOWN].clone()}),
+        f"tensors '_orig_mod.{DOWN}' and '{DOWN}' are two of the same name but for wrappers",
     ),
     "NaN": (lambda t: t[DOWN][3, 5].fill_(torch.nan), f"tensor '{DOWN}' holds NaN or infinity"),
     "infinity": (lambda t: t[HEAD][0, 0].fill_(-torch.inf), f"'{HEAD}' holds NaN or infinity"),
@@ -144,6 +236,10 @@ def all_in_both(path: Path) -> None:
 
 REFUSED_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (remove_weights, "model.safetensors is missing: download"),
+    "no index": (
+        lambda p: (p / INDEX_FILE).unlink(),
+        "there is 'model-00001-of.*, but neither model.safetensors nor .*index.json.*download it",
+    ),
     "missing shard": (lambda p: shard(p).unlink(), "model-00002-of.*is missing"),
     "short shard": (lambda p: cut(shard(p), 1000), "model-00002-of.*is not a complete safetensors"),
     "shard without a byte": (lambda p: cut(shard(p), 0), "is not a complete safetensors file"),

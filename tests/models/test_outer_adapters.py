@@ -3,45 +3,59 @@
 from pathlib import Path
 from typing import Any
 
-import torch
+import pytest
 from transformers import AutoModelForCausalLM
 
-from motet import LLM, SamplingParams
-from tests.adapter_factory import load_with_peft
-from tests.reference import check_greedy
+from motet.engine.config import EngineConfig, PoolConfig
+from motet.engine.device.blueprint import check
+from tests.adapter_factory import AdapterKind, save_adapter
+from tests.model_factory import MAKERS, VOCAB_SIZE, make_tokenizer
+from tests.reference import check_served
 
-NUM_TOKENS = 12
 PROMPTS = [[5, 17, 300, 4, 250], [319, 3, 3, 90], [200, 144, 143, 288]]
 
-ENDS = {
+TARGETS = {
     "head": ["lm_head"],
     "embedding": ["embed_tokens"],
     "both": ["embed_tokens", "lm_head", "v_proj"],
 }
+SMALL_PAGE_TOKENS = 8
 
 
-def check(model: Path, adapter: Path, **options: Any) -> None:
-    """Base and adapter rows share batches; each is judged by its own reference."""
-    llm = LLM(
-        str(model), {"a": str(adapter)}, has_progress=False, dtype="float32",
-        pool_bytes=2**22, max_model_len=64, **options,
-    )  # fmt: skip
-    wish = SamplingParams(temperature=0, max_tokens=NUM_TOKENS, ignore_eos=True)
-    names = [None, "a"] * len(PROMPTS)
-    prompts = [prompt for prompt in PROMPTS for _ in range(2)]
-    answers = llm.generate(prompts, wish, adapter=names)
+def an_adapter(model: Path, directory: Path, targets: list[str], **config: Any) -> Path:
+    base: Any = AutoModelForCausalLM.from_pretrained(model)
+    return save_adapter(base, directory, AdapterKind({"target_modules": targets, **config}))
 
-    base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    adapted = load_with_peft(base, adapter)
-    for prompt, name, answer in zip(prompts, names, answers, strict=True):
-        tokens = answer.completions[0].token_ids
-        with torch.inference_mode():
-            judge = adapted if name else adapted.unload
-            ids = torch.tensor([[*prompt, *tokens]])
-            if name is None:
-                with adapted.disable_adapter():
-                    logits = adapted(ids).logits
-            else:
-                logits = judge(ids).logits
-        expected = logits[0, len(prompt) - 1 : -1, : llm.info.vocab_size]
-        assert check_greedy(tokens, expected) == 0
+
+@pytest.mark.parametrize("is_tied", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.parametrize("use_dora", [False, True], ids=["plain", "dora"])
+def test_adapters_on_the_ends_of_a_model_say_what_peft_says(
+    tmp_path: Path, targets: str, is_tied: bool, use_dora: bool
+) -> None:
+    model = MAKERS["LlamaForCausalLM"](tmp_path / "m", tie_word_embeddings=is_tied)
+    adapter = an_adapter(model, tmp_path / "a", TARGETS[targets], r=11, use_dora=use_dora)
+
+    check_served(model, adapter, PROMPTS)
+
+
+@pytest.mark.parametrize("use_dora", [False, True], ids=["plain", "dora"])
+def test_tiles_wider_than_a_page_are_split(tmp_path: Path, use_dora: bool) -> None:
+    model = MAKERS["Qwen2ForCausalLM"](tmp_path / "m")
+    adapter = an_adapter(model, tmp_path / "a", TARGETS["both"], r=9, use_dora=use_dora)
+    config = EngineConfig(str(model), pool=PoolConfig(page_tokens=SMALL_PAGE_TOKENS))
+    assert check(config).geometry.tile_width < VOCAB_SIZE / 2  # at least three parts
+
+    check_served(model, adapter, PROMPTS, page_tokens=SMALL_PAGE_TOKENS)
+
+
+@pytest.mark.parametrize("use_dora", [False, True], ids=["plain", "dora"])
+@pytest.mark.parametrize("targets", TARGETS)
+def test_rows_that_pad_the_vocabulary_are_in_the_file_only(
+    tmp_path: Path, targets: str, use_dora: bool
+) -> None:
+    model = MAKERS["LlamaForCausalLM"](tmp_path / "m", vocab_size=VOCAB_SIZE + 77)
+    make_tokenizer(model)
+    adapter = an_adapter(model, tmp_path / "a", TARGETS[targets], r=4, use_dora=use_dora)
+
+    check_served(model, adapter, PROMPTS)

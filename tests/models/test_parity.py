@@ -84,6 +84,29 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 CASES = [(name, variant) for name in MODELS for variant in COMMON | VARIANTS[name]]
 
+SHORT = 16
+"""Positions of a model that was trained for fewer than the sequences of the tests have."""
+
+BEYOND: dict[str, dict[str, Any]] = {
+    "default": {},
+    "linear": {"rope_parameters": ROPE | {"rope_type": "linear", "factor": 4.0}},
+    "llama3": {
+        "rope_parameters": ROPE
+        | {
+            "rope_type": "llama3",
+            "factor": 4.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 4,
+        }
+    },
+    "yarn": {
+        "rope_parameters": ROPE
+        | {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": SHORT}
+    },
+    "window wider than the trained length": {"sliding_window": SHORT + 4, "max_window_layers": 0},
+}
+
 Schedule = list[list[Take]]
 
 
@@ -126,9 +149,12 @@ def some_tracks(seed: int = 0) -> list[Track]:
     return [Track(dice.choices(range(VOCAB_SIZE), k=length)) for length in LENGTHS]
 
 
-def a_stepper(path: Path, dtype: torch.dtype = torch.float32) -> Stepper:
+def a_stepper(
+    path: Path, dtype: torch.dtype = torch.float32, max_model_len: int | None = None
+) -> Stepper:
     spec = read_config(str(path))
-    model = load_model(spec, dtype, torch.device("cpu"), spec.max_positions, lambda *_: None)
+    num_positions = max_model_len or spec.max_positions
+    model = load_model(spec, dtype, torch.device("cpu"), num_positions, lambda *_: None)
     return Stepper(model, spec, dtype)
 
 
@@ -156,6 +182,19 @@ def test_logits_equal_transformers(tmp_path: Path, architecture: str, variant: s
     for schedule in (whole, joining_one_by_one):
         actual = a_stepper(path).run(some_tracks(), schedule(LENGTHS))
         assert_equal_logits(actual, expected)
+
+
+@pytest.mark.parametrize("variant", BEYOND)
+@pytest.mark.parametrize("architecture", MODELS)
+def test_logits_beyond_the_trained_length_equal_transformers(
+    tmp_path: Path, architecture: str, variant: str
+) -> None:
+    path = MAKERS[architecture](tmp_path, **{"max_position_embeddings": SHORT} | BEYOND[variant])
+    has_room = read_config(str(path)).max_positions > max(LENGTHS)
+    assert has_room == (variant in ("linear", "yarn"))
+    stepper = a_stepper(path, max_model_len=None if has_room else max(LENGTHS))
+    actual = stepper.run(some_tracks(), joining_one_by_one(LENGTHS))
+    assert_equal_logits(actual, reference_logits(path, some_tracks()))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

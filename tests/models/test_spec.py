@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from motet.engine.models import read_config
+from motet.engine.models.checkpoint import WEIGHTS_FILE
 from motet.engine.models.traits import Traits
 from motet.errors import ModelError
 from tests.model_factory import MAKERS, WINDOW, make_llama, make_tokenizer
@@ -54,7 +56,7 @@ def test_spec_holds_the_traits_of_the_family(tmp_path: Path, architecture: str) 
     assert spec.traits == TYPICAL_TRAITS[architecture]
 
 
-@pytest.mark.parametrize("window", [512, 10**20])
+@pytest.mark.parametrize("window", [2**31, 10**20])
 def test_a_window_that_hides_nothing_is_none(tmp_path: Path, window: int) -> None:
     edit(MAKERS["MistralForCausalLM"](tmp_path) / "config.json", sliding_window=window)
     assert read_config(str(tmp_path)).traits.windows == (None, None)
@@ -106,10 +108,168 @@ def test_generation_config_may_be_absent(tmp_path: Path) -> None:
     assert read_config(str(tmp_path)).eos_token_ids == (2,)
 
 
-def test_checkpoint_without_dtype_counts_as_float32(tmp_path: Path) -> None:
-    make_llama(tmp_path)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("shard_size", ["1GB", "100KB"], ids=["one file", "shards"])
+def test_without_a_dtype_it_is_that_of_the_weights(
+    tmp_path: Path, dtype: torch.dtype, shard_size: str
+) -> None:
+    make_llama(tmp_path, dtype=dtype, max_shard_size=shard_size)
     edit(tmp_path / "config.json", dtype=None)
-    assert read_config(str(tmp_path)).dtype == "float32"
+    reference = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    assert f"torch.{read_config(str(tmp_path)).dtype}" == str(reference.dtype) == str(dtype)
+
+
+def test_without_a_dtype_most_elements_decide_and_not_the_first_tensor(tmp_path: Path) -> None:
+    weights = make_llama(tmp_path, dtype=torch.bfloat16) / WEIGHTS_FILE
+    edit(tmp_path / "config.json", dtype=None)
+    tensors = load_file(weights)
+    wide = {name: t.float() if t.dim() == 1 else t for name, t in tensors.items()}
+    save_file({"a.counter": torch.ones(10**6, dtype=torch.int64)} | wide, weights)
+    assert read_config(str(tmp_path)).dtype == "bfloat16"
+
+
+def test_old_name_of_the_dtype_counts_where_the_new_one_is_missing(tmp_path: Path) -> None:
+    make_llama(tmp_path)
+    edit(tmp_path / "config.json", dtype=None, torch_dtype="float16")
+    assert read_config(str(tmp_path)).dtype == "float16"
+    edit(tmp_path / "config.json", dtype="bfloat16")
+    assert read_config(str(tmp_path)).dtype == "bfloat16"
+
+
+def test_weights_are_missed_where_only_they_say_the_dtype(tmp_path: Path) -> None:
+    (make_llama(tmp_path) / WEIGHTS_FILE).unlink()
+    edit(tmp_path / "config.json", dtype=None)
+    assert_refused(tmp_path, "model.safetensors is missing: download the weights too")
+
+
+HARMLESS: dict[str, dict[str, Any]] = {
+    "sums in another order": {"pretraining_tp": 2},
+    "code of the tokenizer": {"auto_map": {"AutoTokenizer": ["x.X", None]}},
+    "empty map of code": {"auto_map": {}},
+    "no architectures": {"architectures": None},
+    "empty architectures": {"architectures": []},
+    "one architecture of two": {"architectures": ["Other", "LlamaForCausalLM"]},
+    "no scaling": {"rope_scaling": None},
+    "empty scaling": {"rope_scaling": {}},
+    "same base twice": {"rope_theta": 10000},
+    "same in both spellings": {
+        "rope_scaling": {"type": "default", "rope_type": "default"},
+        "rope_theta": 10000.0,
+    },
+    "base of its own": {"rope_parameters": {"rope_type": "default"}, "rope_theta": 10000.0},
+}
+
+
+@pytest.mark.parametrize("case", HARMLESS)
+def test_field_that_changes_nothing_is_served(
+    tmp_path: Path, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = read_config(str(make_llama(tmp_path)))
+    content = json.loads((tmp_path / "config.json").read_text()) | HARMLESS[case]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert read_config(str(tmp_path)) == expected
+    assert not caplog.records
+
+
+def test_code_of_a_model_that_is_known_is_not_run_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = read_config(str(make_llama(tmp_path)))
+    auto_map = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
+    edit(tmp_path / "config.json", auto_map=auto_map)
+    (tmp_path / "evil.py").write_text("raise SystemExit")
+    assert read_config(str(tmp_path)) == expected
+    [line] = caplog.messages
+    assert "'evil.Model'" in line and "never run" in line and "LlamaForCausalLM" in line
+
+
+@pytest.mark.parametrize("architecture", MAKERS)
+def test_architecture_is_that_of_the_model_type_where_none_is_named(
+    tmp_path: Path, architecture: str
+) -> None:
+    edit(MAKERS[architecture](tmp_path) / "config.json", architectures=None)
+    assert read_config(str(tmp_path)).architecture == architecture
+
+
+CONTEXTS: dict[str, tuple[dict[str, Any], int]] = {
+    "default": ({}, 512),
+    "linear": ({"rope_type": "linear", "factor": 4.0}, 2048),
+    "linear by a fraction": ({"rope_type": "linear", "factor": 1.5}, 768),
+    "yarn": ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 256}, 1024),
+    "yarn that names no original length": ({"rope_type": "yarn", "factor": 4.0}, 2048),
+    "yarn by the ratio of the lengths": (
+        {"rope_type": "yarn", "factor": None, "original_max_position_embeddings": 128},
+        512,
+    ),
+    "llama3, already extended": (
+        {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+        512,
+    ),
+    "dynamic, as it was trained": ({"rope_type": "dynamic", "factor": 4.0}, 512),
+}
+
+
+@pytest.mark.parametrize("case", CONTEXTS)
+@pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
+def test_context_is_as_long_as_the_rotary_embedding_makes_it(
+    tmp_path: Path, case: str, is_old: bool
+) -> None:
+    fields, expected = CONTEXTS[case]
+    rope = fields | {"rope_theta": 1e6}
+    config = make_llama(tmp_path) / "config.json"
+    if is_old:
+        edit(config, rope_parameters=None, rope_scaling=fields or None, rope_theta=1e6)
+    else:
+        edit(config, rope_parameters=rope)
+    assert read_config(str(tmp_path)).max_positions == expected
+
+
+def test_context_of_qwen3_with_the_yarn_of_its_card(tmp_path: Path) -> None:
+    config = MAKERS["Qwen3ForCausalLM"](tmp_path) / "config.json"
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
+    edit(
+        config,
+        rope_parameters=None,
+        max_position_embeddings=40960,
+        rope_theta=1e6,
+        rope_scaling=yarn,
+    )
+    assert read_config(str(tmp_path)).max_positions == 131072
+
+
+def test_adapter_given_as_the_model_names_its_base(tmp_path: Path) -> None:
+    fields = {"peft_type": "LORA", "base_model_name_or_path": "org/base"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(fields))
+    assert_refused(tmp_path, f"is an adapter, not a model: .* org/base --adapter .*={tmp_path}")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert_refused(tmp_path, "is an adapter, not a model: .* BASE_MODEL --adapter")
+
+
+@pytest.mark.parametrize("inner", ["checkpoint-500", "snapshots/0123"])
+def test_directory_around_a_model_names_it(tmp_path: Path, inner: str) -> None:
+    make_llama(tmp_path / inner)
+    assert_refused(tmp_path, f"config.json is missing: did you mean '{tmp_path / inner}'")
+
+
+def test_directory_around_adapters_names_one(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-500").mkdir()
+    (tmp_path / "checkpoint-500" / "adapter_config.json").write_text("{}")
+    assert_refused(tmp_path, "checkpoint-500' is an adapter, not a model: .* --adapter checkpoint")
+
+
+def test_adapter_beside_a_whole_model_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (make_llama(tmp_path) / "adapter_config.json").write_text("{}")
+    read_config(str(tmp_path))
+    [line] = caplog.messages
+    assert f"add --adapter NAME={tmp_path}" in line
 
 
 @pytest.mark.parametrize("key", ["type", "rope_type"])
@@ -139,27 +299,49 @@ LONGROPE = {
     "original_max_position_embeddings": 128,
 }
 
+THETA = {"rope_theta": 1e6}
+OLD_YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+YARN: dict[str, Any] = OLD_YARN | THETA
+
 REFUSED_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "other architecture": (
         {"architectures": ["GPT2LMHeadModel"]},
         r"architectures is \['GPT2LMHeadModel'\].*LlamaForCausalLM",
     ),
-    "no architecture": ({"architectures": None}, "architectures is None.*LlamaForCausalLM"),
+    "architecture around a served one": (
+        {"architectures": ["FSDPLlamaForCausalLM"]},
+        r"architectures is \['FSDPLlama.*set it to \[\"LlamaForCausalLM\"\]",
+    ),
+    "architecture that is no list": (
+        {"architectures": "LlamaForCausalLM"},
+        r"architectures is 'LlamaForCausalLM'.*set it to \[\"LlamaForCausalLM\"\]",
+    ),
+    "neither architecture nor model type": (
+        {"architectures": None, "model_type": None},
+        r"neither architectures nor model_type: add both.*\[\"LlamaForCausalLM\"\].*llama",
+    ),
+    "no architecture of a model type that is not served": (
+        {"architectures": None, "model_type": "gpt2"},
+        "architectures is None and model_type 'gpt2': choose a model with one of Llama",
+    ),
     "architecture that is no name": ({"architectures": [{}]}, r"architectures is \[\{\}\]"),
     "other model under a served name": (
         {"model_type": "gpt2"},
         "model_type 'gpt2' is not that of Llama",
     ),
     "unknown model type": ({"model_type": "nonesuch"}, "model_type 'nonesuch' is not that of"),
-    "no model type": ({"model_type": None}, "model_type 'None' is not that of"),
+    "no model type": ({"model_type": None}, "model_type None is not that of.*'llama'"),
     "quantised": (
         {"quantization_config": {"quant_method": "gptq", "bits": 4}},
         "quantization_config.*gptq.*unquantised",
     ),
     "compressed": ({"compression_config": {"format": "x"}}, "compression_config.*uncompressed"),
-    "remote code": (
-        {"auto_map": {"AutoModelForCausalLM": "modeling_evil.Evil"}},
-        "auto_map.*modeling_evil.*never run",
+    "architecture of remote code": (
+        {
+            "auto_map": {"AutoModelForCausalLM": "modeling_evil.Evil"},
+            "architectures": ["EvilForCausalLM"],
+        },
+        "auto_map.*modeling_evil.*never run.*EvilForCausalLM",
     ),
     "rope type that is not served": ({"rope_parameters": LONGROPE}, "rope_type 'longrope'.*llama3"),
     "rope type nobody knows": (
@@ -205,7 +387,56 @@ REFUSED_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
         "factor': 0.* frequency or factor of inf",
     ),
     "epsilon below zero": ({"rms_norm_eps": -5.0}, "rms_norm_eps is -5.0"),
-    "sums in another order": ({"pretraining_tp": 2}, "pretraining_tp is 2: .*with 1"),
+    "dtype that is left open": ({"dtype": "auto"}, "dtype 'auto' is not served: save .*bfloat16"),
+    "dtype in other words": ({"dtype": None, "torch_dtype": "bf16"}, "dtype 'bf16' is not served"),
+    "context extended to nothing": (
+        {"rope_parameters": YARN | {"factor": 1e-3}},
+        "the extended context is 0: it must be at least 1",
+    ),
+    "two spellings of another type": (
+        {"rope_parameters": THETA, "rope_scaling": OLD_YARN, "rope_theta": 1e6},
+        "rope_type 'default' in rope_parameters, but 'yarn' with rope_scaling: keep the right",
+    ),
+    "two spellings of another factor": (
+        {"rope_parameters": YARN, "rope_scaling": OLD_YARN | {"factor": 8.0}, "rope_theta": 1e6},
+        "factor 4.0 in rope_parameters, but 8.0 with rope_scaling",
+    ),
+    "old spelling without the base of the new one": (
+        {"rope_parameters": YARN, "rope_scaling": OLD_YARN},
+        "rope_theta 1000000.0 in rope_parameters, but 10000.0 with rope_scaling",
+    ),
+    "two rotary bases": (
+        {"rope_parameters": THETA, "rope_theta": 5e5},
+        "rope_theta 500000.0, but 1000000.0 in rope_parameters: keep the right one",
+    ),
+    "two rotary bases in the old spelling": (
+        {"rope_parameters": None, "rope_scaling": OLD_YARN | THETA, "rope_theta": 5e5},
+        "rope_theta 500000.0, but 1000000.0 in rope_scaling",
+    ),
+    "two original lengths": (
+        {"rope_parameters": YARN, "original_max_position_embeddings": 64},
+        "original_max_position_embeddings 64, but 128 in rope_parameters",
+    ),
+    "two types": (
+        {"rope_parameters": None, "rope_scaling": OLD_YARN | {"rope_type": "linear"}},
+        "type 'yarn', but rope_type 'linear' in rope_scaling",
+    ),
+    "factor of no type": (
+        {"rope_parameters": None, "rope_scaling": {"factor": 4.0}},
+        "rope_scaling has factor 4.0 but no rope_type: add it",
+    ),
+    "rope of each layer type": (
+        {"rope_parameters": {"full_attention": THETA, "sliding_attention": THETA}},
+        "rope_parameters has values of its own for 'full_attention'.*choose a model with one",
+    ),
+    "rope that is a list": (
+        {"rope_parameters": None, "rope_scaling": [4.0]},
+        r"rope_scaling is \[4.0\]: write it as an object",
+    ),
+    "base that is no number": (
+        {"rope_parameters": None, "rope_theta": "5e5"},
+        "rope_theta is '5e5': set it to a number",
+    ),
 }
 
 

@@ -217,7 +217,9 @@ async def serving(
 
 
 async def _ready_with(service: Service, template: ChatTemplate | None) -> None:
-    served = replace(await service.ready(), template=template)
+    served = await service.ready()
+    base = replace(served.formats.base, template=template)
+    served = replace(served, formats=replace(served.formats, base=base))
     service._loading = asyncio.create_task(_loaded(served))
     await service.ready()
 

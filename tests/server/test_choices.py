@@ -22,7 +22,7 @@ def some_choices(
 ) -> list[Choice]:
     ids = [Prompt(tuple(tokenizer.encode(prompt))) for prompt in prompts or ["say"]]
     asked = Job(prompts=ids, fields=SamplingFields(**fields), **(job or {}))
-    return choices_of(asked, engine_requests(asked, "id", an_info(Path())), tokenizer)
+    return choices_of(asked, engine_requests(asked, "id", an_info(Path()), (EOS,)), tokenizer)
 
 
 def outputs_of(request: Request, ids: Sequence[int], end: FinishReason) -> list[TokenOutput]:
@@ -159,7 +159,7 @@ def test_the_same_is_generated_with_and_without_echo(tokenizer: Tokenizer) -> No
     for echo in (True, False):
         prompt = Prompt(tuple(begun))
         job = Job(prompts=[prompt], fields=SamplingFields(), echo=echo)
-        [choice] = choices_of(job, engine_requests(job, "id", an_info(Path())), tokenizer)
+        [choice] = choices_of(job, engine_requests(job, "id", an_info(Path()), (EOS,)), tokenizer)
         texts.append(choice.read(outputs_of(choice.request, [last], FinishReason.LENGTH)).text)
     assert texts[0] == tokenizer.spelled(begun).text + texts[1]
 
@@ -194,4 +194,4 @@ def test_a_failure_is_no_end(
 def test_stop_strings_need_a_tokenizer() -> None:
     job = Job(prompts=[Prompt((5,))], fields=SamplingFields(stop="x"))
     with pytest.raises(RequestError, match="'stop' needs text"):
-        choices_of(job, engine_requests(job, "id", an_info(Path())), Tokenizer(None))
+        choices_of(job, engine_requests(job, "id", an_info(Path()), (EOS,)), Tokenizer(None))

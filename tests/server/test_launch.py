@@ -20,6 +20,7 @@ from motet.errors import ConfigError, ModelError
 from motet.server import launch
 from motet.server.console import QUESTION, StartConsole, banner
 from motet.server.open_files import MAX_CONNECTIONS, connection_limit
+from motet.server.prompt_format import PromptFormat, PromptFormats
 from motet.server.selection import Names
 from motet.server.service import Served
 from motet.server.settings import ServerConfig
@@ -257,7 +258,8 @@ def the_banner(
     template: ChatTemplate | None = None,
     needs_key: bool = False,
 ) -> str:
-    served = Served(Names("base", {}), info, tokenizer, 0, template)
+    formats = PromptFormats(PromptFormat(template, info.eos_token_ids))
+    served = Served(Names("base", {}), info, tokenizer, 0, formats)
     return banner(served, "http://127.0.0.1:8000", needs_key=needs_key)
 
 

@@ -23,7 +23,7 @@ def requests_of(
 ) -> list[Request]:
     named = [Prompt(ids, f"prompt[{index}]") for index, ids in enumerate(prompts or [(5, 6)])]
     asked = Job(prompts=named, fields=SamplingFields(**fields), **(job or {}))
-    return engine_requests(asked, "id", an_info(Path(), max_model_len=ROOM, eos_token_ids=eos))
+    return engine_requests(asked, "id", an_info(Path(), max_model_len=ROOM), eos)
 
 
 def sampling_of(**fields: Any) -> SamplingParams:

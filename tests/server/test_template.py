@@ -480,7 +480,7 @@ BROKEN = {
     "unknown filter": ("{{ 1 | nothing }}", "cannot be compiled .*nothing"),
     "too deep": ("{{" + "(" * 20_000, "cannot be compiled"),
     "no default": ([{"name": "rag", "template": "x"}], "have no 'default'"),
-    "no text": (7, "have no 'default'"),
+    "no text": (7, "has 7 as chat_template: give a text"),
 }
 
 

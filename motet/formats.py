@@ -1,0 +1,40 @@
+"""Formats of prompts before a model is loaded: what the operator gives, what adapters bring."""
+
+from typing import TYPE_CHECKING
+
+from motet.engine.config import EngineConfig
+from motet.server.format_reader import FormatReader
+from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
+from motet.server.text import Tokenizer
+
+if TYPE_CHECKING:
+    from motet.engine.device.blueprint import Blueprint  # takes seconds
+
+
+def try_formats(given: GivenFormats, config: EngineConfig) -> None:
+    """Raises ConfigError for what cannot be had with this model.
+
+    Its directory must be there. It is read for this, if anything is given.
+    """
+    if given == NOTHING_GIVEN:
+        return
+    from motet.engine.device.blueprint import check
+
+    format_reader(check(config), given)
+
+
+def adapter_notes(config: EngineConfig) -> dict[str, tuple[str, ...]]:
+    """Name -> what is different in what the adapter brings. Raises ConfigError."""
+    if not config.adapters:
+        return {}
+    from motet.engine.device.blueprint import check
+
+    reader = format_reader(check(config))
+    return {name: reader.read(name, directory).notes for name, directory in config.adapters}
+
+
+def format_reader(blueprint: "Blueprint", given: GivenFormats = NOTHING_GIVEN) -> FormatReader:
+    """Of the model that the blueprint is for. Raises ConfigError."""
+    model, spec = blueprint.config.model, blueprint.spec
+    tokenizer = Tokenizer.load(model)
+    return FormatReader(model, tokenizer, spec.eos_token_ids, spec.num_token_ids, given)
