@@ -102,17 +102,17 @@ def serve(
         server = replace(server, served_model_name=hub.repository_of(config.model))
     server.model_name(config.model, dict(config.adapters))  # a clash is known before all else
     given_formats = GivenFormats.read(formats, dict(config.adapters))
-    listener = launch.listen(server)
-    config = hub.fetch(config)
-    try_formats(given_formats, config)
-    console = StartConsole()
+    with launch.listen(server) as listener:
+        config = hub.fetch(config)
+        try_formats(given_formats, config)
+        console = StartConsole()
 
-    def load() -> EngineCore:
-        from motet.engine.device.build import build  # takes seconds: in the engine's thread
+        def load() -> EngineCore:
+            from motet.engine.device.build import build  # takes seconds: in the engine's thread
 
-        return build(config, console.progress)
+            return build(config, console.progress)
 
-    uvloop.run(launch.serve(Engine(load), server, listener, console, given_formats))
+        uvloop.run(launch.serve(Engine(load), server, listener, console, given_formats))
 
 
 @app.command(cls=ConfigurableCommand, epilog="Example: motet plan ./llama --pool-bytes 8GiB")

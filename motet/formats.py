@@ -1,5 +1,6 @@
 """Formats of prompts before a model is loaded: what the operator gives, what adapters bring."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from motet.engine.config import EngineConfig
@@ -23,14 +24,19 @@ def try_formats(given: GivenFormats, config: EngineConfig) -> None:
     format_reader(check(config), given)
 
 
-def adapter_notes(config: EngineConfig) -> dict[str, tuple[str, ...]]:
-    """Name -> what is different in what the adapter brings. Raises ConfigError."""
-    if not config.adapters:
+def adapter_notes(
+    config: EngineConfig, directories: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """Of adapters of the model, by their names: how what they bring differs from the base's.
+
+    Raises ConfigError.
+    """
+    if not directories:
         return {}
     from motet.engine.device.blueprint import check
 
     reader = format_reader(check(config))
-    return {name: reader.read(name, directory).notes for name, directory in config.adapters}
+    return {name: reader.read(name, path).notes for name, path in directories.items()}
 
 
 def format_reader(blueprint: "Blueprint", given: GivenFormats = NOTHING_GIVEN) -> FormatReader:

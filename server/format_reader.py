@@ -102,18 +102,15 @@ class FormatReader:
             source = self._given.adapter_templates[name]
         else:
             source = template_source(directory, config, is_adapter=True)
-        base = self.base.template
         if source is None or not self._tokenizer.has_text:
-            return base
+            return self.base.template
         special_tokens = config.special_tokens or self._special_tokens
         template = self._compile(source, special_tokens, directory, is_adapter=True)
-        is_copy = (
-            base is not None
-            and not is_given
-            and _trimmed(source) in self._base_sources
-            and template.special_tokens == base.special_tokens
-        )
-        return base if is_copy else template
+        if not is_given and _trimmed(source) in self._base_sources:
+            copied = self._compile(source, self._special_tokens, directory, is_adapter=True)
+            if template.special_tokens == copied.special_tokens:
+                return self.base.template
+        return template
 
     def _template_faults(
         self, template: ChatTemplate | None, name: str, config: TokenizerConfig

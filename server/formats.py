@@ -20,7 +20,7 @@ def load_formats(info: EngineInfo, tokenizer: Tokenizer, given: GivenFormats) ->
     Takes a while. Raises ConfigError for what cannot be used.
     """
     reader = FormatReader(info.model, tokenizer, info.eos_token_ids, info.vocab_size, given)
-    found = {a.name: reader.read(a.name, a.path) for a in info.adapters}
+    found = {a.name: reader.read(a.name, a.path) for a in info.adapters if a.path}
     faulty = [name for name, of_adapter in found.items() if of_adapter.faults]
     for name in faulty[:MAX_WARNED]:
         for fault in found[name].faults:

@@ -5,6 +5,7 @@ import reprlib
 import stat
 from collections.abc import Iterator
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
@@ -60,15 +61,14 @@ class TokenizerComparison:
             return
 
     def _other_ids(self, other: Backend, unused: str | None) -> Iterator[str]:
-        pairs = [
-            (text, id, self._tokenizer.token_id(text)) for text, id in other.get_vocab().items()
-        ]
+        ordered = sorted(other.get_vocab().items(), key=itemgetter(1))
+        pairs = [(text, id, self._tokenizer.token_id(text)) for text, id in ordered]
         for text, id, own_id in pairs:
             if own_id not in (id, None):
                 yield f"{text!r:.80} is {id} there and {own_id} in the model's"
-        unknown = [(id, text) for text, id, own_id in pairs if own_id is None and text != unused]
+        unknown = [(text, id) for text, id, own_id in pairs if own_id is None and text != unused]
         if unknown:
-            id, text = min(unknown)
+            text, id = unknown[0]
             yield f"{text!r:.80} ({id}) is no token of the model's, one of {len(unknown):,} such"
 
     def _other_encodings(self, other: Backend) -> Iterator[str]:

@@ -1,9 +1,7 @@
 """Roles of tokens and chat templates, compared with what transformers makes of the same files."""
 
-import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from subprocess import run
 from typing import Any
@@ -19,6 +17,7 @@ from motet.tokenizer_config import (
     read_tokenizer_config,
 )
 from tests.model_factory import make_tokenizer
+from tests.prompt_files import write_files
 
 ADDED = {
     "content": "<a>",
@@ -109,20 +108,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def written(directory: Path, files: Mapping[str, Any]) -> Path:
-    for name, content in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = content if isinstance(content, str) else json.dumps(content)
-        path.write_bytes(text.encode())
-    return directory
-
-
 @pytest.mark.parametrize("files", VARIANTS.values(), ids=VARIANTS)
 def test_is_read_as_transformers_reads_it(tmp_path: Path, files: dict[str, Any]) -> None:
     make_tokenizer(tmp_path)
     (tmp_path / CONFIG_FILE).unlink()
-    written(tmp_path, files)
+    write_files(tmp_path, files)
 
     tokenizer = TokenizersBackend.from_pretrained(tmp_path)
     found = read_tokenizer_config(tmp_path)
@@ -150,7 +140,7 @@ def test_what_transformers_saves_is_read(
 
 
 def test_needs_no_vocabulary(tmp_path: Path) -> None:
-    found = read_tokenizer_config(written(tmp_path, {CONFIG_FILE: {"eos_token": "<end>"}}))
+    found = read_tokenizer_config(write_files(tmp_path, {CONFIG_FILE: {"eos_token": "<end>"}}))
 
     assert (found.special_tokens, found.chat_template) == ({"eos_token": "<end>"}, None)
 
@@ -210,7 +200,7 @@ UNUSABLE: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("files", "message"), UNUSABLE.values(), ids=UNUSABLE)
 def test_what_cannot_be_used_is_named(tmp_path: Path, files: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError) as error:
-        read_tokenizer_config(written(tmp_path, files))
+        read_tokenizer_config(write_files(tmp_path, files))
 
     assert message in str(error.value)
     assert "\n" not in str(error.value)

@@ -1,7 +1,7 @@
 """Shows what fits, for people or for programs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import msgspec
 
@@ -16,8 +16,7 @@ UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 def show_plan(config: EngineConfig, *, as_json: bool) -> None:
     """Print the plan of an engine. Raises ConfigError for what cannot be served."""
     estimate = plan(config)
-    fitting = tuple((adapter.name, adapter.path) for adapter in estimate.adapters)
-    notes = adapter_notes(replace(config, adapters=fitting))
+    notes = adapter_notes(config, {adapter.name: adapter.path for adapter in estimate.adapters})
     if as_json:
         content = asdict(estimate) | {"adapter_notes": notes}
         print(msgspec.json.format(msgspec.json.encode(content)).decode())
@@ -41,8 +40,7 @@ def _lines(plan: Estimate, notes: Mapping[str, Sequence[str]]) -> Iterator[tuple
         yield f"adapters of rank {rank.rank}", count
     for adapter in plan.adapters:
         yield f"adapter {adapter.name}", f"{adapter.num_pages:,} pages, rank {adapter.max_rank}"
-        lines = (*adapter.origin.lines(), *notes[adapter.name])
-        yield from (("", line) for line in lines)
+        yield from (("", line) for line in (*adapter.origin.lines(), *notes[adapter.name]))
     for skipped in plan.skipped_adapters:
         yield f"left out: {skipped.name}", skipped.reason
 
