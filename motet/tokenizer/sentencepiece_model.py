@@ -48,7 +48,7 @@ def read_sentencepiece(directory: Path) -> TokenizerSource:
     backend = Tokenizer(models.WordLevel(ids, unk_token=pieces[processor.unk_id()]))
     backend.normalizer = normalizers.Normalizer.custom(_Cutter(processor, pieces, separator))
     backend.pre_tokenizer = pre_tokenizers.Split(separator, "removed")
-    backend.decoder = _decoder(processor)
+    backend.decoder = _decoder(processor, pieces)
     backend.add_tokens([token for _, token in sorted(added.items())])
     bos, eos = processor.bos_id(), processor.eos_id()  # -1 for none
     return TokenizerSource(
@@ -99,10 +99,19 @@ def _own_symbols(processor: SentencePieceProcessor, pieces: list[str]) -> dict[i
     }
 
 
-def _decoder(processor: SentencePieceProcessor) -> decoders.Decoder:
+def _decoder(processor: SentencePieceProcessor, pieces: list[str]) -> decoders.Decoder:
     parts = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    shown: str = processor.decode_pieces([_SPACE, _SPACE, "a"])
-    num_hidden = shown.index("a") - 2
-    if num_hidden < 0:
-        parts.append(decoders.Strip(" ", left=1 if num_hidden == -1 else _EVERY, right=0))
+    if num_hidden := _num_hidden_spaces(processor, pieces):
+        parts.append(decoders.Strip(" ", left=num_hidden, right=0))
     return decoders.Sequence(parts)
+
+
+def _num_hidden_spaces(processor: SentencePieceProcessor, pieces: list[str]) -> int:
+    """How many spaces before a text it takes for its own, and does not show."""
+    words = (piece for piece in pieces if piece.startswith(_SPACE) and piece.strip(_SPACE))
+    word = next(words, _SPACE)
+    if processor.decode_pieces([word]).startswith(" "):
+        return 0
+    if _SPACE in pieces and not processor.decode_pieces([_SPACE, word]).startswith(" "):
+        return _EVERY
+    return 1

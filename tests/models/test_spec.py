@@ -92,7 +92,26 @@ def test_ids_that_the_tokenizer_lacks_are_padding_and_no_end(tmp_path: Path) -> 
     assert (spec.vocab_size, spec.num_token_ids, spec.eos_token_ids) == (384, 320, (2,))
 
 
-def test_tokens_that_the_model_lacks_are_ignored(tmp_path: Path) -> None:
+def test_an_end_that_no_file_names_is_none_where_others_are_named(tmp_path: Path) -> None:
+    edit(make_llama(tmp_path) / "config.json", eos_token_id=None)
+    edit(tmp_path / "generation_config.json", eos_token_id=[1, 5])
+    assert read_config(str(tmp_path)).eos_token_ids == (1, 5)
+
+
+def test_where_no_file_names_an_end_it_is_that_of_the_family(tmp_path: Path) -> None:
+    edit(make_llama(tmp_path) / "config.json", eos_token_id=None)
+    edit(tmp_path / "generation_config.json", eos_token_id=None)
+    assert read_config(str(tmp_path)).eos_token_ids == (2,)
+
+
+def test_a_vocabulary_larger_than_the_model_is_of_another_model(tmp_path: Path) -> None:
+    make_tokenizer(make_llama(tmp_path, vocab_size=300))
+    assert_refused(tmp_path, r"of another model: its token 319 is '.*', and vocab_size is 300; ")
+
+
+def test_tokens_that_the_model_lacks_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     make_tokenizer(make_llama(tmp_path))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     tokenizer.add_special_tokens({"eos_token": "<added>"})
@@ -100,6 +119,7 @@ def test_tokens_that_the_model_lacks_are_ignored(tmp_path: Path) -> None:
     assert tokenizer.eos_token_id == 320
     spec = read_config(str(tmp_path))
     assert (spec.num_token_ids, spec.eos_token_ids) == (320, (2,))
+    assert "no rows for ['<added>'], which tokenizer files add" in caplog.text
 
 
 def test_generation_config_may_be_absent(tmp_path: Path) -> None:

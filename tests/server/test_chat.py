@@ -251,6 +251,12 @@ async def test_without_a_template_there_is_no_chat(core: ScriptedCore) -> None:
     assert "/v1/completions" in error["message"]
 
 
+async def test_without_a_tokenizer_that_is_why_there_is_no_chat(tmp_path: Path) -> None:
+    error = await refusal(ScriptedCore(says(LETTER_A), an_info(tmp_path)))
+    assert error["code"] == "no_tokenizer"
+    assert "has no tokenizer" in error["message"]
+
+
 NOT_DEFAULT: dict[str, Any] = {
     **UNSUPPORTED,
     "chat_template": "{{ messages }}",
