@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def test_the_lowest_versions_pass_the_tests_of_tokens_and_adapters(tmp_path: Pat
     run(sys.executable, "-m", "venv", str(tmp_path))
     python = str(tmp_path / "bin/python")
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    others = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
+    others = [path for path in sys.path if path.endswith("site-packages")]
     Path(site, "others.pth").write_text("\n".join(others))
     wanted = [f"{name}=={version}" for name, version in lowest_versions().items()]
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", *wanted)
