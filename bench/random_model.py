@@ -17,6 +17,7 @@ RANKS = (8, 16, 32, 64)
 """Of mixed adapters, in turn."""
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
+HEAD = "lm_head"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -56,23 +57,35 @@ def write_model(directory: Path, shape: Shape, max_positions: int, dtype: torch.
     model.save_pretrained(directory)
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterKind:
+    """What an adapter of random weights changes."""
+
+    rank: int
+    targets: tuple[str, ...] = TARGETS
+    use_dora: bool = False
+
+
 def write_adapter(
-    directory: Path, modules: Sequence[Module], rank: int, dtype: torch.dtype
+    directory: Path, modules: Sequence[Module], kind: AdapterKind, dtype: torch.dtype
 ) -> None:
     """PEFT's format. Neither matrix is zero, so that the adapter changes what is said."""
     tensors: dict[str, Tensor] = {}
     for module in modules:
-        if module.name in TARGETS:
-            path = f"base_model.model.model.{module.path}"
-            a, b = torch.randn(rank, module.in_features), torch.randn(module.out_features, rank)
+        if module.name in kind.targets:
+            path, num_outputs = f"base_model.model.{module.path}", module.out_features
+            a, b = torch.randn(kind.rank, module.in_features), torch.randn(num_outputs, kind.rank)
             tensors[f"{path}.lora_A.weight"] = (a * 0.02).to(dtype)
             tensors[f"{path}.lora_B.weight"] = (b * 0.02).to(dtype)
+            if kind.use_dora:
+                tensors[f"{path}.lora_magnitude_vector"] = (0.5 + torch.rand(num_outputs)).to(dtype)
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "r": rank,
-        "lora_alpha": 2 * rank,
-        "target_modules": list(TARGETS),
+        "r": kind.rank,
+        "lora_alpha": 2 * kind.rank,
+        "target_modules": list(kind.targets),
+        "use_dora": kind.use_dora,
     }
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "adapter_config.json").write_text(json.dumps(config, indent=2))

@@ -185,12 +185,13 @@ def train_sentencepiece(path: Path, **options: Any) -> Path:
     """Write tokenizer.model into the directory `path`."""
     model = io.BytesIO()
     lines = [*sentences(), " ".join(ALPHABET), "aa aaa aaaa  <x>"]
+    wanted: dict[str, Any] = {"vocab_size": 600, "model_type": "bpe"}
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=model,
         hard_vocab_limit=False,
         minloglevel=2,
-        **{"vocab_size": 600, "model_type": "bpe"} | options,
+        **wanted | options,
     )
     path.mkdir(exist_ok=True)
     (path / "tokenizer.model").write_bytes(model.getvalue())

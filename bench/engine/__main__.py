@@ -19,7 +19,7 @@ from motet.bench.command import (
 from motet.bench.engine.driver import Driver
 from motet.bench.engine.measure import StepWork, measure_memory, measure_pairs, measure_rounds
 from motet.bench.engine.report import EngineReport
-from motet.bench.engine.scenario import MIXED, Scenario, needed_adapters, scenarios
+from motet.bench.engine.scenario import KINDS, MIXED, Scenario, needed_adapters, scenarios
 from motet.bench.engine.setup import Setup
 from motet.bench.machine import this_machine
 from motet.bench.peaks import measure_peaks
@@ -32,6 +32,8 @@ MAX_POSITIONS = 2048
 MAX_RANK = BatchConfig().max_lora_rank
 CHECKED = Scenario(32, 16, MIXED)
 """Of the memory; as many base rows are compared with an engine without adapters."""
+ALIKE = [Scenario(32, 16, "16", kind) for kind in KINDS]
+"""Adapters of every kind, compared with plain ones."""
 
 DEFAULTS: dict[str, tuple[Any, Any]] = {
     "rows": ([1, 8, 32, 128], [1, 32]),
@@ -67,7 +69,7 @@ def _report(options: argparse.Namespace, directory: Path, command: str) -> Engin
         steps=options.steps,
     )
     todo = scenarios(options.rows, options.adapters, options.ranks)
-    needed = needed_adapters([*todo, CHECKED])
+    needed = needed_adapters([*todo, CHECKED, *ALIKE])
     if options.model is None:
         _say(f"writing a model of {options.shape} to {directory}")
         write_model(setup.model, SHAPES[options.shape], MAX_POSITIONS, DTYPES[options.dtype])
@@ -78,13 +80,14 @@ def _report(options: argparse.Namespace, directory: Path, command: str) -> Engin
     _say("measuring memory, in a process of its own")
     memory = measure_memory(setup, CHECKED)
     _say("loading engines: with adapters, without, and deterministic")
-    engine, bare = Driver(setup.engine(needed)), Driver(setup.engine({}))
+    engine, bare = Driver(setup.engine(needed)), Driver(setup.engine(()))
     exact = Driver(setup.engine(needed, is_deterministic=True))
     both = [CHECKED.base, CHECKED]
-    total = options.pairs + options.repeat * (len(todo) + 2 * len(both))
+    total = options.pairs + options.repeat * (len(todo) + 2 * len(both) + len(ALIKE))
     with progress_bar(total) as on_start:
         pairs = measure_pairs(engine, bare, CHECKED.base, setup, options.pairs, on_start)
         [measured] = measure_rounds([engine], todo, setup, options.repeat, on_start)
+        [alike] = measure_rounds([engine], ALIKE, setup, options.repeat, on_start)
         modes = measure_rounds([engine, exact], both, setup, options.repeat, on_start)
     return EngineReport(
         machine=this_machine(),
@@ -98,6 +101,7 @@ def _report(options: argparse.Namespace, directory: Path, command: str) -> Engin
         measured=tuple(measured),
         switched_off=pairs,
         pair_rows=CHECKED.num_rows,
+        alike=tuple(alike),
         modes=tuple(zip(*modes, strict=True)),
         memory=memory,
         prefix_hits=engine.prefix_hits + bare.prefix_hits,

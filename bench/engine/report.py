@@ -58,6 +58,8 @@ class EngineReport:
     switched_off: Pairs
     """Steps of base rows: adapters are registered, against an engine without any."""
     pair_rows: int
+    alike: tuple[Measured, ...]
+    """Adapters of equal rank, plain ones first and then of other kinds."""
     modes: tuple[tuple[Measured, Measured], ...]
     """By default, and deterministic."""
     memory: Memory
@@ -99,8 +101,22 @@ class EngineReport:
                 memory.anonymous_bytes / least_bytes,
                 f"at most 600 MB more: {memory.rest_bytes / 1e6:,.0f}",
             ),
+            *self._kind_checks(),
             *self._mode_checks(),
         ]
+
+    def _kind_checks(self) -> Iterator[Ratio]:
+        plain, *others = self.alike
+        for other in others:
+            pairs = zip(other.decode_s, plain.decode_s, strict=True)
+            yield Ratio(
+                f"decode step, {other.scenario}",
+                _ms(median(other.decode_s)),
+                "plain adapters",
+                _ms(median(plain.decode_s)),
+                median(other_s / plain_s for other_s, plain_s in pairs),
+                "at most 1.15",
+            )
 
     def _mode_checks(self) -> Iterator[Ratio]:
         for default, exact in self.modes:

@@ -1,10 +1,20 @@
 """What a batch is made of: its rows, and the adapters that they run on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from motet.bench.random_model import RANKS
+from motet.bench.random_model import HEAD, RANKS, TARGETS, AdapterKind
 
 MIXED = "mixed"
+
+PLAIN = ""
+KINDS: dict[str, Callable[[int], AdapterKind]] = {
+    PLAIN: AdapterKind,
+    "DoRA": partial(AdapterKind, use_dora=True),
+    "head": partial(AdapterKind, targets=(*TARGETS, HEAD)),
+}
+"""What adapters of a scenario change, by rank; all of them attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +25,8 @@ class Scenario:
     num_adapters: int = 0
     ranks: str = ""
     """One rank, or `mixed`; nothing without adapters."""
+    kind: str = PLAIN
+    """Of KINDS."""
 
     @property
     def base(self) -> "Scenario":
@@ -26,7 +38,7 @@ class Scenario:
         """The name of each row's adapter."""
         if self.num_adapters == 0:
             return [None] * self.num_rows
-        names = [adapter_name(rank, index) for index, rank in enumerate(self.adapter_ranks)]
+        names = list(self.adapter_kinds)
         return [names[row % self.num_adapters] for row in range(self.num_rows)]
 
     @property
@@ -35,17 +47,20 @@ class Scenario:
         cycle = RANKS if self.ranks == MIXED else (int(self.ranks or 0),)
         return [cycle[index % len(cycle)] for index in range(self.num_adapters)]
 
+    @property
+    def adapter_kinds(self) -> dict[str, AdapterKind]:
+        """Name -> kind of adapter 0, 1, ...; of one kind, rank and index there is one adapter."""
+        return {
+            f"{self.kind}r{rank}-{index}": KINDS[self.kind](rank)
+            for index, rank in enumerate(self.adapter_ranks)
+        }
+
     def __str__(self) -> str:
         rows = f"{self.num_rows} row{'s' if self.num_rows > 1 else ''}"
         if self.num_adapters == 0:
             return f"{rows}, base"
         ranks = MIXED if self.ranks == MIXED else f"rank {self.ranks}"
-        return f"{rows}, {self.num_adapters} x {ranks}"
-
-
-def adapter_name(rank: int, index: int) -> str:
-    """Adapters of one rank and index are one adapter, whoever uses it."""
-    return f"r{rank}-{index}"
+        return f"{rows}, {self.num_adapters} x {' '.join(filter(None, (self.kind, ranks)))}"
 
 
 def scenarios(rows: list[int], adapters: list[int], ranks: list[str]) -> list[Scenario]:
@@ -63,10 +78,6 @@ def scenarios(rows: list[int], adapters: list[int], ranks: list[str]) -> list[Sc
     return found
 
 
-def needed_adapters(scenarios: list[Scenario]) -> dict[str, int]:
-    """Name -> rank of every adapter that occurs."""
-    return {
-        adapter_name(rank, index): rank
-        for scenario in scenarios
-        for index, rank in enumerate(scenario.adapter_ranks)
-    }
+def needed_adapters(scenarios: list[Scenario]) -> dict[str, AdapterKind]:
+    """Name -> kind of every adapter that occurs."""
+    return {name: kind for one in scenarios for name, kind in one.adapter_kinds.items()}

@@ -1,12 +1,12 @@
 """An engine as `motet serve` would build it, from files on disk."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from motet.bench.random_model import DTYPES, write_adapter
+from motet.bench.random_model import DTYPES, AdapterKind, write_adapter
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
 from motet.engine.device.build import build
@@ -27,13 +27,13 @@ class Setup:
     steps: int
     """Decode steps that are timed after each prefill."""
 
-    def write_adapters(self, needed: Mapping[str, int]) -> None:
-        """`needed` is name -> rank."""
+    def write_adapters(self, needed: Mapping[str, AdapterKind]) -> None:
+        """By name."""
         modules = read_config(str(self.model)).modules
-        for name, rank in needed.items():
-            write_adapter(self.directory / name, modules, rank, DTYPES[self.dtype])
+        for name, kind in needed.items():
+            write_adapter(self.directory / name, modules, kind, DTYPES[self.dtype])
 
-    def engine(self, adapters: Mapping[str, int], *, is_deterministic: bool = False) -> EngineCore:
+    def engine(self, adapters: Iterable[str], *, is_deterministic: bool = False) -> EngineCore:
         torch.set_num_threads(self.threads)
         config = EngineConfig(
             model=str(self.model),

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from motet.bench.random_model import DTYPES, RANKS, SHAPES, write_adapter, write_model
+from motet.bench.random_model import (
+    DTYPES,
+    RANKS,
+    SHAPES,
+    AdapterKind,
+    write_adapter,
+    write_model,
+)
 from motet.engine.models import read_config
 from motet.errors import ConfigError
 
@@ -84,4 +91,4 @@ def write_workload(workload: Workload, directory: Path) -> None:
     modules = read_config(str(model)).modules
     for number in range(workload.num_adapters):
         rank = RANKS[number % len(RANKS)]
-        write_adapter(adapter_directory(directory, f"a{number}"), modules, rank, dtype)
+        write_adapter(adapter_directory(directory, f"a{number}"), modules, AdapterKind(rank), dtype)

@@ -26,6 +26,8 @@ class AdapterOrigin:
     """Of its tensors."""
     skipped: tuple[str, ...]
     """Tensors that change nothing, such as copies of the base model's."""
+    has_values: bool
+    """Copies were compared in their values, not in their shapes only."""
     notes: tuple[str, ...]
     """What may be wrong with it, each one line."""
 
@@ -40,7 +42,8 @@ class AdapterOrigin:
             f"{', '.join(how)}; stored as {' and '.join(self.dtypes)}"
         )
         if self.skipped:
-            yield f"skipped, as they change nothing: {_listed(self.skipped)}"
+            why = "as they change nothing" if self.has_values else "if a start finds them equal"
+            yield f"skipped, {why}: {_listed(self.skipped)}"
         yield from self.notes
 
 
@@ -59,6 +62,7 @@ def origin_of(weights: AdapterWeights, model: str) -> AdapterOrigin:
         num_rescaled=len(weights.rescaled),
         dtypes=tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})),
         skipped=weights.skipped,
+        has_values=not any(tensor.is_meta for tensor in tensors),
         notes=notes,
     )
 

@@ -27,7 +27,10 @@ def fault_of_copy(name: str, copy: Tensor, base: BaseTensors, remedy: str) -> st
         return _misfit(name, parameter, copy, original)
     if copy.is_meta or _are_equal(copy, original):
         return ""
-    return f"tensor '{name}' replaces the model's '{parameter}', whose values differ: {remedy}"
+    return (
+        f"tensor '{name}' replaces the model's '{parameter}', whose values differ: if they were "
+        f"trained, {remedy}, else serve the model the adapter was trained for"
+    )
 
 
 def _misfit(name: str, parameter: str, copy: Tensor, original: Tensor) -> str:

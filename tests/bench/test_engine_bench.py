@@ -34,6 +34,10 @@ def a_report() -> EngineReport:
         ),
         switched_off=Pairs(ours_s=(6.0, 12.0, 6.0), others_s=(6.0, 10.0, 5.0)),
         pair_rows=4,
+        alike=(
+            Measured(Scenario(4, 2, "8"), decode_s=(1.0, 2.0), prefill_s=(1.0, 1.0)),
+            Measured(Scenario(4, 2, "8", "DoRA"), decode_s=(1.1, 2.4), prefill_s=(1.0, 1.0)),
+        ),
         modes=((Measured(BASE, (1.0, 2.0), (3.0, 3.0)), Measured(BASE, (2.0, 4.0), (4.0, 4.0))),),
         memory=Memory(LORA, 300 * MIB, 100 * MIB, 50 * MIB),
         prefix_hits=0,
@@ -61,7 +65,19 @@ def test_rows_take_the_adapters_in_turn_and_mixed_ones_have_each_rank() -> None:
 
 def test_scenarios_share_adapters_of_equal_rank() -> None:
     needed = needed_adapters([Scenario(4, 2, "8"), Scenario(4, 2, MIXED), Scenario(4)])
-    assert needed == {"r8-0": 8, "r8-1": 8, "r16-1": 16}
+    assert {name: kind.rank for name, kind in needed.items()} == {
+        "r8-0": 8,
+        "r8-1": 8,
+        "r16-1": 16,
+    }
+
+
+def test_adapters_of_another_kind_are_others() -> None:
+    dora, head = Scenario(1, 1, "8", "DoRA"), Scenario(1, 1, "8", "head")
+    needed = needed_adapters([Scenario(1, 1, "8"), dora, head])
+    assert [kind.use_dora for kind in needed.values()] == [False, True, False]
+    assert ["lm_head" in kind.targets for kind in needed.values()] == [False, False, True]
+    assert str(dora) == "1 row, 1 x DoRA rank 8"
 
 
 def test_the_ratio_is_the_median_over_rounds_of_rates() -> None:
@@ -71,12 +87,14 @@ def test_the_ratio_is_the_median_over_rounds_of_rates() -> None:
 
 
 def test_checks_compare_a_step_with_its_floors_and_memory_with_what_must_be_there() -> None:
-    read, arithmetic, switched_off, memory, *_ = a_report().checks()
+    read, arithmetic, switched_off, memory, dora, *_ = a_report().checks()
     assert (read.value, read.ratio) == ("2,000.0 ms", 3.0)
     assert (arithmetic.value, arithmetic.ratio) == ("1,000.0 ms", 6.0)
     assert switched_off.ratio == 1.2  # 1, 1.2 and 1.2
     assert (memory.measured, memory.value, memory.ratio) == ("300 MiB", "150 MiB", 2.0)
     assert memory.goal.endswith(": 157")
+    assert dora.what == "decode step, 4 rows, 2 x DoRA rank 8"
+    assert dora.ratio == pytest.approx(1.15)
 
 
 def test_deterministic_mode_is_compared_by_its_rates() -> None:

@@ -83,22 +83,27 @@ def test_what_leads_out_of_the_adapter_directory_is_refused(
 
 
 def test_a_bad_adapter_of_the_directory_is_reported_and_left_out(
-    model_dir: Path, adapter_dir: Path, shelf: Path
+    model_dir: Path, adapter_dir: Path, shelf: Path, motet: Commands
 ) -> None:
     (shelf / "one" / "adapter_model.safetensors").write_bytes(b"half a download")
     (shelf / "two" / "adapter_config.json").unlink()
     shutil.copytree(adapter_dir, shelf / "run" / "checkpoint-500")
     shutil.copytree(adapter_dir, shelf / "three")
+    shutil.copytree(adapter_dir, shelf / "four")
+    (shelf / "four" / "chat_template.jinja").write_text("{% for %}")
     server = Server(model_dir, "--pool-bytes", "1MiB", "--adapter-dir", shelf)
     server.wait_for("/ready")
     models = httpx.get(f"{server.url}/v1/models").json()["data"]
     code, err = server.stop(signal.SIGTERM)
     assert (code, [model["id"] for model in models]) == (0, ["tiny", "three"])
-    one, run, two = err.splitlines()
+    four, one, run, two = err.splitlines()
+    assert "chat template" in four
     assert "one': adapter_model.safetensors is not a complete safetensors file" in one
     assert f"did you mean '{shelf}/run/checkpoint-500'?" in run
     assert "two': adapter_config.json is missing" in two
-    assert all("left out" in line for line in (one, run, two))
+    assert all("left out" in line for line in (four, one, run, two))
+    planned = motet.run("plan", model_dir, "--pool-bytes", "1MiB", "--adapter-dir", shelf)
+    assert (planned.code, planned.out.count("left out: ")) == (0, 4)
 
 
 def test_a_bad_adapter_that_was_asked_for_is_a_reason_not_to_start(

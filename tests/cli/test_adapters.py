@@ -79,6 +79,9 @@ def test_what_is_skipped_and_what_may_be_wrong_has_a_line_each(
         f"        the model it was trained for has another name than '{model_dir}'",
         "        its field 'some_new_field' is unknown and has no effect",
     ]
+    planned = motet.run("plan", model_dir, "--adapter", f"a={tmp_path}", "--pool-bytes", "1MiB").out
+    assert "skipped, if a start finds them equal: base_model.model.lm_head.weight" in planned
+    assert "'some_new_field' is unknown" in planned
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def adapters(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tup
 
 
 def an_adapter(num_pages: int) -> AdapterEstimate:
-    origin = AdapterOrigin(None, None, "default", False, 0, ("float32",), (), ())
+    origin = AdapterOrigin(None, None, "default", False, 0, ("float32",), (), False, ())
     return AdapterEstimate("a", "/a", 8, num_pages, origin)
 
 

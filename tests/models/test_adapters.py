@@ -68,9 +68,10 @@ def merge(
 ) -> None:
     index = {module.path: place for place, module in enumerate(modules)}
     for path, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear) and ".layers." in path:
-            a, b = pairs[slot, index[path.removeprefix("model.")]]
-            module.weight.data += SCALE * b @ a
+        if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
+            a, b = pairs[slot, index[path]]
+            update = SCALE * b @ a
+            module.weight.data += update if isinstance(module, torch.nn.Linear) else update.T
 
 
 @pytest.mark.parametrize("architecture", MODELS)

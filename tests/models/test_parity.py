@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from motet.engine.models import MODELS, load_model, read_config
 from tests.model_factory import MAKERS, VOCAB_SIZE, make_tokenizer
@@ -216,7 +217,7 @@ def test_padding_of_the_vocabulary_has_no_logits(
     path = make_tokenizer(MAKERS[architecture](tmp_path, **config))
     (expected, *_) = reference_logits(path, some_tracks())
     (actual,) = a_stepper(path).run(some_tracks()[:1], whole(LENGTHS[:1]))
-    num_tokens = len(AutoTokenizer.from_pretrained(path))  # some classes add tokens of their own
+    num_tokens = Tokenizer.from_file(str(path / "tokenizer.json")).get_vocab_size()
     assert num_tokens == actual.shape[1] < 384
     assert_equal_logits([actual], [expected[:, :num_tokens]])
 
