@@ -78,7 +78,7 @@ SWEEPS: tuple[Table, ...] = (
         "adapter_dtype": tuple(DTYPES),
     },
     {"adapter": REFUSED, "tied": TIED},
-    {"wrapper": tuple(WRAPPERS), "adapter": ("all-linear", "dora", "head", "embedding-alone")},
+    {"wrapper": tuple(WRAPPERS), "adapter": ("all-linear", "dora", "dora-both-ends", "head")},
     {
         "companions": tuple(COMPANIONS),
         "adapter": ("query-value", "dora-attention"),
