@@ -26,6 +26,7 @@ class Commands:
 
     def run(self, *arguments: object) -> Ended:
         self._monkeypatch.setattr(sys, "argv", ["motet", *map(str, arguments)])
+        self._capsys.readouterr()  # what the test itself has said
         with pytest.raises(SystemExit) as ending:
             cli.main()
         said = self._capsys.readouterr()
