@@ -54,7 +54,7 @@ REST: Table = {
     "storage": ("one-file",),
     "oddity": ("plain",),
     "dtype": ("f32",),
-    "adapter": (None, "query-value", "head", "dora-attention"),
+    "adapter": (None, "query-value", "head"),
     "tokenizer": ("byte-level", "qwen-own-class", "llama2-own-class", "none"),
     "adapter_dtype": ("f32",),
     "wrapper": ("plain",),
@@ -75,9 +75,14 @@ SWEEPS: tuple[Table, ...] = (
         "adapter": SERVED,
         "tied": TIED,
         "dtype": ("f32", "bf16"),
-        "adapter_dtype": tuple(DTYPES),
+        "adapter_dtype": ("f32", "bf16"),
     },
-    {"adapter": REFUSED, "tied": TIED},
+    {
+        "adapter": ("all-linear", "dora-both-ends"),
+        "adapter_dtype": tuple(DTYPES),
+        "dtype": tuple(DTYPES),
+    },
+    {"adapter": REFUSED, "dtype": ("f32",)},
     {"wrapper": tuple(WRAPPERS), "adapter": ("all-linear", "dora", "dora-both-ends", "head")},
     {
         "companions": tuple(COMPANIONS),
@@ -103,15 +108,10 @@ def _swept(table: Table, dice: random.Random) -> Iterator[Case]:
 def _case(row: dict[str, Any]) -> Case:
     weights = Weights(row["family"], row["tied"], row["dtype"])
     model = Model(weights, row["rope"], row["storage"], row["oddity"])
-    case = Case(
-        model,
-        row["tokenizer"],
-        row["adapter"],
-        row["adapter_dtype"],
-        row["wrapper"],
-        row["companions"],
-    )
-    return _alone_in_refusal(case)
+    if row["adapter"] is None:
+        return Case(model, row["tokenizer"])
+    of_adapter = (row[name] for name in ("adapter", "adapter_dtype", "wrapper", "companions"))
+    return _alone_in_refusal(Case(model, row["tokenizer"], *of_adapter))
 
 
 def _alone_in_refusal(case: Case) -> Case:

@@ -25,13 +25,12 @@ class Directories:
 
 
 class Shelf:
-    """Everything that is made once and shared, and how many directories came of it."""
+    """Everything that is made once and shared."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.models = ModelShelf(root)
         self.adapters = AdapterShelf(self.models, root / "adapters")
-        self.made: set[str] = set()
 
     def lay_out(self, case: Case) -> Directories:
         """Make the directories of `case`, sharing the large files by hard links."""
@@ -41,7 +40,6 @@ class Shelf:
         write_tokenizer(kind, model)
         if kind.has_text:
             (model / TEMPLATE_FILE).write_text(BASE_TEMPLATE)
-        self.made.add(case.name)
         if case.adapter is None:
             return Directories(model, None, None)
         saved = self.adapters.directory(case.adapter, case.model.weights, case.adapter_dtype)
@@ -53,9 +51,11 @@ class Shelf:
 def _wrapped(saved: Path, path: Path, wrapper: str) -> Path:
     path.mkdir()
     for file in filter(Path.is_file, saved.iterdir()):
-        if file.name != WEIGHTS_FILE:
-            os.link(file, path / file.name)
+        os.link(file, path / file.name)
+    if wrapper == "plain":
+        return path
     rename = WRAPPERS[wrapper]
+    (path / WEIGHTS_FILE).unlink()  # else the shared file would change
     tensors = load_file(saved / WEIGHTS_FILE)
     renamed = {rename(name): tensor for name, tensor in tensors.items()}
     save_file(renamed, path / WEIGHTS_FILE, {"format": "pt"})

@@ -1,6 +1,7 @@
 """Real directories of every kind: motet says what the real libraries say, or says why not."""
 
 from collections import Counter
+from collections.abc import Collection
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from motet import LLM
 from motet.engine.config import EngineConfig
 from motet.engine.device.blueprint import check
 from motet.errors import ConfigError
+from tests.corpus.adapter_files import ADAPTERS
 from tests.corpus.cases import CASES, Case
 from tests.corpus.checks import (
     TUNED,
@@ -17,11 +19,15 @@ from tests.corpus.checks import (
     check_texts,
     check_tokens,
 )
+from tests.corpus.companions import COMPANIONS
 from tests.corpus.directories import Directories, Shelf
 from tests.corpus.models import DTYPES, Model, Weights
 from tests.corpus.oddities import ODDITIES
+from tests.corpus.ropes import ROPE_FORMS
+from tests.corpus.storage import STORAGES
 from tests.corpus.tokenizer_judges import judge_of, num_ids_of
 from tests.corpus.tokenizer_kinds import TOKENIZER_KINDS
+from tests.corpus.wrappers import WRAPPERS
 from tests.reference import MAX_EXCLUDED_SHARE
 
 NUM_DIRECTORIES = 300
@@ -86,6 +92,25 @@ def test_dtype_is_that_of_the_file_or_of_its_weights(
     said = ODDITIES[oddity].fields.get("torch_dtype", "")
     blueprint = check(EngineConfig(str(directory)))
     assert blueprint.dtype == getattr(torch, said, DTYPES[dtype])
+
+
+@pytest.mark.parametrize(
+    ("table", "used"),
+    [
+        (ROPE_FORMS, {case.model.rope for case in CASES}),
+        (STORAGES, {case.model.storage for case in CASES}),
+        (ODDITIES, {case.model.oddity for case in CASES}),
+        (TOKENIZER_KINDS, {case.tokenizer for case in CASES}),
+        (ADAPTERS, {case.adapter for case in CASES}),
+        (WRAPPERS, {case.wrapper for case in CASES}),
+        (COMPANIONS, {case.companions for case in CASES}),
+    ],
+    ids=["rope", "storage", "oddity", "tokenizer", "adapter", "wrapper", "companions"],
+)
+def test_every_row_of_a_table_is_in_some_directory(
+    table: Collection[str], used: set[str | None]
+) -> None:
+    assert used.issuperset(table)
 
 
 def test_the_corpus_is_large_and_most_of_it_is_compared(tally: Counter[str]) -> None:
