@@ -43,10 +43,12 @@ def test_the_lowest_versions_pass_the_tests_of_tokens_and_adapters(tmp_path: Pat
     run(sys.executable, "-m", "venv", str(tmp_path))
     python = str(tmp_path / "bin/python")
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    others = [path for path in sys.path if path.endswith("site-packages")]
-    Path(site, "others.pth").write_text("\n".join(others))
     wanted = [f"{name}=={version}" for name, version in lowest_versions().items()]
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", *wanted)
+    others = [path for path in sys.path if path.endswith("site-packages")]
+    Path(site, "others.pth").write_text("\n".join(others))
+    frozen = run(python, "-m", "pip", "freeze", "--path", site).split()
+    assert {line.partition("==")[0] for line in frozen} >= set(LIBRARIES)
     run(python, "-m", "pytest", "-q", *TESTS)
 
 
