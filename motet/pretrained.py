@@ -26,10 +26,16 @@ class LoadedTokenizer:
     """Shortens no text and fills none up, whatever its file says: requests bring their lengths."""
     num_token_ids: int
     """One more than the highest id of a token."""
-    eos_token_id: int | None
-    """Of the token whose role is to end an answer."""
+    special_tokens: Mapping[str, str]
+    """Role, such as eos_token, -> text of the token."""
     probes: Mapping[str, tuple[int, ...]]
     """Texts and their ids, by which whoever goes on to change the backend can be checked."""
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """Of the token whose role is to end an answer."""
+        text = self.special_tokens.get("eos_token")
+        return None if text is None else self.backend.token_to_id(text)
 
 
 def load_tokenizer(directory: Path) -> LoadedTokenizer | None:
@@ -50,13 +56,12 @@ def load_tokenizer(directory: Path) -> LoadedTokenizer | None:
     vocabulary = backend.get_vocab()
     if not vocabulary:
         raise _invalid("it has no tokens")
-    roles = read_tokenizer_config(directory).special_tokens
-    bos, eos = roles.get("bos_token", source.bos_token), roles.get("eos_token", source.eos_token)
-    _surround(backend, source.adds_bos, bos, eos, directory)
+    roles = {**source.special_tokens, **read_tokenizer_config(directory).special_tokens}
+    _surround(backend, source.adds_bos, roles, directory)
     return LoadedTokenizer(
         backend=backend,
         num_token_ids=max(vocabulary.values()) + 1,
-        eos_token_id=None if eos is None else vocabulary.get(eos),
+        special_tokens=roles,
         probes=probes(backend),
     )
 
@@ -83,12 +88,13 @@ READERS = {
 
 
 def _surround(
-    backend: Tokenizer, adds_bos: bool, bos: str | None, eos: str | None, directory: Path
+    backend: Tokenizer, adds_bos: bool, roles: Mapping[str, str], directory: Path
 ) -> None:
     """Put around every text what tokenizer_config.json asks for, unless the file does already."""
     if backend.num_special_tokens_to_add(is_pair=False):
         return
     fields = read_object(directory, CONFIG_FILE)
+    bos, eos = roles.get("bos_token"), roles.get("eos_token")
     before = [bos] if fields.get("add_bos_token", adds_bos) and bos else []
     behind = [eos] if fields.get("add_eos_token") and eos else []
     tokens = [(token, backend.token_to_id(token)) for token in (*before, *behind)]

@@ -58,7 +58,7 @@ class FormatReader:
         self._comparison = TokenizerComparison(model, tokenizer)
         self._compiled: dict[tuple[str, frozenset[tuple[str, str]]], ChatTemplate] = {}
         config = read_tokenizer_config(Path(model))
-        self._special_tokens = config.special_tokens
+        self._special_tokens = tokenizer.special_tokens
         own_source = template_source(Path(model), config)
         source = own_source if given.template is None else given.template
         self._base_sources = {_trimmed(text) for text in (own_source, source) if text is not None}

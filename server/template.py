@@ -6,15 +6,12 @@ reach beyond the conversation.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import jinja2
 
-from motet.chat_template import not_compiled, template_source
 from motet.errors import RequestError
 from motet.server.content import Message, content_forms
 from motet.server.jinja import MAX_RENDER_S, BoundedTemplate, OutOfTime
-from motet.tokenizer_config import read_tokenizer_config
 
 RESERVED = frozenset(
     {
@@ -69,21 +66,6 @@ class ChatTemplate:
                 {**self._constants, "messages": messages, "add_generation_prompt": False}
             )
         )
-
-    @classmethod
-    def load(cls, directory: str) -> "ChatTemplate | None":
-        """The template of a model directory, if it has one.
-
-        Raises ModelError when it is there but cannot be used.
-        """
-        config = read_tokenizer_config(Path(directory))
-        source = template_source(Path(directory), config)
-        if source is None:
-            return None
-        try:
-            return cls(source, config.special_tokens)
-        except (jinja2.TemplateError, RecursionError) as error:
-            raise not_compiled(Path(directory), error) from error
 
     @property
     def reads_messages(self) -> bool:

@@ -1,7 +1,7 @@
 """Text to token ids, and token ids back to text while they are generated."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -24,8 +24,12 @@ _MAX_WITHHELD = 64  # tokens without text; a character needs at most 4, so these
 class Tokenizer:
     """The tokenizer of the model directory, or none: then prompts are token ids and text is ""."""
 
-    def __init__(self, backend: Backend | None) -> None:
+    def __init__(
+        self, backend: Backend | None, special_tokens: Mapping[str, str] | None = None
+    ) -> None:
+        """`special_tokens` are roles, such as eos_token, and the texts of their tokens."""
         self._backend = backend
+        self.special_tokens = special_tokens or {}
         self._special_ids: frozenset[int] = frozenset()
         self._anchor: list[int] = []
         self._longest_token = 0  # characters
@@ -41,7 +45,7 @@ class Tokenizer:
         loaded = load_tokenizer(Path(directory))
         if loaded is None:
             return cls(None)
-        tokenizer = cls(loaded.backend)
+        tokenizer = cls(loaded.backend, loaded.special_tokens)
         check_probes(loaded.probes, tokenizer.encode)
         return tokenizer
 

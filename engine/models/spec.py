@@ -131,7 +131,8 @@ def read_spec(directory: str, families: Mapping[str, ReadTraits]) -> ModelSpec:
         dtype, config = _named_dtype(content), load_config(path)
         spec = _spec(directory, architecture, dtype, config, generation, families[architecture])
     except ModelError as error:
-        raise ModelError(f"model '{directory}': {error}") from error.__cause__
+        name = f"model '{directory}': "  # which some of the readers say themselves
+        raise ModelError(name + str(error).removeprefix(name)) from error.__cause__
     if not dtype:
         spec = replace(spec, dtype=stored_dtype(path))
     _warn(path, content, architecture)

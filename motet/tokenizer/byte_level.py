@@ -44,7 +44,8 @@ def read_byte_level(directory: Path) -> TokenizerSource:
     backend = loaded.backend_tokenizer
     if (directory / CONFIG_FILE).exists():
         backend = _without_invented_tokens(backend, directory)
-    return TokenizerSource(backend, loaded.bos_token, loaded.eos_token)
+    roles = {"bos_token": loaded.bos_token, "eos_token": loaded.eos_token}
+    return TokenizerSource(backend, {role: text for role, text in roles.items() if text})
 
 
 def _class_name(directory: Path) -> str:

@@ -50,13 +50,9 @@ def read_sentencepiece(directory: Path) -> TokenizerSource:
     backend.pre_tokenizer = pre_tokenizers.Split(separator, "removed")
     backend.decoder = _decoder(processor, pieces)
     backend.add_tokens([token for _, token in sorted(added.items())])
-    bos, eos = processor.bos_id(), processor.eos_id()  # -1 for none
-    return TokenizerSource(
-        backend,
-        bos_token=pieces[bos] if bos >= 0 else None,
-        eos_token=pieces[eos] if eos >= 0 else None,
-        adds_bos=bos >= 0,
-    )
+    places = {"bos_token": processor.bos_id(), "eos_token": processor.eos_id()}  # -1 for none
+    roles = {role: pieces[place] for role, place in places.items() if place >= 0}
+    return TokenizerSource(backend, roles, adds_bos="bos_token" in roles)
 
 
 def _load(path: Path) -> SentencePieceProcessor:

@@ -1,6 +1,7 @@
 """A tokenizer as one kind of file has it, before tokenizer_config.json has its say."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
 
@@ -10,7 +11,7 @@ class TokenizerSource:
     """What a file gives, and what its kind means where tokenizer_config.json says nothing."""
 
     backend: Tokenizer
-    bos_token: str | None = None
-    eos_token: str | None = None
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    """Role, such as bos_token, -> text of the token."""
     adds_bos: bool = False
-    """Whether texts begin with the first of them."""
+    """Whether texts begin with the token of that role."""

@@ -11,9 +11,11 @@ from transformers import AutoTokenizer
 from motet import demo
 from motet.errors import ModelError, RequestError
 from motet.server import jinja
+from motet.server.format_reader import FormatReader
 from motet.server.template import MAX_KWARG_CHARS, RESERVED, ChatTemplate
 from motet.server.text import Tokenizer
-from tests.model_factory import CHAT_TEMPLATE, make_tokenizer
+from tests.model_factory import CHAT_TEMPLATE, VOCAB_SIZE, make_tokenizer
+from tests.tokenizer_factory import train_sentencepiece
 
 LLAMA3 = """\
 {{- bos_token }}
@@ -455,7 +457,7 @@ def test_the_template_alone_writes_special_tokens(
 def test_a_model_may_have_no_template(tmp_path: Path, has_files: bool) -> None:
     if has_files:
         make_tokenizer(tmp_path)
-    assert ChatTemplate.load(str(tmp_path)) is None
+    assert template_of(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -470,7 +472,15 @@ def test_a_model_may_have_no_template(tmp_path: Path, has_files: bool) -> None:
 )
 def test_templates_in_the_tokenizers_config_are_found(tmp_path: Path, entry: object) -> None:
     write_config_entry(make_tokenizer(tmp_path), entry)
-    template = ChatTemplate.load(str(tmp_path))
+    template = template_of(tmp_path)
+    assert template is not None
+    assert render(template, [USER]).startswith("<s>[user] Say")
+
+
+def test_a_template_has_the_roles_that_the_vocabulary_itself_names(tmp_path: Path) -> None:
+    train_sentencepiece(tmp_path)  # its own file says which of its pieces are <s> and </s>
+    (tmp_path / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    template = template_of(tmp_path)
     assert template is not None
     assert render(template, [USER]).startswith("<s>[user] Say")
 
@@ -489,7 +499,7 @@ def test_a_template_that_cannot_be_used_stops_the_start(tmp_path: Path, case: st
     entry, message = BROKEN[case]
     write_config_entry(make_tokenizer(tmp_path), entry)
     with pytest.raises(ModelError, match=message):
-        ChatTemplate.load(str(tmp_path))
+        template_of(tmp_path)
 
 
 def write_config_entry(directory: Path, entry: object) -> None:
@@ -497,10 +507,16 @@ def write_config_entry(directory: Path, entry: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": entry}))
 
 
+def template_of(directory: Path) -> ChatTemplate | None:
+    """As a server finds it."""
+    tokenizer = Tokenizer.load(str(directory))
+    return FormatReader(str(directory), tokenizer, (), VOCAB_SIZE).base.template
+
+
 def load(directory: Path, source: str) -> tuple[ChatTemplate, Any]:
     """The template as we and as transformers load it."""
     make_tokenizer(directory, source)
-    template = ChatTemplate.load(str(directory))
+    template = template_of(directory)
     assert template is not None
     return template, AutoTokenizer.from_pretrained(directory)
 
