@@ -57,7 +57,8 @@ def load_tokenizer(directory: Path) -> LoadedTokenizer | None:
     if not vocabulary:
         raise _invalid("it has no tokens")
     roles = {**source.special_tokens, **read_tokenizer_config(directory).special_tokens}
-    _surround(backend, source.adds_bos, roles, directory)
+    if name != TOKENIZER_FILE:  # which says itself what stands around a text
+        _surround(backend, source.adds_bos, roles, directory)
     return LoadedTokenizer(
         backend=backend,
         num_token_ids=max(vocabulary.values()) + 1,
@@ -90,9 +91,7 @@ READERS = {
 def _surround(
     backend: Tokenizer, adds_bos: bool, roles: Mapping[str, str], directory: Path
 ) -> None:
-    """Put around every text what tokenizer_config.json asks for, unless the file does already."""
-    if backend.num_special_tokens_to_add(is_pair=False):
-        return
+    """Put around every text what tokenizer_config.json asks for."""
     fields = read_object(directory, CONFIG_FILE)
     bos, eos = roles.get("bos_token"), roles.get("eos_token")
     before = [bos] if fields.get("add_bos_token", adds_bos) and bos else []

@@ -62,12 +62,24 @@ def test_no_token_is_invented_behind_the_vocabulary(tmp_path: Path) -> None:
     assert (loaded.num_token_ids, loaded.eos_token_id) == (backend.get_vocab_size(), 2)
 
 
-def test_ends_and_beginnings_of_the_configuration_surround_texts(tmp_path: Path) -> None:
-    """Where tokenizer.json leaves them to it, as DeepSeek's do."""
+def test_what_stands_around_a_text_is_in_tokenizer_json_alone(tmp_path: Path) -> None:
+    """As with transformers, which asks tokenizer_config.json only where it makes the tokenizer."""
     write(tmp_path, KINDS["Qwen2"](), bos_token="<s>", add_bos_token=True)
     tokenizer = Tokenizer.load(str(tmp_path))
-    assert tokenizer.encode("a")[0] == 1
-    assert tokenizer.encode("a")[1:] == tokenizer.encode("a", add_special_tokens=False)
+    assert tokenizer.encode("a") == tokenizer.encode("a", add_special_tokens=False)
+
+
+def test_beginnings_and_ends_of_the_configuration_surround_texts_of_tokenizer_model(
+    tmp_path: Path,
+) -> None:
+    train_sentencepiece(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"add_eos_token": True}))
+    tokenizer = Tokenizer.load(str(tmp_path))
+    bos, *ids, eos = tokenizer.encode("a")
+    assert (tokenizer.pieces([bos, eos]), ids) == (
+        ["<s>", "</s>"],
+        tokenizer.encode("a", add_special_tokens=False),
+    )
 
 
 @pytest.mark.parametrize("kind", SENTENCEPIECE_KINDS)

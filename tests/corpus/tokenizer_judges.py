@@ -34,9 +34,6 @@ class FileJudge:
 
     backend: Tokenizer
     end: str | None
-    before: tuple[int, ...] = ()
-    behind: tuple[int, ...] = ()
-    """What tokenizer_config.json puts around a text, where the file itself puts nothing."""
 
     @property
     def num_ids(self) -> int:
@@ -46,8 +43,7 @@ class FileJudge:
         return True
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        ids = self.backend.encode(text, add_special_tokens=add_special_tokens).ids
-        return [*self.before, *ids, *self.behind] if add_special_tokens else ids
+        return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
         return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
@@ -87,12 +83,7 @@ def judge_of(kind: TokenizerKind, directory: Path) -> Judge | None:
         backend = Tokenizer.from_file(str(directory / "tokenizer.json"))
         backend.no_truncation()
         backend.no_padding()
-        ends = zip((kind.beginning, kind.end), kind.frame, strict=True)
-        before, behind = (
-            (backend.get_vocab()[end],) if end is not None and is_there else ()
-            for end, is_there in ends
-        )
-        return FileJudge(backend, kind.end, before, behind)
+        return FileJudge(backend, kind.end)
     if kind.sentencepiece:
         model = str(directory / "tokenizer.model")
         return SentencePieceJudge(sentencepiece.SentencePieceProcessor(model_file=model))

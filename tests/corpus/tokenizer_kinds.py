@@ -37,8 +37,6 @@ class TokenizerKind:
     """Algorithm of a tokenizer.model that is there."""
     has_tables: bool = False
     """vocab.json and merges.txt are there."""
-    frame: tuple[bool, bool] = (False, False)
-    """Whether a beginning and an end stand around a text that tokenizer.json leaves alone."""
     families: tuple[str, ...] = LLAMA_LIKE + QWEN_FAMILIES
     """Those in which it is found."""
 
@@ -97,12 +95,10 @@ _DRESSED = {
     "llama2-says-eos": TokenizerKind("llama2", LLAMA | {"add_eos_token": True}),
     "metaspace-first-llama-class": TokenizerKind("metaspace-first", FAST_LLAMA),
     "metaspace-always-llama-class": TokenizerKind("metaspace-always", LLAMA),
-    # As DeepSeek's distilled models are: they were trained with what the configuration adds.
-    "deepseek-says-bos": TokenizerKind(
-        "deepseek-no-frame", FAST_LLAMA | {"add_bos_token": True}, frame=(True, False)
-    ),
+    # What tokenizer_config.json says is heard by nobody where tokenizer.json puts nothing around.
+    "deepseek-says-bos": TokenizerKind("deepseek-no-frame", FAST_LLAMA | {"add_bos_token": True}),
     "no-frame-says-both": TokenizerKind(
-        "no-frame", LLAMA | {"add_bos_token": True, "add_eos_token": True}, frame=(True, True)
+        "no-frame", LLAMA | {"add_bos_token": True, "add_eos_token": True}
     ),
     "no-frame-says-none": TokenizerKind("no-frame", LLAMA | {"add_bos_token": False}),
     "words-no-unknown": TokenizerKind("words", {"unk_token": None}),
