@@ -1,14 +1,13 @@
 """Progress of one request."""
 
 import enum
-from collections import deque
 from dataclasses import dataclass, field
 
 from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.plan import BASE_SLOT, SampledToken
 from motet.engine.request import Request
 from motet.memory.block_table import BlockTable
-from motet.memory.transition import Legal, new_history
+from motet.memory.transition import Legal
 
 
 class SequenceState(enum.StrEnum):
@@ -61,7 +60,7 @@ class Sequence:
     preemption."""
     num_preemptions: int = 0
     state: SequenceState = SequenceState.WAITING
-    history: deque[SequenceState] = field(default_factory=new_history)
+    history: tuple[SequenceState, ...] = ()
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt)

@@ -1,5 +1,6 @@
 """Who goes first when pages are needed: one order across KV and adapters."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -30,7 +31,8 @@ class LeastRecentlyUsed:
     """
 
     def __init__(self) -> None:
-        self._idle: dict[StateObject, None] = {}  # a dict keeps the order of insertion
+        # A plain dict keeps the order too, but looks for its first entry past all that were taken.
+        self._idle: OrderedDict[StateObject, None] = OrderedDict()
 
     def add(self, state: StateObject) -> None:
         self._idle[state] = None

@@ -1,11 +1,10 @@
 """Where movable state is: on the host, on the way, on the device."""
 
 import enum
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from motet.memory.page import Lease
-from motet.memory.transition import Legal, new_history
+from motet.memory.transition import Legal
 
 
 class Residency(enum.StrEnum):
@@ -42,7 +41,7 @@ class StateObject:
     lease: Lease | None = None
     references: int = 0
     state: Residency = Residency.ABSENT
-    history: deque[Residency] = field(default_factory=new_history)
+    history: tuple[Residency, ...] = ()
 
     @property
     def is_idle(self) -> bool:

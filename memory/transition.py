@@ -1,6 +1,5 @@
 """State machines as data: a table of legal moves beside the states, and one way to make a move."""
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
@@ -14,12 +13,8 @@ HISTORY_LENGTH = 8
 
 class Stateful(Protocol[State]):
     state: State
-    history: deque[State]
+    history: tuple[State, ...]
     """The last few states before this one, oldest first."""
-
-
-def new_history() -> deque[State]:
-    return deque(maxlen=HISTORY_LENGTH)
 
 
 def move(subject: Stateful[State], to: State, legal: Legal[State]) -> None:
@@ -27,5 +22,5 @@ def move(subject: Stateful[State], to: State, legal: Legal[State]) -> None:
     if to not in legal[subject.state]:
         story = " -> ".join(str(state) for state in (*subject.history, subject.state))
         raise InvalidTransition(f"{subject}: {story} -> {to} is not a legal move")
-    subject.history.append(subject.state)
+    subject.history = (*subject.history, subject.state)[-HISTORY_LENGTH:]
     subject.state = to

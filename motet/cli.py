@@ -108,7 +108,7 @@ def serve(
         console = StartConsole()
 
         def load() -> EngineCore:
-            from motet.engine.device.build import build  # takes seconds: in the engine's thread
+            from motet.engine.start.build import build  # takes seconds: in the engine's thread
 
             return build(config, console.progress)
 

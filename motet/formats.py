@@ -9,7 +9,7 @@ from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
 from motet.server.text import Tokenizer
 
 if TYPE_CHECKING:
-    from motet.engine.device.blueprint import Blueprint  # takes seconds
+    from motet.engine.start.blueprint import Blueprint  # takes seconds
 
 
 def try_formats(given: GivenFormats, config: EngineConfig) -> None:
@@ -19,7 +19,7 @@ def try_formats(given: GivenFormats, config: EngineConfig) -> None:
     """
     if given == NOTHING_GIVEN:
         return
-    from motet.engine.device.blueprint import check
+    from motet.engine.start.blueprint import check
 
     format_reader(check(config), given)
 
@@ -33,7 +33,7 @@ def adapter_notes(
     """
     if not directories:
         return {}
-    from motet.engine.device.blueprint import check
+    from motet.engine.start.blueprint import check
 
     reader = format_reader(check(config))
     return {name: reader.read(name, path).notes for name, path in directories.items()}

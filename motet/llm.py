@@ -23,8 +23,8 @@ from motet.client.protocol import (
 )
 from motet.engine import Adapter, EngineStats, TokenLogprobs
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
-from motet.engine.device.build import build
 from motet.engine.events import Aborted, Arrived
+from motet.engine.start.build import build
 from motet.errors import ConfigError, RequestError
 from motet.formats import try_formats
 from motet.server.body import convert

@@ -11,7 +11,7 @@ import pytest
 from motet import LLM, SamplingParams
 from motet.engine import Engine
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
-from motet.engine.device.build import build
+from motet.engine.start.build import build
 from motet.errors import ConfigError, RequestError
 from motet.server.app import create_app
 from motet.server.settings import ServerConfig

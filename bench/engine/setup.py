@@ -9,8 +9,8 @@ import torch
 from motet.bench.random_model import DTYPES, AdapterKind, write_adapter
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
-from motet.engine.device.build import build
 from motet.engine.models import read_config
+from motet.engine.start.build import build
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motet.engine.config import BatchConfig
-from motet.engine.device.inputs import StepInputs
+from motet.engine.models.inputs import StepInputs
 from motet.engine.plan import BASE_SLOT, Batch, Row
 from motet.errors import BrokenInvariant
 from motet.kernels import CHUNK_ROWS, AttentionBatch, LoraBatch

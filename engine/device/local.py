@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from motet.engine.device.buffers import StepBuffers
-from motet.engine.device.inputs import DeviceState
 from motet.engine.device.logprobs import score
 from motet.engine.device.sampler import sample
 from motet.engine.device.slots import DeviceSlots
 from motet.engine.models import Model
+from motet.engine.models.inputs import DeviceState
 from motet.engine.plan import AdapterLoad, Batch, StepPlan, StepResult
 from motet.kernels import Kernels
 from motet.memory.device.arena import Arena

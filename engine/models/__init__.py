@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.models import llama, mistral, qwen2, qwen3
 from motet.engine.models.decoder import Decoder
+from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.engine.models.linear import Packing, find_packing
 from motet.engine.models.loader import Progress, Weights
 from motet.engine.models.spec import ModelSpec, ReadTraits, read_spec

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.models.ends import Embedding, Head
+from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.engine.models.layers import Attention, GatedMLP, RMSNorm
 from motet.engine.models.loader import Weights
 from motet.engine.models.rope import RopeTable, Rotation

@@ -7,8 +7,8 @@ of the engine make of that width.
 from torch import Tensor
 from torch.nn import functional
 
-from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.models.checkpoint import EMBEDDING, HEAD
+from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.engine.models.loader import Weights
 from motet.engine.models.spec import ModelSpec
 from motet.kernels import LoraBatch, LoraTables

@@ -5,7 +5,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from motet.engine.device.inputs import DeviceState, StepInputs
+from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.engine.models.loader import Weights
 from motet.engine.models.rope import Rotation
 from motet.engine.models.spec import ModelSpec

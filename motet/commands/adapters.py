@@ -10,9 +10,9 @@ from motet.commands.connect import served_models
 from motet.commands.settings import ConnectionConfig
 from motet.commands.table import print_table
 from motet.engine.config import EngineConfig
-from motet.engine.device.blueprint import check
-from motet.engine.device.build import identify
-from motet.engine.device.inspection import inspect_adapter
+from motet.engine.start.blueprint import check
+from motet.engine.start.build import identify
+from motet.engine.start.inspection import inspect_adapter
 from motet.errors import ConfigError
 from motet.formats import format_reader
 

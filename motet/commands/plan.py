@@ -7,7 +7,7 @@ import msgspec
 
 from motet.commands.table import print_pairs
 from motet.engine.config import EngineConfig
-from motet.engine.device.estimate import Estimate, plan
+from motet.engine.start.estimate import Estimate, plan
 from motet.formats import adapter_notes
 
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")

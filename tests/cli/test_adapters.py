@@ -8,7 +8,7 @@ import peft
 import pytest
 
 from motet.engine.config import EngineConfig, PoolConfig
-from motet.engine.device.build import build
+from motet.engine.start.build import build
 from tests.cli.chat_server import KEY, chat_server
 from tests.cli.commands import Commands
 from tests.trained_adapter import base_model, save, train, wrapped

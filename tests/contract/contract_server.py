@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 from motet.engine import Engine, EngineStatus
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
-from motet.engine.device.build import build
+from motet.engine.start.build import build
 from motet.server.app import create_app
 from motet.server.connection import Connection
 from motet.server.settings import ServerConfig

@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM
 
 from motet.engine import Engine
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
-from motet.engine.device.build import build
+from motet.engine.start.build import build
 from motet.server.app import create_app
 from motet.server.settings import ServerConfig
 from motet.server.text import REPLACEMENT

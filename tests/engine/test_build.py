@@ -11,11 +11,11 @@ from transformers import LlamaForCausalLM
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
-from motet.engine.device import build as building
-from motet.engine.device.blueprint import check
-from motet.engine.device.build import _step_at_the_limits, build, identify
 from motet.engine.events import Arrived
 from motet.engine.request import Request, SamplingParams
+from motet.engine.start import build as building
+from motet.engine.start.blueprint import check
+from motet.engine.start.build import _step_at_the_limits, build, identify
 from motet.errors import ConfigError
 from tests.adapter_factory import ADAPTER_KINDS, load_with_peft, save_adapter
 from tests.model_factory import make_llama

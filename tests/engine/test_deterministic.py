@@ -15,10 +15,10 @@ import torch
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
-from motet.engine.device.blueprint import check
-from motet.engine.device.build import build
 from motet.engine.events import Arrived
 from motet.engine.request import Request, SamplingParams
+from motet.engine.start.blueprint import check
+from motet.engine.start.build import build
 from motet.errors import ConfigError
 from motet.kernels.cpu import compiler
 from motet.kernels.cpu.native import Library

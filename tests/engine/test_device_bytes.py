@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
-from motet.engine.device.build import build
 from motet.engine.device.local import LocalExecutor
 from motet.engine.events import Arrived
 from motet.engine.request import Request, SamplingParams
+from motet.engine.start.build import build
 from tests.model_factory import make_llama
 
 NUM_ADAPTERS = 300

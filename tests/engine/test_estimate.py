@@ -10,12 +10,12 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
-from motet.engine.device import estimate as estimating
-from motet.engine.device.blueprint import Blueprint, check
-from motet.engine.device.build import build
-from motet.engine.device.estimate import AdapterEstimate, estimate, plan
-from motet.engine.device.origin import AdapterOrigin
 from motet.engine.models.linear import find_packing
+from motet.engine.start import estimate as estimating
+from motet.engine.start.blueprint import Blueprint, check
+from motet.engine.start.build import build
+from motet.engine.start.estimate import AdapterEstimate, estimate, plan
+from motet.engine.start.origin import AdapterOrigin
 from motet.errors import AdapterError, ConfigError
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.model_factory import VOCAB_SIZE, make_llama

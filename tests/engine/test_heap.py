@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from motet.engine.device.heap import keep_freed_memory
+from motet.engine.start.heap import keep_freed_memory
 
 ELEMENTS = 1 << 24  # float32: 64 MiB, more than glibc ever keeps by itself
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from motet.engine.config import BatchConfig
 from motet.engine.device.buffers import StepBuffers
-from motet.engine.device.inputs import StepInputs
 from motet.engine.device.slots import DeviceSlots
+from motet.engine.models.inputs import StepInputs
 from motet.engine.plan import BASE_SLOT, AdapterBinding, Batch, PromptTargets, Row
 from motet.engine.request import SamplingParams
 from motet.errors import BrokenInvariant

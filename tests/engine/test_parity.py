@@ -11,13 +11,13 @@ from torch import Tensor
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
-from motet.engine.device.build import build
-from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.device.local import LocalExecutor
 from motet.engine.models import MODELS, Model, read_config
+from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.engine.output import TokenLogprobs, TokenOutput
 from motet.engine.plan import StepPlan, StepResult
 from motet.engine.request import Request, SamplingParams
+from motet.engine.start.build import build
 from motet.kernels import LoraBatch
 from motet.memory.adapter import Adapter
 from tests.adapter_factory import ADAPTER_KINDS

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from motet.engine.device import threads
-from motet.engine.device.threads import set_threads, usable_cores
+from motet.engine.start import threads
+from motet.engine.start.threads import set_threads, usable_cores
 
 
 @pytest.fixture(autouse=True)

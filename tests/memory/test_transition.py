@@ -17,7 +17,7 @@ def test_only_moves_of_the_table_are_legal(start: Residency, to: Residency) -> N
     if to in RESIDENCY[start]:
         move(state, to, RESIDENCY)
         assert state.state is to
-        assert list(state.history) == [start]
+        assert state.history == (start,)
     else:
         with pytest.raises(InvalidTransition, match=f"{start} -> {to} is not a legal move"):
             move(state, to, RESIDENCY)

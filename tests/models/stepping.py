@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from motet.engine.device.inputs import DeviceState, StepInputs
 from motet.engine.models import Model, ModelSpec
+from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.kernels import AttentionBatch, LoraBatch, LoraTables, load_backend
 
 PAGE_TOKENS = 4

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM
 
 from motet import LLM
 from motet.engine.config import EngineConfig
-from motet.engine.device.build import build
-from motet.engine.device.estimate import plan
+from motet.engine.start.build import build
+from motet.engine.start.estimate import plan
 from motet.errors import AdapterError
 from tests.adapter_factory import AdapterKind, save_adapter
 from tests.model_factory import FAMILIES, MAKERS

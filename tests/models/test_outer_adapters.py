@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from motet.engine.config import EngineConfig, PoolConfig
-from motet.engine.device.blueprint import check
+from motet.engine.start.blueprint import check
 from tests.adapter_factory import AdapterKind, save_adapter
 from tests.model_factory import MAKERS, VOCAB_SIZE, make_tokenizer
 from tests.reference import check_served

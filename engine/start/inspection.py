@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from motet.chat_template import check_prompt_files
-from motet.engine.device.blueprint import Blueprint
-from motet.engine.device.origin import AdapterOrigin, origin_of
 from motet.engine.models.base_tensors import CheckpointTensors
+from motet.engine.start.blueprint import Blueprint
+from motet.engine.start.origin import AdapterOrigin, origin_of
 from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostStore
 

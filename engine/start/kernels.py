@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from motet.engine.device.blueprint import DEVICES
+from motet.engine.start.blueprint import DEVICES
 from motet.errors import ConfigError
 from motet.kernels import Kernels, load_backend
 from motet.kernels.cpu.compiler import NotCompiled

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from motet.chat_template import check_prompt_files
 from motet.engine.config import EngineConfig
-from motet.engine.device.blueprint import Blueprint, check
-from motet.engine.device.capacity import free_bytes, pool_bytes
-from motet.engine.device.origin import AdapterOrigin, origin_of
 from motet.engine.models import weights_bytes
 from motet.engine.models.base_tensors import CheckpointTensors
+from motet.engine.start.blueprint import Blueprint, check
+from motet.engine.start.capacity import free_bytes, pool_bytes
+from motet.engine.start.origin import AdapterOrigin, origin_of
 from motet.errors import AdapterError, ConfigError
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.peft import read_adapter_header

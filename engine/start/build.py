@@ -14,14 +14,9 @@ from torch import Tensor
 from motet.chat_template import check_prompt_files
 from motet.engine.config import EngineConfig
 from motet.engine.core import EngineCore
-from motet.engine.device.blueprint import Blueprint, check
 from motet.engine.device.buffers import StepBuffers
-from motet.engine.device.capacity import free_bytes, pool_bytes
-from motet.engine.device.heap import keep_freed_memory
-from motet.engine.device.kernels import prepare_kernels
 from motet.engine.device.local import LocalExecutor
 from motet.engine.device.slots import DeviceSlots
-from motet.engine.device.threads import set_threads
 from motet.engine.events import AdapterRegistered
 from motet.engine.models import Model, check_weights, load_model
 from motet.engine.models.base_tensors import CheckpointTensors
@@ -31,6 +26,11 @@ from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
 from motet.engine.policy import SCHEDULING
 from motet.engine.request import SamplingParams
 from motet.engine.scheduler import Scheduler
+from motet.engine.start.blueprint import Blueprint, check
+from motet.engine.start.capacity import free_bytes, pool_bytes
+from motet.engine.start.heap import keep_freed_memory
+from motet.engine.start.kernels import prepare_kernels
+from motet.engine.start.threads import set_threads
 from motet.errors import AdapterError
 from motet.kernels import Kernels
 from motet.memory.adapter import Adapter

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from motet.engine.device.capacity import CGROUP
+from motet.engine.start.capacity import CGROUP
 
 
 def set_threads(wanted: int | None) -> None:
