@@ -8,7 +8,7 @@ import torch
 
 from motet import LLM
 from motet.engine.config import EngineConfig
-from motet.engine.device.blueprint import check
+from motet.engine.start.blueprint import check
 from motet.errors import ConfigError
 from tests.corpus.adapter_files import ADAPTERS
 from tests.corpus.cases import CASES, Case
