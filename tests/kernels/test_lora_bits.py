@@ -26,8 +26,10 @@ def target(dtype: torch.dtype) -> Target:
 @pytest.fixture
 def arena(target: Target) -> Arena:
     arena = Arena(target, a_layout(target), num_pages=400)
+    of_layer = range(LAYER * len(MODULES), (LAYER + 1) * len(MODULES))
     for slot, rank in enumerate(RANKS):
-        arena.load(slot, an_adapter(target, same_rank(rank)))
+        rescaled = of_layer if slot % 2 else ()
+        arena.load(slot, an_adapter(target, same_rank(rank), rescaled))
     return arena
 
 
