@@ -129,7 +129,7 @@ def _paged_attention(setting: Setting, num_queries: int, num_rows: int, context:
 def _lora_shrink(setting: Setting, num_rows: int, names: str, ranks: tuple[int, ...]) -> Case:
     modules = _modules(setting, names)
     x = setting.random(num_rows, modules[0].in_features)
-    lora = LoraSetting.of(setting, modules, ranks)
+    lora = LoraSetting.of(setting, modules, ranks, setting.shape.num_hidden_layers)
     batch = lora.batch(num_rows)
     mid = torch.zeros(len(modules), num_rows, max(ranks))
 
@@ -147,7 +147,7 @@ def _lora_expand(setting: Setting, num_rows: int, names: str, ranks: tuple[int, 
     modules = _modules(setting, names)
     width = sum(module.out_features for module in modules)
     y = setting.random(num_rows, width)
-    lora = LoraSetting.of(setting, modules, ranks)
+    lora = LoraSetting.of(setting, modules, ranks, setting.shape.num_hidden_layers)
     batch = lora.batch(num_rows)
     mid = torch.zeros(len(modules), num_rows, max(ranks))
     ends = torch.tensor([0, *(module.out_features for module in modules)]).cumsum(0)
@@ -160,6 +160,25 @@ def _lora_expand(setting: Setting, num_rows: int, names: str, ranks: tuple[int, 
 
     mid_bytes = 4 * len(modules) * lora.rank_rows(num_rows)
     return _lora_case(setting, lora, names, num_rows, width, 2 * y.nbytes + mid_bytes, calls)
+
+
+def _lora_embed(setting: Setting, num_rows: int, ranks: tuple[int, ...]) -> Case:
+    """Of the one embedding that a model has."""
+    num_inputs = setting.shape.vocab_size
+    module = Module("embed_tokens", num_inputs, setting.shape.hidden_size, is_embedding=True)
+    token_ids = torch.randint(num_inputs, (num_rows,))
+    lora = LoraSetting.of(setting, (module,), ranks, num_layers=1)
+    batch = lora.batch(num_rows)
+    mid = torch.zeros(1, num_rows, max(ranks))
+
+    def calls(backend: str) -> list[Call]:
+        embed = load_backend(backend).lora_embed
+        return [partial(embed, mid, token_ids, lora.arena, lora.tables, batch, 0, num_inputs)]
+
+    num_elements = lora.rank_rows(num_rows)
+    num_bytes = num_elements * (setting.dtype.itemsize + 4) + token_ids.nbytes
+    kind = "mixed" if len(set(ranks)) > 1 else f"rank {ranks[0]}"
+    return Case(f"{_rows(num_rows)}, {len(ranks)} x {kind}", num_bytes, num_elements, calls)
 
 
 def _lora_case(
@@ -287,6 +306,7 @@ KINDS = {
     "paged_attention": Kind(_paged_attention, ATTENTION),
     "lora_shrink": Kind(_lora_shrink, LORA),
     "lora_expand": Kind(_lora_expand, LORA),
+    "lora_embed": Kind(_lora_embed, [(n, MIXED) for n in (1, 32, 256, 2048)]),
     "draw": Kind(_draw, DRAWS),
     "copy_pages": Kind(_copy_pages, [(32,)]),
     "linear": Kind(_linear, LINEAR),

@@ -94,11 +94,10 @@ class LoraSetting:
 
     @classmethod
     def of(
-        cls, setting: Setting, modules: tuple[Module, ...], ranks: Sequence[int]
+        cls, setting: Setting, modules: tuple[Module, ...], ranks: Sequence[int], num_layers: int
     ) -> "LoraSetting":
         layout = setting.layout
-        in_all_layers = in_layers(setting.shape.num_hidden_layers, modules)
-        geometry = AdapterGeometry(in_all_layers, layout.tile_width)
+        geometry = AdapterGeometry(in_layers(num_layers, modules), layout.tile_width)
         shape = (len(ranks), len(geometry.sites))
         offset = torch.zeros(*shape, 2, num_tiles(max(ranks)), dtype=torch.int64)
         num_pages = 0

@@ -77,7 +77,7 @@ def test_a_product_counts_weights_input_and_output(setting: Setting) -> None:
 
 
 def test_every_row_is_in_one_chunk_of_its_adapter(setting: Setting) -> None:
-    lora = LoraSetting.of(setting, (Module("q_proj", 64, 64),), (8, 16, 8))
+    lora = LoraSetting.of(setting, (Module("q_proj", 64, 64),), (8, 16, 8), 2)
     batch = lora.batch(50)
     seen = []
     for slot, start, length in zip(
