@@ -85,19 +85,19 @@ def check_served(
             logits = peft(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1]
         num_token_ids = read_config(str(model)).num_token_ids  # the others are never sampled
         num_excluded += check_greedy(tokens, logits[:, :num_token_ids])
-    assert num_excluded <= len(rows) * NUM_TOKENS / 4
+    assert num_excluded / (len(rows) * NUM_TOKENS) < MAX_EXCLUDED_SHARE
 
 
 def check_greedy(tokens: Sequence[int], logits: Tensor) -> int:
-    """Assert that `tokens` are the best ones up to the first thin margin.
+    """Assert that `tokens` are the best ones wherever the margin is not thin.
 
-    Returns how many positions that excludes.
+    `logits` are those of each token, given the tokens themselves before it: what a thin margin
+    has chosen does not matter for what follows. Returns how many positions are excluded.
     """
     best_two = logits.topk(2).values
-    is_thin = (best_two[:, 0] - best_two[:, 1] < MARGIN).tolist()
-    num_compared = is_thin.index(True) if True in is_thin else len(tokens)
-    assert list(tokens[:num_compared]) == logits.argmax(-1).tolist()[:num_compared]
-    return len(tokens) - num_compared
+    is_clear = best_two[:, 0] - best_two[:, 1] >= MARGIN
+    assert torch.tensor(tokens)[is_clear].tolist() == logits.argmax(-1)[is_clear].tolist()
+    return len(tokens) - int(is_clear.sum())
 
 
 def _peft_name(name: str) -> str:

@@ -29,7 +29,7 @@ NUM_TOKENS = 64
 
 MEMORY_EVENTS = [event for event in FORCED_EVENTS if not event.startswith("abort")]
 
-WHOLE_PREFILL = BatchConfig(max_batch_tokens=2048, max_batch_rows=32, max_batch_adapters=16)
+WHOLE_PREFILL = BatchConfig(max_batch_tokens=2048, max_batch_rows=40, max_batch_adapters=20)
 CHUNKED_PREFILL = BatchConfig(max_batch_tokens=19, max_batch_rows=7, max_batch_adapters=4)
 
 
