@@ -50,7 +50,7 @@ class LoraTables:
     parts of that width, the last one narrower, at consecutive sites of equal rank and scale.
 
     Outputs may be rescaled after the sum (DoRA, arXiv:2402.09353): where `gain_offset` is not
-    NO_GAIN, gains and shifts `[2, out]` lie there, and an output v becomes v + gain * v + shift.
+    NO_GAIN, gains and shifts `[2, out]` lie there, and an output v becomes gain * v + shift.
     """
 
     tile_offset: Tensor  # int64 [slots, sites, 2, groups]

@@ -7,6 +7,9 @@ import jinja2
 from motet.errors import AdapterError, ConfigError, ModelError
 from motet.tokenizer_config import TokenizerConfig, read_tokenizer_config
 
+NOT_A_TEMPLATE = (jinja2.TemplateError, RecursionError, SyntaxError, ValueError)
+"""What compiling raises: Python itself refuses some of what jinja2 makes of a template."""
+
 _ERRORS = {False: ModelError, True: AdapterError}
 _REMEDIES = {False: "serve without chat", True: "use the base model's"}
 """Whether it is an adapter's -> what becomes possible without the template."""
@@ -31,7 +34,7 @@ def template_source(
 
 
 def not_compiled(directory: Path, error: Exception, *, is_adapter: bool = False) -> ConfigError:
-    """What to raise for a template that is none: jinja2's TemplateError or a RecursionError."""
+    """What to raise for a template that is none, where one of NOT_A_TEMPLATE was raised."""
     reason = str(error).partition("\n")[0]
     return _ERRORS[is_adapter](
         f"the chat template in {directory} cannot be compiled ({reason}): correct it, or "
@@ -50,5 +53,5 @@ def check_prompt_files(directory: str) -> None:
 
     try:
         _compile_jinja_template(source)
-    except (jinja2.TemplateError, RecursionError) as error:
+    except NOT_A_TEMPLATE as error:
         raise not_compiled(path, error, is_adapter=True) from error

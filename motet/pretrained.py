@@ -12,6 +12,7 @@ from motet.errors import ModelError
 from motet.tokenizer.added_tokens import CONFIG_FILE, read_object
 from motet.tokenizer.byte_level import VOCABULARY_FILE, read_byte_level
 from motet.tokenizer.check import probes
+from motet.tokenizer.library import LibraryFault, library_faults
 from motet.tokenizer.source import TokenizerSource
 from motet.tokenizer_config import read_tokenizer_config
 
@@ -49,6 +50,13 @@ def load_tokenizer(directory: Path) -> LoadedTokenizer | None:
         return None
     if not (directory / name).is_file():  # reading a pipe or a device would not end
         raise _invalid(f"{name} is no regular file")
+    try:
+        return _loaded(directory, name)
+    except LibraryFault as fault:
+        raise _invalid(str(fault)) from fault
+
+
+def _loaded(directory: Path, name: str) -> LoadedTokenizer:
     source = READERS[name](directory)
     backend = source.backend
     backend.no_truncation()
@@ -68,10 +76,8 @@ def load_tokenizer(directory: Path) -> LoadedTokenizer | None:
 
 
 def _read_json(directory: Path) -> TokenizerSource:
-    try:
+    with library_faults():
         return TokenizerSource(Tokenizer.from_file(str(directory / TOKENIZER_FILE)))
-    except Exception as error:  # tokenizers has no class of its own
-        raise _invalid(" ".join(f"{type(error).__name__}: {error}".split())) from error
 
 
 def _read_sentencepiece(directory: Path) -> TokenizerSource:

@@ -73,7 +73,10 @@ def read_tokenizer_config(directory: Path, *, is_adapter: bool = False) -> Token
 
 def read_template_option(flag: str, path: Path) -> str:
     """The text of a template that the operator names. Raises ConfigError, one line."""
-    return _read_template(path, Origin(flag, "give a file with a Jinja template", ConfigError))
+    remedy = "give a file with a Jinja template"
+    if not path.exists():
+        raise ConfigError(f"{flag} is '{path}', which does not exist: {remedy}")
+    return _read_template(path, Origin(flag, remedy, ConfigError))
 
 
 class _Unusable(Exception):
@@ -149,9 +152,14 @@ def _is_token(value: object) -> bool:
 
 def _token(name: str, value: Any) -> str:
     text = value.get("content") if _is_token(value) else value
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not _is_text(text):
         raise _Unusable(name, value, "give the text of a token, or leave it out")
     return text
+
+
+def _is_text(text: str) -> bool:
+    """JSON can spell half of a surrogate pair, which is no character."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _templates(value: Any) -> str | dict[str, str] | None:

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
-from motet.chat_template import not_compiled, template_source
+from motet.chat_template import NOT_A_TEMPLATE, not_compiled, template_source
 from motet.errors import ConfigError
 from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
 from motet.server.prompt_format import PromptFormat
@@ -163,7 +161,7 @@ class FormatReader:
         if key not in self._compiled:
             try:
                 self._compiled[key] = ChatTemplate(source, special_tokens)
-            except (jinja2.TemplateError, RecursionError) as error:
+            except NOT_A_TEMPLATE as error:
                 raise not_compiled(directory, error, is_adapter=is_adapter) from error
         return self._compiled[key]
 
@@ -176,7 +174,7 @@ class FormatReader:
         if id is None or id >= self._vocab_size:
             raise ConfigError(
                 f"{flag} has {reprlib.repr(text)}, which is no token of the model: give the text "
-                f"of one as its tokenizer.json has it, or an id of 0 to {self._vocab_size - 1}"
+                f"of one as its tokenizer has it, or an id of 0 to {self._vocab_size - 1}"
             )
         return id
 

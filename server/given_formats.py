@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jinja2
-
+from motet.chat_template import NOT_A_TEMPLATE
 from motet.errors import ConfigError
 from motet.server.settings import BASE, FormatConfig
 from motet.server.template import ChatTemplate
@@ -81,7 +80,7 @@ def _template(flag: str, file: str) -> str:
     source = read_template_option(flag, Path(file))
     try:
         template = ChatTemplate(source, {})
-    except (jinja2.TemplateError, RecursionError) as error:
+    except NOT_A_TEMPLATE as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             f"{flag} is {reprlib.repr(file)}, which cannot be compiled ({reason}): correct it"

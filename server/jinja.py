@@ -24,7 +24,7 @@ class BoundedTemplate:
     """A template of the operator, in transformers' immutable sandbox. Renders in any thread."""
 
     def __init__(self, source: str) -> None:
-        """Raises jinja2.TemplateError or RecursionError when `source` is no template."""
+        """Raises one of `chat_template.NOT_A_TEMPLATE` when `source` is no template."""
         # The only way to the environment in which transformers renders: its filters, functions
         # and tags are made inside of the function.
         from transformers.utils.chat_template_utils import _compile_jinja_template  # takes seconds

@@ -51,7 +51,7 @@ class ChatTemplate:
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
         """`special_tokens` are names such as bos_token and their texts.
 
-        Raises jinja2.TemplateError or RecursionError when `source` is no template.
+        Raises one of `chat_template.NOT_A_TEMPLATE` when `source` is no template.
         """
         self._template = BoundedTemplate(source)
         self._constants = {"tools": None, "documents": None, **special_tokens}
@@ -171,6 +171,4 @@ def _refusal(error: Exception) -> RequestError:
         reason = f"says: {str(error)[:_MAX_SHOWN]}"
     else:
         reason = f"cannot render these messages ({type(error).__name__})"
-    return RequestError(
-        f"the model's chat template {reason}", code="refused_by_template", param="messages"
-    )
+    return RequestError(f"the chat template {reason}", code="refused_by_template", param="messages")

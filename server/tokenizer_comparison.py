@@ -12,6 +12,7 @@ import msgspec
 from tokenizers import Tokenizer as Backend
 
 from motet.server.text import Tokenizer
+from motet.tokenizer.library import LibraryFault, library_faults
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -50,19 +51,21 @@ class TokenizerComparison:
         if self._own_digest is not None and _content(path) == _content(self._own_path):
             return  # sooner than by what follows
         try:
-            other = Backend.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare ones
-            reason = " ".join(str(error).split())
-            yield f"tokenizer may differ: its {path.name} cannot be read ({reason:.200})"
+            with library_faults():
+                difference = self._first_difference(Backend.from_file(str(path)), unused)
+        except LibraryFault as fault:
+            yield f"tokenizer may differ: its {path.name} cannot be used ({fault!s:.200})"
             return
-        other.no_truncation()
-        other.no_padding()
-        for difference in chain(self._other_ids(other, unused), self._other_encodings(other)):
+        if difference is not None:
             yield (
                 f"tokenizer differs: {difference}; prompts get the ids of the model's, with which "
                 "the adapter was not trained"
             )
-            return
+
+    def _first_difference(self, other: Backend, unused: str | None) -> str | None:
+        other.no_truncation()
+        other.no_padding()
+        return next(chain(self._other_ids(other, unused), self._other_encodings(other)), None)
 
     def _other_ids(self, other: Backend, unused: str | None) -> Iterator[str]:
         ordered = sorted(other.get_vocab().items(), key=itemgetter(1))

@@ -151,7 +151,7 @@ def test_options_are_arguments_too(model: Path, adapters: dict[str, str], tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"chat_template": "/no/such"}, "--chat-template '/no': such is missing"),
+        ({"chat_template": "/no/such"}, "--chat-template is '/no/such', which does not exist"),
         ({"eos_token": "<end>"}, "--eos-token has '<end>', which is no token of the model"),
         ({"eos_token": 320}, "--eos-token has '320', which is no token of the model"),
         (

@@ -14,6 +14,7 @@ from tokenizers import models
 from motet.errors import ModelError
 from motet.pretrained import LoadedTokenizer, load_tokenizer
 from motet.server.text import Tokenizer
+from motet.tokenizer.added_tokens import CONFIG_FILE
 from motet.tokenizer.check import check_probes
 from tests.tokenizer_factory import (
     KINDS,
@@ -196,6 +197,21 @@ def test_the_check_takes_a_moment(tmp_path: Path) -> None:
     began = time.perf_counter()
     check_probes(loaded.probes, lambda text: loaded.backend.encode(text).ids)
     assert time.perf_counter() - began < 0.05
+
+
+def test_a_vocabulary_without_the_token_for_the_unknown_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, Backend(models.WordLevel({"a": 0}, unk_token="<unk>")))
+    with pytest.raises(ModelError, match=r"cannot be loaded \(Exception: .*\[UNK\]"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("index", ["-100000", "-1", str(2**40)])
+def test_an_added_token_whose_id_is_none_is_refused(index: str, tmp_path: Path) -> None:
+    train_sentencepiece(tmp_path)
+    added = {"added_tokens_decoder": {index: {"content": "<z>"}}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(added))
+    with pytest.raises(ModelError, match=f"{CONFIG_FILE} has added tokens .*{index} is no id"):
+        load_tokenizer(tmp_path)
 
 
 def write(directory: Path, backend: Backend, **config: Any) -> Path:

@@ -255,7 +255,9 @@ def _spec(
             rope=rope,
             traits=read_traits(config),
         )
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError, AttributeError, KeyError, RuntimeError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         raise invalid_config(error) from error
 
 

@@ -176,11 +176,11 @@ void expand_unit(
                 });
         }
     }
-    // v + gain * v + shift; whether there are any is known for all outputs of the unit.
+    // gain * v + shift; whether there are any is known for all outputs of the unit.
     auto rescaled = [=](Floats value, int64_t c, auto load_at) {
         if (gains == nullptr) return value;
         const T* gain = gains + unit.first + c;
-        return multiply_add(load_at(gain), value, value) + load_at(gain + out_features);
+        return multiply_add(load_at(gain), value, load_at(gain + out_features));
     };
     for (int64_t i = 0; i < unit.num_rows; i++) {
         T* row = y + row_index[unit.row + i] * y_stride + unit.first;

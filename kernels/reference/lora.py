@@ -63,7 +63,7 @@ def _rescale(
             width = out_start[s + 1] - out_start[s]
             gain, shift = arena[offset : offset + 2 * width].view(2, width).float()
             out = sums[segment.start : segment.stop, out_start[s] : out_start[s + 1]]
-            out += gain * out + shift
+            out.mul_(gain).add_(shift)
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,5 +207,5 @@ def _expand_kernel(
         gain_ptrs = arena_ptr + gain_offset + columns
         gain = tl.load(gain_ptrs, mask=has_column, other=0.0).to(tl.float32)
         shift = tl.load(gain_ptrs + width, mask=has_column, other=0.0).to(tl.float32)
-        result += gain[None, :] * result + shift[None, :]
+        result = gain[None, :] * result + shift[None, :]
     tl.store(y_ptrs, result.to(y_ptr.dtype.element_ty), mask=y_mask)

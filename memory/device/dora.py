@@ -1,7 +1,7 @@
 """What DoRA does to outputs, computed once from the weights (arXiv:2402.09353).
 
 The updated weight `W + scale * B @ A` has its rows rescaled to the trained magnitude, the bias not:
-an output `v = (W + scale * B @ A) x + bias` becomes `v + gain * (v - bias)`.
+an output `v = (W + scale * B @ A) x + bias` becomes `gain * (v - bias) + bias`.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from motet.errors import AdapterError
 from motet.memory.device.base_tensors import BaseTensors
-from motet.memory.device.weights import AdapterWeights
+from motet.memory.device.weights import AdapterWeights, too_large
 from motet.memory.geometry import Module
 
 BLOCK_ROWS = 1024
@@ -22,7 +22,7 @@ def output_gains(
     """Gains and shifts of the outputs of a rescaled module, float32 `[2, out_features]`.
 
     The matrices count as the engine computes with them, in `dtype`. Raises AdapterError where the
-    base has no such weight, or a row of the updated one is zero.
+    base has no such weight, or a row of the updated one has no length to divide by.
     """
     target, pair = weights.geometry.modules[module], weights.pairs[module]
     assert pair.magnitude is not None, "not rescaled"
@@ -34,14 +34,16 @@ def output_gains(
             for rows, part in zip(_blocks(weight), _blocks(b), strict=True)
         ]
     )
-    gains = pair.magnitude.float() / norms - 1
-    if not gains.isfinite().all():
+    if not norms.isfinite().all():
+        raise too_large(weights.source, dtype)
+    if not norms.all():
         raise AdapterError(
             f"adapter '{weights.source}': DoRA divides by the norm of a row of '{target.path}' "
             "that is zero: train it again, or without use_dora"
         )
+    gains = pair.magnitude.float() / norms
     bias = base.tensor(f"{target.path}.bias")
-    shifts = torch.zeros_like(gains) if bias is None else -gains * bias.to(dtype).float()
+    shifts = torch.zeros_like(gains) if bias is None else (1 - gains) * bias.to(dtype).float()
     return torch.stack((gains, shifts))
 
 

@@ -33,6 +33,11 @@ MODEL = Origin("model", "give a Hugging Face model directory", ModelError)
 ADAPTER = Origin("adapter", "give the directory PEFT saved", AdapterError)
 
 
+def shown(text: str) -> str:
+    """Text of a file for a message of one line: what cannot be printed is escaped."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def must_be_directory(path: Path, origin: Origin) -> None:
     """Raises the error of `origin` unless the path is that of a directory."""
     try:

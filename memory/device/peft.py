@@ -12,7 +12,7 @@ from torch import Tensor
 from motet.errors import AdapterError
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.copies import fault_of_copy
-from motet.memory.device.files import ADAPTER, opened_tensors
+from motet.memory.device.files import ADAPTER, opened_tensors, shown
 from motet.memory.device.peft_config import PeftConfig, read_config
 from motet.memory.device.peft_directory import CONFIG_FILE, must_be_adapter
 from motet.memory.device.peft_fields import MERGE, RETRAIN
@@ -127,7 +127,7 @@ class _Reader:
         for name, tensor in tensors:
             self._must_be_whole(name, tensor)
             if self._changes_nothing(name, tensor):
-                skipped.append(name)
+                skipped.append(shown(name))
                 continue
             place = self._place(name)
             key = (place.module, place.side)
@@ -282,7 +282,7 @@ class _Reader:
         return f"the adapter was trained for {name}: serve that model"
 
     def _error(self, message: str) -> AdapterError:
-        return AdapterError(f"adapter '{self.directory}': {message}")
+        return AdapterError(f"adapter '{self.directory}': {shown(message)}")
 
 
 def _read_tensors(directory: Path) -> Iterator[tuple[str, Tensor]]:

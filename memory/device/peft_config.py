@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from motet.errors import AdapterError
-from motet.memory.device.files import ADAPTER, read_json
+from motet.memory.device.files import ADAPTER, read_json, shown
 from motet.memory.device.peft_directory import CONFIG_FILE
 from motet.memory.device.peft_fields import fault_of, warnings_of
 from motet.memory.device.training import Training
@@ -68,14 +68,14 @@ def _training(fields: dict[str, Any]) -> Training:
     return Training(
         base_model=_text(fields.get("base_model_name_or_path")),
         peft_version=_text(fields.get("peft_version")),
-        init="default" if init in (True, None) else str(init),
+        init="default" if init in (True, None) else shown(str(init)),
         is_rank_stabilised=bool(fields.get("use_rslora")),
         warnings=warnings_of(fields),
     )
 
 
 def _text(value: object) -> str | None:
-    return str(value) if value else None
+    return shown(str(value)) if value else None
 
 
 class _Fields:

@@ -95,7 +95,7 @@ def warnings_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """What may be wrong with an adapter that is served, each one line."""
     unknown = sorted(fields.keys() - REFUSED.keys() - UNDERSTOOD - IGNORED)
     warnings = [
-        f"its field '{name}' is unknown and has no effect" for name in unknown if fields[name]
+        f"its field {name!r} is unknown and has no effect" for name in unknown if fields[name]
     ]
     if fields.get("init_lora_weights") == "lora_ga":
         warnings.append(

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motet.errors import AdapterError
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.dora import output_gains
-from motet.memory.device.weights import AdapterWeights
+from motet.memory.device.weights import AdapterWeights, too_large
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.layout import TILE_RANKS, PageLayout, num_tiles
 from motet.memory.packing import GAINS, SIDE_A, Packing, Ranks, Tile, pack
@@ -93,10 +92,7 @@ class HostStore:
             target = pages[placed.page, placed.offset : placed.offset + rows.numel()]
             target.view(rows.shape).copy_(rows)  # rows beyond the rank stay zero
         if not pages.isfinite().all():
-            raise AdapterError(
-                f"adapter '{weights.source}': a weight is too large for {self._dtype}: "
-                "start with --dtype float32 or bfloat16"
-            )
+            raise too_large(weights.source, self._dtype)
         tile_page, tile_offset, gain_page, gain_offset = _tile_tables(packing, weights)
         module_of_site = [site.module for site in self._geometry.sites]
         return HostImage(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from motet.errors import AdapterError
 from motet.memory.device.training import Training
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import Ranks
@@ -83,6 +84,14 @@ class AdapterWeights:
     def _each(self) -> Iterator[LoraPair | None]:
         """The pair of each module."""
         return map(self.pairs.get, range(len(self.geometry.modules)))
+
+
+def too_large(source: str, dtype: torch.dtype) -> AdapterError:
+    """What to raise where a weight of the adapter in `source` has no finite value in `dtype`."""
+    return AdapterError(
+        f"adapter '{source}': a weight is too large for {dtype}: "
+        "start with --dtype float32 or bfloat16"
+    )
 
 
 def _update(sha: "hashlib._Hash", fields: list[object]) -> None:

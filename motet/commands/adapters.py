@@ -58,7 +58,7 @@ def check_adapters(config: EngineConfig, adapters: Sequence[str]) -> int:
             notes = formats.read(Path(adapter).name, directory).notes
         except ConfigError as error:
             num_failed += 1
-            print(f"failed  {error}")
+            print(f"failed  {' '.join(str(error).split())}")
         else:
             print(
                 f"ok      adapter '{adapter}': rank {found.max_rank}, {found.num_modules:,} "

@@ -1,5 +1,6 @@
 """The adapters that the operator asks for, in every form of the command line."""
 
+import logging
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,10 @@ import msgspec
 from motet.engine.config import option
 from motet.errors import ConfigError
 
-TRACES = ("adapter_config.json", "adapter_model.safetensors", "*/adapter_config.json")
+log = logging.getLogger(__name__)
+
+CONFIG_FILE = "adapter_config.json"
+TRACES = (CONFIG_FILE, "adapter_model.safetensors", f"*/{CONFIG_FILE}")
 """A directory that has one of them is an adapter, or somebody will think that it is one."""
 
 
@@ -75,29 +79,42 @@ def _parse_module(text: str) -> tuple[str, str]:
 
 
 def _adapters_in(directory: Path) -> list[tuple[str, str]]:
-    """Each sub-directory that is an adapter, under its own name. None may lie elsewhere."""
+    """Each sub-directory that is an adapter, under its own name.
+
+    What cannot be served under its name, or lies elsewhere, is reported and left out.
+    """
     try:
         root = directory.resolve(strict=True)
-        found = [path for path in sorted(root.iterdir()) if _looks_like_adapter(path)]
-        stray = [part for path in found for part in _parts(path) if not _is_in(root, part)]
+        found = {path: _fault(root, path) for path in sorted(root.iterdir()) if _is_adapter(path)}
     except OSError as error:
         raise ConfigError(
             f"--adapter-dir is '{directory}', which cannot be read: {error.strerror}"
         ) from error
-    if stray:
+    if (root / CONFIG_FILE).exists():
         raise ConfigError(
-            f"{str(stray[0])!r} leads out of --adapter-dir '{directory}': "
-            "move what it points to there, or name the adapter with --adapter"
+            f"--adapter-dir is '{directory}', which is an adapter, not a directory of them: "
+            f"name it with --adapter {root.name}={directory}"
         )
-    return [(path.name, str(path)) for path in found]
+    for fault in filter(None, found.values()):
+        log.warning("%s (found in --adapter-dir: left out)", fault)
+    return [(path.name, str(path)) for path, fault in found.items() if fault is None]
 
 
-def _looks_like_adapter(path: Path) -> bool:
+def _fault(root: Path, path: Path) -> str | None:
+    """Why a directory in `root` cannot be taken as it is, and what to do."""
+    if ":" in path.name:
+        return f"'{path}' has ':' in its name, which requests use in 'base:adapter': rename it"
+    stray = next((part for part in (path, *path.iterdir()) if not _is_in(root, part)), None)
+    if stray is None:
+        return None
+    return (
+        f"{str(stray)!r} leads out of --adapter-dir '{root}': move what it points to there, or "
+        "name the adapter with --adapter"
+    )
+
+
+def _is_adapter(path: Path) -> bool:
     return any(any(path.glob(trace)) for trace in TRACES)
-
-
-def _parts(path: Path) -> list[Path]:
-    return [path, *path.iterdir()]
 
 
 def _is_in(root: Path, path: Path) -> bool:

@@ -11,6 +11,7 @@ from motet.memory.device.files import MODEL, read_json
 
 CONFIG_FILE = "tokenizer_config.json"
 ADDED_FILE = "added_tokens.json"
+MAX_ID = 2**31
 _FLAGS = ("lstrip", "rstrip", "single_word", "special")
 
 
@@ -39,9 +40,17 @@ def read_added_tokens(directory: Path) -> dict[int, AddedToken]:
 def _decoder(listed: dict[str, dict[str, Any]]) -> Iterator[tuple[int, AddedToken]]:
     for index, token in listed.items():
         flags = {name: bool(token.get(name, False)) for name in _FLAGS}
-        yield int(index), AddedToken(token["content"], normalized=False, **flags)
+        yield _checked(int(index), AddedToken(token["content"], normalized=False, **flags))
 
 
 def _older(listed: dict[str, int]) -> Iterator[tuple[int, AddedToken]]:
     for content, index in listed.items():
-        yield int(index), AddedToken(content, normalized=False, special=True)
+        yield _checked(index, AddedToken(content, normalized=False, special=True))
+
+
+def _checked(index: object, token: AddedToken) -> tuple[int, AddedToken]:
+    if type(index) is not int or not 0 <= index < MAX_ID:
+        raise ValueError(f"{index!r} is no id")
+    if not token.content:
+        raise ValueError(f"token {index} has no text")
+    return index, token

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from motet.commands.adapters_config import AdaptersConfig
 from tests.cli.commands import Commands
 from tests.cli.process import Server
 from tests.cli.test_bad_input import assert_one_line
@@ -58,28 +59,46 @@ def test_bad_options(
     assert_one_line(motet.run("serve", model_dir, "--port", 0, *arguments), *expected)
 
 
-@pytest.mark.parametrize("name", ["a:b", "a\nb"])
-def test_a_directory_that_requests_cannot_name_is_refused(
-    name: str, model_dir: Path, shelf: Path, motet: Commands
+def test_a_directory_with_a_name_of_two_lines_is_refused(
+    model_dir: Path, shelf: Path, motet: Commands
 ) -> None:
-    (shelf / "one").rename(shelf / name)
+    (shelf / "one").rename(shelf / "a\nb")
     ended = motet.run("serve", model_dir, "--port", 0, "--adapter-dir", shelf)
-    assert_one_line(ended, repr(name))
+    assert_one_line(ended, repr("a\nb"))
+
+
+def test_a_name_that_requests_cannot_use_is_reported_and_left_out(
+    shelf: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (shelf / "one").rename(shelf / "a:b")
+    given = AdaptersConfig(adapter_dir=str(shelf)).read()
+    assert [name for name, _ in given.adapters] == ["two"]
+    assert "a:b" in caplog.text and "left out" in caplog.text
 
 
 @pytest.mark.parametrize("what", ["directory", "file"])
-def test_what_leads_out_of_the_adapter_directory_is_refused(
-    what: str, model_dir: Path, adapter_dir: Path, shelf: Path, motet: Commands
+def test_a_link_that_leads_out_of_the_directory_is_reported_and_left_out(
+    what: str, adapter_dir: Path, shelf: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     if what == "directory":
         stray = shelf / "stray"
         stray.symlink_to(adapter_dir)
+        kept = ["one", "two"]
     else:
         stray = shelf / "one" / "adapter_model.safetensors"
         stray.unlink()
         stray.symlink_to(adapter_dir / stray.name)
-    ended = motet.run("serve", model_dir, "--port", 0, "--adapter-dir", shelf)
-    assert_one_line(ended, str(stray), "leads out", "--adapter-dir")
+        kept = ["two"]
+    given = AdaptersConfig(adapter_dir=str(shelf)).read()
+    assert [name for name, _ in given.adapters] == kept
+    assert str(stray) in caplog.text and "leads out of --adapter-dir" in caplog.text
+
+
+def test_an_adapter_in_place_of_the_directory_is_named_as_one(
+    model_dir: Path, adapter_dir: Path, motet: Commands
+) -> None:
+    ended = motet.run("plan", model_dir, "--adapter-dir", adapter_dir)
+    assert_one_line(ended, "which is an adapter", f"--adapter {adapter_dir.name}={adapter_dir}")
 
 
 def test_a_bad_adapter_of_the_directory_is_reported_and_left_out(

@@ -84,6 +84,17 @@ def test_what_is_skipped_and_what_may_be_wrong_has_a_line_each(
     assert "'some_new_field' is unknown" in planned
 
 
+def test_what_a_file_says_stays_within_its_line(
+    model_dir: Path, adapter_dir: Path, tmp_path: Path, motet: Commands
+) -> None:
+    adapter = shutil.copytree(adapter_dir, tmp_path / "a")
+    edit_config(adapter, base_model_name_or_path="x\nok      adapter 'fake'\ud800\x1b[2J")
+    ended = motet.run("adapters", "check", adapter, "--model", model_dir)
+    assert ended.code == 0
+    assert [line.partition(" ")[0] for line in ended.out.splitlines()] == ["ok", "", ""]
+    assert r"x\nok      adapter 'fake'\ud800\x1b[2J" in ended.out
+
+
 @pytest.mark.parametrize(
     ("name", "is_known"),
     [("org/tiny", True), ("TINY/", True), ("org/tiny-chat", False), ("/elsewhere/models/x", False)],

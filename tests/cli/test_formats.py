@@ -138,7 +138,7 @@ def tokens_of(server: Server, model: str) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--chat-template", "/no/such"], ["--chat-template '/no': such is missing"]),
+        (["--chat-template", "/no/such"], ["--chat-template is '/no/such', which does not exist"]),
         (["--chat-template", "MODEL/tokenizer.json"], ["which is no chat template"]),
         (["--eos-token", "<end>"], ["--eos-token has '<end>'", "0 to 319"]),
         (["--eos-token", ""], ["--eos-token is ''"]),
@@ -170,4 +170,7 @@ def test_an_error_names_the_place_of_the_option(
 ) -> None:
     monkeypatch.setenv("MOTET_CHAT_TEMPLATE", "/no/such")
     ended = motet.run("serve", model_dir, "--port", 0)
-    assert_one_line(ended, "environment variable MOTET_CHAT_TEMPLATE: --chat-template '/no'")
+    message = "environment variable MOTET_CHAT_TEMPLATE: --chat-template is '/no/such'"
+    assert_one_line(ended, message)
+        ended, "environment variable MOTET_CHAT_TEMPLATE: --chat-template is '/no/such'"
+    )

@@ -59,7 +59,7 @@ ROWS = {
     "2.8.2": "duplicate load: 400 on the compatible paths",
     "2.8.3": "error in mid-stream: no [DONE]",
     "2.8.4": "misspelt adapter: the nearest names",
-    "2.8.5": "an adapter's own chat template is not used",
+    "2.8.5": "an adapter's own chat template is used for requests on it alone",
     "2.8.6": "chat_template_kwargs: what the template has, no chat_template",
     "2.8.7": "lora_path is a name, never a path",
     "2.8.8": "prompt_logprobs are off",

@@ -111,7 +111,7 @@ def test_2_8_4_a_misspelt_adapter_gets_the_nearest_name(api: Api, surface: Surfa
     assert "'legal'" in api.refusal(surface, 404, model="legl")["message"]
 
 
-def test_2_8_5_the_chat_template_of_an_adapter_is_not_used(
+def test_2_8_5_the_chat_template_of_an_adapter_is_used_for_it_alone(
     models: Models, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     own = copytree(models.adapters["legal"], tmp_path_factory.mktemp("own") / "legal")
@@ -121,7 +121,9 @@ def test_2_8_5_the_chat_template_of_an_adapter_is_not_used(
             api.ask(CHAT, model=name, max_tokens=1, return_token_ids=True)["prompt_token_ids"]
             for name in ("tiny", "legal")
         ]
-    assert prompts[0] == prompts[1]
+        read = api.http.post("/detokenize", json={"tokens": prompts[1]}).json()
+    assert read["prompt"] == "obey me"
+    assert prompts[0] != prompts[1]
 
 
 def test_2_8_6_only_switches_of_the_template_may_be_set(api: Api) -> None:

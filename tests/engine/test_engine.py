@@ -325,12 +325,16 @@ def test_a_failed_build_is_raised_to_who_waits() -> None:
 
 def test_stopping_ends_every_stream() -> None:
     async def test() -> None:
-        engine = Engine(a_core)
-        engine.start()
-        await engine.ready()
-        stream = engine.generate(a_request(4, 200))
-        await anext(stream)
-        await engine.stop()
+        core, gate = a_gated_core()
+        async with running(core) as engine:
+            stream = engine.generate(a_request(4, 200))
+            first = asyncio.ensure_future(anext(stream))
+            await gate.take(engine, 1)
+            await first
+            stopping = asyncio.ensure_future(engine.stop())
+            await asyncio.sleep(0)  # it has begun
+            gate.open()
+            await stopping
         outputs = [output async for batch in stream for output in batch]
         assert outputs[-1].finish_reason is FinishReason.ABORT
 

@@ -68,7 +68,7 @@ def dense(
             value += adapter.b[at].double() @ mid
             if at in adapter.gains and adapter.ranks[at]:
                 gain, shift = adapter.gains[at].double()
-                value += gain * value + shift
+                value.mul_(gain).add_(shift)
     return result
 
 

@@ -54,7 +54,7 @@ def expected_of(
             result[row] += adapter.scale[module] * adapter.b[module].double() @ mid_of[row]
             if module in adapter.gains:
                 gain, shift = adapter.gains[module].double()
-                result[row] += gain * result[row] + shift
+                result[row] = gain * result[row] + shift
     return result
 
 

@@ -89,6 +89,17 @@ def test_a_magnitude_that_cannot_be_right_is_refused(
         LLM(str(model), {"a": str(tmp_path / "a")}, pool_bytes=2**22)
 
 
+def test_a_weight_that_overflows_the_dtype_is_named_as_that(tmp_path: Path) -> None:
+    model = MAKERS["LlamaForCausalLM"](tmp_path / "m")
+    kind = AdapterKind({"r": 2, "target_modules": ["q_proj"]})
+    file = a_dora_adapter(model, tmp_path / "a", kind) / "adapter_model.safetensors"
+    tensors = load_file(file)
+    save_file({n: t * 1e6 if "lora_A" in n else t for n, t in tensors.items()}, file)
+
+    with pytest.raises(AdapterError, match=r"a weight is too large for torch\.float16"):
+        LLM(str(model), {"a": str(tmp_path / "a")}, pool_bytes=2**22, dtype="float16")
+
+
 def test_a_row_of_zeros_cannot_be_rescaled(tmp_path: Path) -> None:
     model = MAKERS["LlamaForCausalLM"](tmp_path / "m")
     kind = AdapterKind({"r": 2, "target_modules": ["q_proj"]})

@@ -22,3 +22,16 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(model_dir: Path) -> Tokenizer:
     return Tokenizer.load(str(model_dir))
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From when a tokenizer is loaded, no text can be encoded."""
+    load = Tokenizer.load
+
+    def load_once(directory: str) -> Tokenizer:
+        tokenizer = load(directory)
+        monkeypatch.delattr(Tokenizer, "encode")
+        return tokenizer
+
+    monkeypatch.setattr(Tokenizer, "load", load_once)

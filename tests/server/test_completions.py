@@ -313,10 +313,8 @@ async def test_a_prompt_that_fills_the_context_is_refused(core: ScriptedCore) ->
     assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
 
 
-async def test_a_text_that_cannot_fit_is_refused_unread(
-    core: ScriptedCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(Tokenizer, "encode")
+@pytest.mark.usefixtures("unread")
+async def test_a_text_that_cannot_fit_is_refused_unread(core: ScriptedCore) -> None:
     error = await refusal(core, prompt="a" * 100_000)
     assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
     assert "100000 characters, which is more than 128 tokens" in error["message"]

@@ -236,9 +236,7 @@ async def test_no_choice_is_left_out(core: ScriptedCore, best_of: int) -> None:
     assert len(body["choices"]) == 2
 
 
-async def test_too_many_choices_are_refused_unread(
-    core: ScriptedCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(Tokenizer, "encode")
+@pytest.mark.usefixtures("unread")
+async def test_too_many_choices_are_refused_unread(core: ScriptedCore) -> None:
     error = await refusal(core, prompt=["a"] * MAX_CHOICES, n=2)
     assert f"more than {MAX_CHOICES}" in error["message"]

@@ -201,7 +201,7 @@ def test_another_normalizer_is_said(model: Path, tmp_path: Path) -> None:
 def test_a_tokenizer_that_cannot_be_read_is_said(model: Path, tmp_path: Path) -> None:
     adapter = write_files(tmp_path / "adapter", {"tokenizer.json": "{"})
     [fault] = read(model, adapter).faults
-    assert fault.startswith("tokenizer may differ: its tokenizer.json cannot be read (")
+    assert fault.startswith("tokenizer may differ: its tokenizer.json cannot be used (")
     assert "\n" not in fault
 
 
@@ -227,7 +227,10 @@ def test_without_a_tokenizer_it_is_said_that_nothing_is_used(tmp_path: Path) -> 
     [
         ({CONFIG_FILE: "{"}, r"^adapter '.*': tokenizer_config.json is not valid JSON"),
         ({TEMPLATE_FILE: "{% if %}"}, r"cannot be compiled .*remove it to use the base model's"),
+        ({TEMPLATE_FILE: "{% macro f(a, a) %}{% endmacro %}"}, "cannot be compiled .*duplicate"),
+        ({TEMPLATE_FILE: "{{ f(a=1, a=2) }}"}, "cannot be compiled .*keyword argument repeated"),
         ({"additional_chat_templates/rag.jinja": "x"}, "have no 'default'"),
+        ({CONFIG_FILE: '{"eos_token": "\\ud800"}'}, "as eos_token: give the text of a token"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused(
@@ -310,18 +313,18 @@ WRONG_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a missing file": (
         {"chat_template": "no/such.jinja"},
-        "--chat-template 'no': such.jinja is missing: give a file with a Jinja template",
+        "--chat-template is 'no/such.jinja', which does not exist",
     ),
     "a directory": ({"chat_template": "/"}, "is no regular file"),
     "a missing file for an adapter": (
         {"adapter_chat_template": ("tuned=no/such",)},
-        "--adapter-chat-template 'no': such is missing",
+        "--adapter-chat-template is 'no/such', which does not exist",
     ),
     "no template": ({"chat_template": LICENSE}, "which is no chat template"),
     "no such token": (
         {"eos_token": ("<end>",)},
         "--eos-token has '<end>', which is no token of the model: give the text of one as its "
-        "tokenizer.json has it, or an id of 0 to 319",
+        "tokenizer has it, or an id of 0 to 319",
     ),
     "no such id": ({"eos_token": ("320",)}, "--eos-token has '320', which is no token"),
     "a long id": ({"adapter_eos_token": ("tuned=" + "0" * 5000,)}, "which is no token"),
