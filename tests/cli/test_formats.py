@@ -172,5 +172,3 @@ def test_an_error_names_the_place_of_the_option(
     ended = motet.run("serve", model_dir, "--port", 0)
     message = "environment variable MOTET_CHAT_TEMPLATE: --chat-template is '/no/such'"
     assert_one_line(ended, message)
-        ended, "environment variable MOTET_CHAT_TEMPLATE: --chat-template is '/no/such'"
-    )
