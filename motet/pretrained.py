@@ -12,7 +12,7 @@ from motet.errors import ModelError
 from motet.tokenizer.added_tokens import CONFIG_FILE, read_object
 from motet.tokenizer.byte_level import VOCABULARY_FILE, read_byte_level
 from motet.tokenizer.check import probes
-from motet.tokenizer.library import LibraryFault, library_faults
+from motet.tokenizer.faults import LibraryFault, library_faults
 from motet.tokenizer.source import TokenizerSource
 from motet.tokenizer_config import read_tokenizer_config
 

@@ -12,7 +12,7 @@ import msgspec
 from tokenizers import Tokenizer as Backend
 
 from motet.server.text import Tokenizer
-from motet.tokenizer.library import LibraryFault, library_faults
+from motet.tokenizer.faults import LibraryFault, library_faults
 
 TOKENIZER_FILE = "tokenizer.json"
 

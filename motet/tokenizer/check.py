@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from tokenizers import Tokenizer
 
 from motet.errors import ModelError
-from motet.tokenizer.library import library_faults
+from motet.tokenizer.faults import library_faults
 
 TEXTS = (
     "Hello, world!",
