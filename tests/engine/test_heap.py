@@ -1,4 +1,4 @@
-"""Tensors that come and go cost page faults only once."""
+"""Tensors that come and go cost page faults only at first."""
 
 import ctypes
 import platform
@@ -20,8 +20,10 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 keep_freed_memory()
-faults()
-print(faults())
+# What lies between decides which of two holes a tensor takes, and both are filled only once.
+for _ in range(3):
+    faults()
+print(sum(faults() for _ in range(10)))
 """
 
 
