@@ -58,3 +58,5 @@ class Request:
     """None is the base model."""
     cache_salt: str = ""
     """Prefix pages are shared only between requests of equal salt."""
+    deadline_s: float | None = None
+    """Second on the engine's clock at which the answer is worth nothing any more."""

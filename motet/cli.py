@@ -16,9 +16,9 @@ from motet.commands.configurable import ConfigurableCommand
 from motet.commands.options import options_from_fields
 from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.engine import Engine
-from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
+from motet.engine.config import BatchConfig, ModelConfig, PoolConfig, RecordConfig
 from motet.engine.core import EngineCore
-from motet.errors import ConfigError, ServerError
+from motet.errors import ConfigError, EngineFailed, ServerError
 from motet.server.settings import FormatConfig, ServerConfig
 
 app = typer.Typer(help=motet.__doc__, add_completion=False, pretty_exceptions_enable=False)
@@ -45,7 +45,7 @@ def main() -> None:
         _fail(error.format_message())
     except ConfigError as error:
         _fail(str(error))
-    except ServerError as error:
+    except (ServerError, EngineFailed) as error:
         _fail(str(error), code=1)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -85,6 +85,7 @@ def serve(
     model_config: ModelConfig,
     pool: PoolConfig,
     batch: BatchConfig,
+    record: RecordConfig,
     model: ModelArgument = None,
 ) -> None:
     """Serve a model and its LoRA adapters over an OpenAI-compatible API."""
@@ -98,6 +99,7 @@ def serve(
 
     given = adapters.read()
     config = demo.engine_config(model, given.adapters, model_config, pool, batch, given.optional)
+    config = replace(config, record=record)
     if server.served_model_name is None:
         server = replace(server, served_model_name=hub.repository_of(config.model))
     server.model_name(config.model, dict(config.adapters))  # a clash is known before all else

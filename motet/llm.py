@@ -23,7 +23,7 @@ from motet.client.protocol import (
 )
 from motet.engine import Adapter, EngineStats, TokenLogprobs
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
-from motet.engine.events import Aborted, Arrived
+from motet.engine.messages import Aborted, Arrived
 from motet.engine.start.build import build
 from motet.errors import ConfigError, RequestError
 from motet.formats import try_formats
@@ -229,13 +229,13 @@ class LLM:
     def _steps(self, choices: Sequence[Choice]) -> Iterator[tuple[Choice, Delta]]:
         """Turn the engine until all choices have ended; if it is left early, none goes on."""
         unfinished = {choice.request.request_id: choice for choice in choices}
-        now = time.monotonic()
-        arrivals = [Arrived(choice.request, now) for choice in choices]
+        for choice in choices:
+            self._core.inbox.put(Arrived(choice.request, time.monotonic()))
         try:
             while unfinished:
                 with _uninterrupted():
-                    report = self._core.turn(arrivals, time.monotonic())
-                arrivals = []
+                    messages = self._core.take(time.monotonic())
+                    report = self._core.turn(messages, time.monotonic())
                 for request_id, outputs in by_request(report.outputs):
                     if request_id in unfinished:  # else it came before the abort took effect
                         choice = unfinished[request_id]

@@ -25,7 +25,9 @@ def engine_config(
     """
     if model is None:
         model, adapters = _demo_model(), (*voices(), *adapters)
-    return EngineConfig(model, adapters, model_config, pool, batch, optional_adapters)
+    return EngineConfig(
+        model, adapters, model_config, pool, batch, optional_adapters=optional_adapters
+    )
 
 
 def voices() -> tuple[tuple[str, str], ...]:

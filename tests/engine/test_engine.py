@@ -13,11 +13,13 @@ import pytest
 from motet.engine.core import EngineCore
 from motet.engine.engine import Engine, EngineStatus
 from motet.engine.executor import Executor
-from motet.engine.fake import expected_tokens
-from motet.engine.output import EngineInfo, FinishReason, TokenOutput
-from motet.engine.plan import StepPlan, StepResult
+from motet.engine.fake.token_hash import expected_tokens
+from motet.engine.inbox import Inbox
+from motet.engine.output import FinishReason, TokenOutput
+from motet.engine.plan import Batch, StepResult
 from motet.engine.request import Request
 from motet.errors import BrokenInvariant, ModelError, Unavailable
+from motet.memory.copy import Transfers
 from tests.engine.factories import (
     PAGE_TOKENS,
     VOCAB_SIZE,
@@ -25,29 +27,14 @@ from tests.engine.factories import (
     a_scheduler,
     an_adapter,
     an_executor,
+    an_info,
 )
 
 
 def a_core(executor: Executor | None = None) -> EngineCore:
     scheduler = a_scheduler(num_pages=64, adapters=[an_adapter()])
-    info = EngineInfo(
-        model="fake",
-        architecture="FakeForCausalLM",
-        dtype="float32",
-        device="cpu",
-        vocab_size=VOCAB_SIZE,
-        max_model_len=256,
-        eos_token_ids=(),
-        max_lora_rank=8,
-        max_batch_rows=8,
-        max_batch_adapters=4,
-        num_pages=64,
-        page_bytes=1,
-        page_tokens=PAGE_TOKENS,
-        rank16_adapter_pages=4,
-        adapters=(an_adapter(),),
-    )
-    return EngineCore(info, scheduler, executor or an_executor(scheduler))
+    inbox = Inbox()
+    return EngineCore(an_info(), scheduler, executor or an_executor(scheduler, inbox), inbox)
 
 
 class Gate:
@@ -57,9 +44,12 @@ class Gate:
         self._executor = core.executor
         self._steps = threading.Semaphore(0)
 
-    def execute(self, plan: StepPlan) -> StepResult:
+    def begin(self, transfers: Transfers) -> None:
+        self._executor.begin(transfers)
+
+    def execute(self, batch: Batch) -> StepResult:
         self._steps.acquire()
-        return self._executor.execute(plan)
+        return self._executor.execute(batch)
 
     async def take(self, engine: Engine, num_steps: int) -> None:
         """Let it take so many steps, and wait until the loop has heard of them."""
@@ -149,8 +139,8 @@ def test_a_stream_closed_early_returns_every_page(num_tokens: int) -> None:
             await stream.aclose()
             await until_idle(engine, core)
         core.scheduler.check()
-        memory = core.scheduler.memory
-        assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+        room = core.scheduler.memory.room
+        assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
 
     run(test())
 
@@ -214,8 +204,8 @@ def test_closing_a_stream_aborts_all_that_is_unfinished_and_nothing_else() -> No
             assert len(await other) == 60
             await until_idle(engine, core)
             assert engine.num_waiting == 0
-        memory = core.scheduler.memory
-        assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+        room = core.scheduler.memory.room
+        assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
 
     run(test())
 
@@ -290,7 +280,10 @@ def test_no_request_may_be_named_twice_in_one_stream() -> None:
 
 
 class BrokenExecutor:
-    def execute(self, plan: StepPlan) -> StepResult:
+    def begin(self, transfers: Transfers) -> None:
+        pass
+
+    def execute(self, batch: Batch) -> StepResult:
         raise RuntimeError("the device is on fire")
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motet.engine.admission import Demand, Demands, peak_pages
+from motet.engine.demand import Demand, Demands, peak_pages
 
 PAGE_TOKENS = 4
 

@@ -1,23 +1,21 @@
-"""A plan in the making: what goes in may be taken out again until it is final."""
+"""A step in the making: what goes in may be taken out again until it is final."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from motet.engine.plan import AdapterBinding, AdapterLoad, Batch, PromptTargets, Row, StepPlan
+from motet.engine.plan import AdapterBinding, Batch, PromptTargets, Row, StepPlan
 from motet.engine.sequence import Sequence
-from motet.memory.manager import AdapterState, MemoryManager
-from motet.memory.page import PageId
+from motet.memory.manager import MemoryManager
 
 
 @dataclass(slots=True)
-class Draft:
+class StepBuilder:
     """Which sequences get how much of one step."""
 
     budget: int
     """Tokens that may still be added."""
     shares: dict[Sequence, int] = field(default_factory=dict)
     """Sequence -> number of its pending tokens to compute."""
-    loads: list[AdapterState] = field(default_factory=list)
 
     def add(self, sequence: Sequence, num_tokens: int) -> None:
         self.shares[sequence] = num_tokens
@@ -32,12 +30,8 @@ class Draft:
 
     def plan(self, step: int, rows: dict[Sequence, Row], memory: MemoryManager) -> StepPlan:
         """The final plan of these rows."""
-        return StepPlan(
-            step=step,
-            batch=Batch(tuple(rows.values()), tuple(_bindings(rows, memory))),
-            transfers=tuple(AdapterLoad(load.digest, _pages(load)) for load in self.loads),
-            released=memory.pool.take_released(),
-        )
+        batch = Batch(step, tuple(rows.values()), tuple(_bindings(rows, memory)))
+        return StepPlan(memory.transfers(), batch)
 
 
 def _row(sequence: Sequence, num_tokens: int) -> Row:
@@ -76,9 +70,4 @@ def _bindings(rows: dict[Sequence, Row], memory: MemoryManager) -> Iterable[Adap
     for slot, sequence in user_of_slot.items():
         digest = sequence.adapter_digest
         if digest is not None:
-            yield AdapterBinding(slot, digest, _pages(memory.adapter(digest)))
-
-
-def _pages(adapter: AdapterState | None) -> tuple[PageId, ...]:
-    assert adapter is not None and adapter.lease is not None
-    return adapter.lease.pages
+            yield AdapterBinding(slot, digest, memory.adapters.pages(digest))
