@@ -26,11 +26,11 @@ from motet.engine.core import EngineCore
 from motet.engine.plan import SampledToken, StepPlan, StepResult
 from motet.engine.policy import FirstComeFirstServed
 from motet.engine.scheduler import Scheduler
+from motet.loading_bars import LoadingBars
 from motet.memory.eviction import LeastRecentlyUsed
 from motet.memory.manager import MemoryManager
-from motet.server import launch
-from motet.server.console import StartConsole
-from motet.server.settings import ServerConfig
+from motet.server.http import launch
+from motet.server.http.config import ServerConfig
 
 NUM_ROWS = 32
 NUM_TOKENS = 512
@@ -112,7 +112,7 @@ def _serve(step_s: float) -> None:
     config = ServerConfig(port=0)
     listener = launch.listen(config)
     engine = Engine(lambda: _core(executor))
-    uvloop.run(launch.serve(engine, config, listener, StartConsole()))
+    uvloop.run(launch.serve(engine, config, listener, LoadingBars()))
     print(mean(executor.outside_s))
 
 

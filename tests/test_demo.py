@@ -7,7 +7,7 @@ import pytest
 from motet import LLM, SamplingParams, demo
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.errors import ConfigError
-from motet.server.console import QUESTION
+from motet.server.http.banner import QUESTION
 
 CONFIGS = (ModelConfig(), PoolConfig(), BatchConfig())
 

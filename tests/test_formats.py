@@ -13,9 +13,9 @@ from motet.engine import Engine
 from motet.engine.config import EngineConfig, PoolConfig
 from motet.engine.start.build import build
 from motet.errors import AdapterError, ConfigError
-from motet.server.app import create_app
-from motet.server.settings import ServerConfig
-from motet.server.text import Tokenizer
+from motet.server.http.app import create_app
+from motet.server.http.config import ServerConfig
+from motet.server.text.tokenizer import Tokenizer
 from motet.tokenizer_config import CONFIG_FILE, TEMPLATE_FILE
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.model_factory import CHAT_TEMPLATE, make_llama, make_tokenizer

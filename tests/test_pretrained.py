@@ -13,7 +13,7 @@ from tokenizers import models
 
 from motet.errors import ModelError
 from motet.pretrained import LoadedTokenizer, load_tokenizer
-from motet.server.text import Tokenizer
+from motet.server.text.tokenizer import Tokenizer
 from motet.tokenizer.added_tokens import CONFIG_FILE
 from motet.tokenizer.check import check_probes
 from tests.tokenizer_factory import (

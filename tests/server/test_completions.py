@@ -11,9 +11,9 @@ import pytest
 
 from motet.client.protocol import CompletionRequest
 from motet.engine import Adapter, FinishReason, Request, TokenOutput
-from motet.server.prompts import LONG_CHARS
-from motet.server.text import Tokenizer
-from motet.server.wishes import DEFAULT_ONLY
+from motet.server.openai.wishes import DEFAULT_ONLY
+from motet.server.text.prompts import LONG_CHARS
+from motet.server.text.tokenizer import Tokenizer
 from tests.server.scripted import (
     EOS,
     LETTER_A,

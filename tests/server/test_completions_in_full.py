@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from motet.engine import FinishReason, Request, TokenOutput
-from motet.server.requests import MAX_CHOICES
-from motet.server.text import Tokenizer
+from motet.server.text.jobs import MAX_CHOICES
+from motet.server.text.tokenizer import Tokenizer
 from tests.server.scripted import (
     EOS,
     LETTER_A,

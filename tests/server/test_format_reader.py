@@ -12,10 +12,10 @@ from tokenizers import normalizers
 from transformers import TokenizersBackend
 
 from motet.errors import AdapterError, ConfigError
-from motet.server.format_reader import FormatReader, FoundFormat
-from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
-from motet.server.settings import FormatConfig
-from motet.server.text import Tokenizer
+from motet.server.text.format_config import FormatConfig
+from motet.server.text.format_reader import FormatReader, FoundFormat
+from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
+from motet.server.text.tokenizer import Tokenizer
 from motet.tokenizer_config import CONFIG_FILE, TEMPLATE_FILE
 from tests.model_factory import CHAT_TEMPLATE, VOCAB_SIZE, make_tokenizer
 from tests.prompt_files import OWN_TEMPLATE, write_files

@@ -12,14 +12,14 @@ import pytest
 from motet.engine import Engine, EngineInfo
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError
-from motet.server.app import create_app
-from motet.server.console import banner
-from motet.server.formats import MAX_WARNED, load_formats
-from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
-from motet.server.prompt_format import PromptFormats
-from motet.server.selection import Names
-from motet.server.service import Served
-from motet.server.text import Tokenizer
+from motet.server.http.app import create_app
+from motet.server.http.banner import banner
+from motet.server.text.formats import MAX_WARNED, load_formats
+from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
+from motet.server.text.prompt_format import PromptFormats
+from motet.server.text.selection import Names
+from motet.server.text.served import Served
+from motet.server.text.tokenizer import Tokenizer
 from motet.tokenizer_config import CONFIG_FILE, TEMPLATE_FILE
 from tests.engine.factories import an_adapter
 from tests.model_factory import CHAT_TEMPLATE, make_tokenizer

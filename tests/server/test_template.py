@@ -10,10 +10,10 @@ from transformers import AutoTokenizer
 
 from motet import demo
 from motet.errors import ModelError, RequestError
-from motet.server import jinja
-from motet.server.format_reader import FormatReader
-from motet.server.template import MAX_KWARG_CHARS, RESERVED, ChatTemplate
-from motet.server.text import Tokenizer
+from motet.server.text import jinja
+from motet.server.text.format_reader import FormatReader
+from motet.server.text.template import MAX_KWARG_CHARS, RESERVED, ChatTemplate
+from motet.server.text.tokenizer import Tokenizer
 from tests.model_factory import CHAT_TEMPLATE, VOCAB_SIZE, make_tokenizer
 from tests.tokenizer_factory import train_sentencepiece
 
