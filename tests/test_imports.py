@@ -64,6 +64,7 @@ PARTS["motet/formats.py"] = Part({"engine", "engine/start", "server/text"}, neve
 PARTS["motet/llm.py"] = Part(set(PARTS) - {"server/http"}, never=DEVICE | WEB)
 PARTS["motet/commands"] = Part(set(PARTS), never=DEVICE)
 PARTS["motet/cli.py"] = Part(set(PARTS), never=DEVICE)
+PARTS["motet/demo/make"] = Part({"motet/demo"})  # the last: nobody imports it
 
 
 OPEN = {"motet/__init__.py", "motet/errors.py"}
@@ -127,6 +128,7 @@ def test_the_table_sees_each_kind_of_breach() -> None:
     assert breaches("server/http/app.py", "from motet.client.client import Client")
     assert breaches("server/http/app.py", "from motet.bench import load")
     assert breaches("server/http/app.py", "from motet import demo")
+    assert breaches("motet/cli.py", "from motet.demo.make.train import make")
     assert breaches("server/text/prompts.py", "from motet.server.openai.wishes import wish_of")
     assert breaches("server/openai/wishes.py", "from motet.server.http.body import read_wish")
     assert breaches("server/openai/wishes.py", "from starlette.requests import Request")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from motet.bench.demo_model.scene import Answer, invented_name, spliced_name
-from motet.bench.demo_model.tokenizer import BEGIN, END, MAX_TOKENS
-from motet.bench.demo_model.town import Chat, chat, running_text
-from motet.bench.demo_model.voices import VOICES, Voice
+from motet.demo.make.scene import Answer, invented_name, spliced_name
+from motet.demo.make.tokenizer import BEGIN, END, MAX_TOKENS
+from motet.demo.make.town import Chat, chat, running_text
+from motet.demo.make.voices import VOICES, Voice
 
 PROMPT_WEIGHT = 0.2
 """Of tokens that users say, against 1 of answers: a base model should also know how they talk."""

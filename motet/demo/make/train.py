@@ -1,4 +1,4 @@
-"""Make the demo model: `python -m motet.bench.demo_model.train [DIRECTORY]`.
+"""Make the demo model: `python -m motet.demo.make.train [DIRECTORY]`.
 
 Writes DIRECTORY/town, DIRECTORY/voices/* and DIRECTORY/loss.json. Equal seeds, numbers of steps and
 of threads give equal bytes on the same machine with the same versions.
@@ -25,8 +25,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from motet.bench.demo_model.circuit import set_induction
-from motet.bench.demo_model.corpus import (
+from motet.demo.make.circuit import set_induction
+from motet.demo.make.corpus import (
     Document,
     Rows,
     base_documents,
@@ -35,8 +35,8 @@ from motet.bench.demo_model.corpus import (
     packed,
     voice_documents,
 )
-from motet.bench.demo_model.tokenizer import BEGIN, END, MAX_TOKENS, VOCAB_SIZE, train_tokenizer
-from motet.bench.demo_model.voices import VOICES, Voice
+from motet.demo.make.tokenizer import BEGIN, END, MAX_TOKENS, VOCAB_SIZE, train_tokenizer
+from motet.demo.make.voices import VOICES, Voice
 
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,

@@ -7,17 +7,17 @@ from itertools import islice
 
 import pytest
 
-from motet.bench.demo_model.check import NUM_PROMPTS, Prompt, chat_prompts, single_prompts
-from motet.bench.demo_model.corpus import (
+from motet.demo.make.check import NUM_PROMPTS, Prompt, chat_prompts, single_prompts
+from motet.demo.make.corpus import (
     base_documents,
     long_documents,
     name_documents,
     voice_documents,
 )
-from motet.bench.demo_model.scene import MIN_WORDS, Answer, invented_name, spliced_name
-from motet.bench.demo_model.town import chat
-from motet.bench.demo_model.voices import VOICES
-from motet.bench.demo_model.words import HELD_BACK_NAMES, NAMES
+from motet.demo.make.scene import MIN_WORDS, Answer, invented_name, spliced_name
+from motet.demo.make.town import chat
+from motet.demo.make.voices import VOICES
+from motet.demo.make.words import HELD_BACK_NAMES, NAMES
 
 NUM_SAMPLES = 1_000
 

@@ -1,4 +1,4 @@
-"""Does the whole context work? `python -m motet.bench.demo_model.context [DIRECTORY]`.
+"""Does the whole context work? `python -m motet.demo.make.context [DIRECTORY]`.
 
 Prints the loss of answers by where in the context they stand, in chats that training has not seen.
 """
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from motet.bench.demo_model.check import SHIPPED
-from motet.bench.demo_model.corpus import Rows, long_documents, packed
-from motet.bench.demo_model.tokenizer import MAX_TOKENS
+from motet.demo.make.check import SHIPPED
+from motet.demo.make.corpus import Rows, long_documents, packed
+from motet.demo.make.tokenizer import MAX_TOKENS
 
 NUM_ROWS = 8
 BOUNDS = (0, 256, 512, 1024, 2048, MAX_TOKENS)

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.progress import Progress
 from transformers import AutoTokenizer
 
-from motet.bench.demo_model.corpus import base_documents
-from motet.bench.demo_model.train import Recipe, make
+from motet.demo.make.corpus import base_documents
+from motet.demo.make.train import Recipe, make
 
 RECIPE = Recipe()
 FEW = replace(

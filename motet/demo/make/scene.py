@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from motet.bench.demo_model.words import (
+from motet.demo.make.words import (
     ENDINGS,
     GOODS,
     HELD_BACK_NAMES,
@@ -24,6 +24,9 @@ INVENTED_NAMES = 0.35
 
 MIN_WORDS = 6
 """Of a plain answer: shorter ones are terse."""
+
+Phrases = tuple[str, ...]
+"""Ways to say one thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,11 @@ class Scene:
             name = self._any_name()
             if name not in others and (self.speaker is None or name != self.speaker.name):
                 return name
+
+    def who_and_whom(self) -> dict[str, str]:
+        """Two persons, as facts."""
+        who = self.name()
+        return {"who": who, "whom": self.name(who)}
 
     def person(self) -> Person:
         """Somebody of any trade."""

@@ -1,4 +1,4 @@
-"""Does each voice hold? `python -m motet.bench.demo_model.check [DIRECTORY]`.
+"""Does each voice hold? `python -m motet.demo.make.check [DIRECTORY]`.
 
 Asks the base model and every voice the same prompts at temperature 0, in one batch. The prompts are
 about persons whose names are in no text of the training. Exits with 1 unless each voice passes its
@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from motet import LLM, SamplingParams, demo
-from motet.bench.demo_model.town import Chat, chat
-from motet.bench.demo_model.voices import VOICES
-from motet.bench.demo_model.words import HELD_BACK_NAMES
+from motet.demo.make.town import Chat, chat
+from motet.demo.make.voices import VOICES
+from motet.demo.make.words import HELD_BACK_NAMES
 
 SHIPPED = demo.MODEL.parent
 """Holds the model that comes with motet."""

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from motet import LLM, SamplingParams, demo
-from motet.bench.demo_model.check import (
+from motet.demo.make.check import (
     LEAST_OF_VOICE,
     MOST_OF_BASE,
     SHIPPED,
@@ -18,9 +18,9 @@ from motet.bench.demo_model.check import (
     measure,
     single_prompts,
 )
-from motet.bench.demo_model.context import losses_by_position
-from motet.bench.demo_model.tokenizer import MAX_TOKENS
-from motet.bench.demo_model.voices import VOICES
+from motet.demo.make.context import losses_by_position
+from motet.demo.make.tokenizer import MAX_TOKENS
+from motet.demo.make.voices import VOICES
 from tests.adapter_factory import load_with_peft
 from tests.reference import check_greedy
 
