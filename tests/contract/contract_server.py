@@ -63,7 +63,15 @@ SURFACES = {
         lambda choice: (choice.get("message") or choice["delta"]).get("content") or "",
     ),
 }
+CHAT = SURFACES["chat"]
 both_surfaces = pytest.mark.parametrize("surface", SURFACES.values(), ids=SURFACES)
+
+
+def only_choice(answer: dict[str, Any]) -> dict[str, Any]:
+    """The one that an answer has."""
+    [choice] = answer["choices"]
+    assert isinstance(choice, dict)
+    return choice
 
 
 class Api:
