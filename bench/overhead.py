@@ -26,6 +26,7 @@ from motet.engine.core import EngineCore
 from motet.engine.plan import SampledToken, StepPlan, StepResult
 from motet.engine.policy import FirstComeFirstServed
 from motet.engine.scheduler import Scheduler
+from motet.file_names import TOKENIZER
 from motet.loading_bars import LoadingBars
 from motet.memory.eviction import LeastRecentlyUsed
 from motet.memory.manager import MemoryManager
@@ -141,7 +142,7 @@ def _core(executor: WaitingExecutor) -> EngineCore:
 
 
 def _tokenizer() -> Tokenizer:
-    return Tokenizer.from_file(str(demo.MODEL / "tokenizer.json"))
+    return Tokenizer.from_file(str(demo.MODEL / TOKENIZER))
 
 
 async def _load(url: str) -> list[bytes]:

@@ -27,7 +27,7 @@ class Aside:
     async def run_if(
         self, is_long: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The same, at once and on the loop if it is not long."""
+        """What `work` returns, or raises: done at once, on the loop, if it is not long."""
         return await self.run(work, *args, **kwargs) if is_long else work(*args, **kwargs)
 
     def close(self) -> None:

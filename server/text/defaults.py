@@ -10,8 +10,7 @@ import msgspec
 
 from motet.client.protocol import SamplingFields
 from motet.errors import ModelError
-
-GENERATION_FILE = "generation_config.json"
+from motet.file_names import GENERATION_CONFIG
 
 SAMPLING_KEYS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 """Keys of the file that are fields of requests. What else it has does not touch requests."""
@@ -42,7 +41,7 @@ class SamplingDefaults:
         """
         if mode == "none":
             return NO_DEFAULTS
-        content = _read(Path(directory) / GENERATION_FILE)
+        content = _read(Path(directory) / GENERATION_CONFIG)
         values = {
             key: _checked(directory, key, key, content[key])
             for key in SAMPLING_KEYS
@@ -82,7 +81,7 @@ def _checked(directory: str, key: str, field: str, value: object) -> Any:
         return getattr(msgspec.convert({field: value}, SamplingFields), field)
     except msgspec.ValidationError as error:
         problem = str(error).partition(" - at ")[0].replace("`", "")
-        path = Path(directory) / GENERATION_FILE
+        path = Path(directory) / GENERATION_CONFIG
         raise ModelError(
             f"{path} has {key} {reprlib.repr(value)} ({problem}): {_REMEDY}"
         ) from error

@@ -56,7 +56,10 @@ def render_conversation(wish: ChatRequest, served: Served, adapter: Adapter | No
 
 
 def conversation_text(wish: ChatRequest, served: Served, adapter: Adapter | None) -> str:
-    """The same as text, which has the special tokens already."""
+    """What the template makes of the messages: text that has the special tokens already.
+
+    Raises RequestError.
+    """
     if not served.tokenizer.has_text:
         raise RequestError(
             f"the model '{served.name}' has no tokenizer, without which there is no chat: send "

@@ -11,10 +11,9 @@ from pathlib import Path
 import msgspec
 from tokenizers import Tokenizer as Backend
 
+from motet.file_names import TOKENIZER
 from motet.server.text.tokenizer import Tokenizer
 from motet.tokenizer.faults import LibraryFault, library_faults
-
-TOKENIZER_FILE = "tokenizer.json"
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog.",
@@ -30,7 +29,7 @@ class TokenizerComparison:
 
     def __init__(self, model: str, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._own_path = Path(model) / TOKENIZER_FILE
+        self._own_path = Path(model) / TOKENIZER
         self._own_digest = _digest(self._own_path)
         self._found: dict[tuple[str | None, str | None], tuple[str, ...]] = {}
 
@@ -39,7 +38,7 @@ class TokenizerComparison:
 
         `unused` is a token that stands in no prompt, such as the one for padding.
         """
-        path = Path(directory) / TOKENIZER_FILE
+        path = Path(directory) / TOKENIZER
         digest = _digest(path)
         if digest in (None, self._own_digest) or not self._tokenizer.has_text:
             return ()

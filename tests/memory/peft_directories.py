@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from motet.memory.device.peft import WEIGHTS_FILE, read_adapter
-from motet.memory.device.peft_directory import CONFIG_FILE
+from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from motet.memory.device.peft import read_adapter
 from motet.memory.device.weights import AdapterWeights
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from tests.adapter_factory import NO_TENSORS
@@ -43,8 +43,8 @@ def a_directory(path: Path, tensors: Tensors | None = None, /, **fields: Any) ->
     """An adapter directory as PEFT lays it out, without PEFT."""
     path.mkdir(exist_ok=True)
     config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "some/base"}
-    (path / CONFIG_FILE).write_text(json.dumps(config | fields))
-    save_file(some_tensors() if tensors is None else tensors, path / WEIGHTS_FILE)
+    (path / ADAPTER_CONFIG).write_text(json.dumps(config | fields))
+    save_file(some_tensors() if tensors is None else tensors, path / ADAPTER_WEIGHTS)
     return path
 
 

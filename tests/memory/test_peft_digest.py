@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from motet.memory.device.peft import WEIGHTS_FILE, read_adapter
+from motet.file_names import ADAPTER_WEIGHTS
+from motet.memory.device.peft import read_adapter
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from tests.adapter_factory import NO_TENSORS
 from tests.memory.peft_directories import Q_A, Tensors, a_directory, digest, some_tensors
@@ -42,9 +43,9 @@ def test_digest_of_another_number_format_differs(tmp_path: Path) -> None:
 def test_digest_of_one_changed_bit_differs(tmp_path: Path) -> None:
     plain = a_directory(tmp_path)
     before = digest(plain)
-    tensors = load_file(plain / WEIGHTS_FILE)
+    tensors = load_file(plain / ADAPTER_WEIGHTS)
     tensors[Q_A].view(torch.int32)[3, 7] ^= 1
-    save_file(tensors, plain / WEIGHTS_FILE)
+    save_file(tensors, plain / ADAPTER_WEIGHTS)
     assert digest(plain) != before
 
 

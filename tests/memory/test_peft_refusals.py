@@ -12,9 +12,9 @@ import torch
 from peft import PeftType
 
 from motet.errors import AdapterError
+from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from motet.memory.device.files import MAX_JSON_BYTES
-from motet.memory.device.peft import PICKLE_FILE, WEIGHTS_FILE
-from motet.memory.device.peft_directory import CONFIG_FILE
+from motet.memory.device.peft import PICKLE_FILE
 from motet.memory.device.peft_fields import REFUSED
 from tests.memory.peft_directories import Q_A, Q_B, Tensors, a_directory, a_name, read, some_tensors
 
@@ -173,42 +173,52 @@ def replace(path: Path, make: Callable[[Path], object]) -> None:
 
 BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no directory": (shutil.rmtree, "does not exist"),
-    "no config": (lambda path: (path / CONFIG_FILE).unlink(), f"{CONFIG_FILE} is missing"),
+    "no config": (lambda path: (path / ADAPTER_CONFIG).unlink(), f"{ADAPTER_CONFIG} is missing"),
     "config is a directory": (
-        lambda path: (path / CONFIG_FILE).rename(path / "away").with_name(CONFIG_FILE).mkdir(),
-        f"{CONFIG_FILE} is no regular file",
+        lambda path: (
+            (path / ADAPTER_CONFIG).rename(path / "away").with_name(ADAPTER_CONFIG).mkdir()
+        ),
+        f"{ADAPTER_CONFIG} is no regular file",
     ),
-    "no JSON": (lambda path: (path / CONFIG_FILE).write_text("{"), "not valid JSON"),
-    "no text": (lambda path: (path / CONFIG_FILE).write_bytes(b"\xff\xfe\xfd"), "not valid JSON"),
-    "deep JSON": (lambda path: (path / CONFIG_FILE).write_text("[" * 100_000), "not valid JSON"),
-    "no object": (lambda path: (path / CONFIG_FILE).write_text("[1]"), r"is \[1\], not an object"),
-    "no weights": (lambda path: (path / WEIGHTS_FILE).unlink(), f"{WEIGHTS_FILE} is missing"),
+    "no JSON": (lambda path: (path / ADAPTER_CONFIG).write_text("{"), "not valid JSON"),
+    "no text": (
+        lambda path: (path / ADAPTER_CONFIG).write_bytes(b"\xff\xfe\xfd"),
+        "not valid JSON",
+    ),
+    "deep JSON": (lambda path: (path / ADAPTER_CONFIG).write_text("[" * 100_000), "not valid JSON"),
+    "no object": (
+        lambda path: (path / ADAPTER_CONFIG).write_text("[1]"),
+        r"is \[1\], not an object",
+    ),
+    "no weights": (lambda path: (path / ADAPTER_WEIGHTS).unlink(), f"{ADAPTER_WEIGHTS} is missing"),
     "pickle": (
-        lambda path: (path / WEIGHTS_FILE).rename(path / PICKLE_FILE),
+        lambda path: (path / ADAPTER_WEIGHTS).rename(path / PICKLE_FILE),
         f"{PICKLE_FILE} is a pickle and never loaded",
     ),
     "endless config": (
-        lambda path: replace(path / CONFIG_FILE, lambda it: it.symlink_to("/dev/zero")),
-        f"{CONFIG_FILE} is no regular file",
+        lambda path: replace(path / ADAPTER_CONFIG, lambda it: it.symlink_to("/dev/zero")),
+        f"{ADAPTER_CONFIG} is no regular file",
     ),
     "config is a pipe": (
-        lambda path: replace(path / CONFIG_FILE, os.mkfifo),
-        f"{CONFIG_FILE} is no regular file",
+        lambda path: replace(path / ADAPTER_CONFIG, os.mkfifo),
+        f"{ADAPTER_CONFIG} is no regular file",
     ),
     "weights are a pipe": (
-        lambda path: replace(path / WEIGHTS_FILE, os.mkfifo),
-        f"{WEIGHTS_FILE} is no regular file",
+        lambda path: replace(path / ADAPTER_WEIGHTS, os.mkfifo),
+        f"{ADAPTER_WEIGHTS} is no regular file",
     ),
     "no end": (
-        lambda path: (path / CONFIG_FILE).write_bytes(b" " * (MAX_JSON_BYTES + 1)),
-        f"{CONFIG_FILE} is larger than",
+        lambda path: (path / ADAPTER_CONFIG).write_bytes(b" " * (MAX_JSON_BYTES + 1)),
+        f"{ADAPTER_CONFIG} is larger than",
     ),
-    "empty": (lambda path: (path / WEIGHTS_FILE).write_bytes(b""), "not a complete"),
+    "empty": (lambda path: (path / ADAPTER_WEIGHTS).write_bytes(b""), "not a complete"),
     "truncated": (
-        lambda path: (path / WEIGHTS_FILE).write_bytes((path / WEIGHTS_FILE).read_bytes()[:-1]),
+        lambda path: (path / ADAPTER_WEIGHTS).write_bytes(
+            (path / ADAPTER_WEIGHTS).read_bytes()[:-1]
+        ),
         "not a complete safetensors file",
     ),
-    "garbage": (lambda path: (path / WEIGHTS_FILE).write_bytes(b"\x80" * 999), "not a complete"),
+    "garbage": (lambda path: (path / ADAPTER_WEIGHTS).write_bytes(b"\x80" * 999), "not a complete"),
 }
 
 
@@ -241,4 +251,4 @@ def test_a_model_in_place_of_an_adapter_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
-    must_be_refused(a_directory(tmp_path) / WEIGHTS_FILE, "is a file")
+    must_be_refused(a_directory(tmp_path) / ADAPTER_WEIGHTS, "is a file")

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from motet.engine.models import read_config
-from motet.engine.models.checkpoint import WEIGHTS_FILE
 from motet.engine.models.traits import Traits
+from motet.file_names import MODEL_WEIGHTS
 from tests.model_factory import MAKERS, WINDOW, make_llama, make_tokenizer
 from tests.models.spec_directory import assert_refused, edit
 
@@ -131,7 +131,7 @@ def test_without_a_dtype_it_is_that_of_the_weights(
 
 
 def test_without_a_dtype_most_elements_decide_and_not_the_first_tensor(tmp_path: Path) -> None:
-    weights = make_llama(tmp_path, dtype=torch.bfloat16) / WEIGHTS_FILE
+    weights = make_llama(tmp_path, dtype=torch.bfloat16) / MODEL_WEIGHTS
     edit(tmp_path / "config.json", dtype=None)
     tensors = load_file(weights)
     wide = {name: t.float() if t.dim() == 1 else t for name, t in tensors.items()}
@@ -148,7 +148,7 @@ def test_old_name_of_the_dtype_counts_where_the_new_one_is_missing(tmp_path: Pat
 
 
 def test_weights_are_missed_where_only_they_say_the_dtype(tmp_path: Path) -> None:
-    (make_llama(tmp_path) / WEIGHTS_FILE).unlink()
+    (make_llama(tmp_path) / MODEL_WEIGHTS).unlink()
     edit(tmp_path / "config.json", dtype=None)
     assert_refused(tmp_path, "model.safetensors is missing: download the weights too")
 

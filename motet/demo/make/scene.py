@@ -38,7 +38,7 @@ class Answer:
     more: str
     """Another sentence with its mark, or nothing."""
     short: str
-    """The same in one to five words, without a full stop."""
+    """What `clause` says in one to five words, without a full stop."""
     facts: dict[str, str]
     """What it is about: kind -> words that come back in `clause`."""
 

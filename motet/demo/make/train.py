@@ -37,6 +37,7 @@ from motet.demo.make.corpus import (
 )
 from motet.demo.make.tokenizer import BEGIN, END, MAX_TOKENS, VOCAB_SIZE, train_tokenizer
 from motet.demo.make.voices import VOICES, Voice
+from motet.file_names import ADAPTER_CONFIG
 
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
@@ -187,7 +188,7 @@ def _make_voice(
 def _settle(target: Path, voice: Voice) -> None:
     """Leave in a PEFT directory nothing that depends on the machine or on chance."""
     (target / "README.md").unlink()  # a form to fill in
-    file = target / "adapter_config.json"
+    file = target / ADAPTER_CONFIG
     config = json.loads(file.read_text())
     config |= {"base_model_name_or_path": "town", "target_modules": list(voice.targets)}
     file.write_text(json.dumps(config, indent=2) + "\n")
