@@ -1,4 +1,4 @@
-"""A model and its adapters in this process, without a server."""
+"""A model and its adapters in this process, without a server or a web framework."""
 
 import signal
 import threading

@@ -8,7 +8,6 @@ from tokenizers import Tokenizer
 from tests.contract.contract_server import CHAT, Api, only_choice
 
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 16}
-
 CHAT_LOGPROBS: dict[str, Any] = {"seed": 1, "max_tokens": 24, "logprobs": True}
 
 

@@ -15,9 +15,7 @@ BAD_ANYWHERE: dict[str, dict[str, Any]] = {
     "stop token of no vocabulary": {"stop_token_ids": [320]},
     "stop token below every token": {"stop_token_ids": [-1]},
 }
-
 BAD_PROMPTS: dict[str, Any] = {"no text": "", "no prompts": [], "no token ids": [[]]}
-
 BAD_MESSAGES: dict[str, Any] = {
     "none": [],
     "without role": [{"content": "a"}],

@@ -20,7 +20,6 @@ from tests.contract.contract_server import (
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 16}
 
 EOS = 2
-
 ONLY_EOS = {"logit_bias": {str(EOS): 100}}
 """The model ends its answer as soon as it may."""
 

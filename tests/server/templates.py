@@ -168,11 +168,8 @@ TEMPLATES = {
 Messages = list[dict[str, Any]]
 
 SYSTEM = {"role": "system", "content": "  Be brief.\n"}
-
 USER = {"role": "user", "content": "Say {{ 6 * 7 }} 'é' \"<b>\" </s>"}
-
 ANSWER = {"role": "assistant", "content": "<think>\nhm\n</think>\n\n42"}
-
 AGAIN = {"role": "user", "content": " again\n"}
 
 CONVERSATIONS: dict[str, Messages] = {
