@@ -27,12 +27,13 @@ from motet.engine.inbox import Inbox
 from motet.engine.plan import Batch, SampledToken, StepResult
 from motet.engine.policy import FirstComeFirstServed
 from motet.engine.scheduler import Scheduler
+from motet.file_names import TOKENIZER
+from motet.loading_bars import LoadingBars
 from motet.memory.copy import Transfers
 from motet.memory.eviction import LeastRecentlyUsed
 from motet.memory.manager import MemoryManager
-from motet.server import launch
-from motet.server.console import StartConsole
-from motet.server.settings import ServerConfig
+from motet.server.http import launch
+from motet.server.http.config import ServerConfig
 
 NUM_ROWS = 32
 NUM_TOKENS = 512
@@ -117,7 +118,7 @@ def _serve(step_s: float) -> None:
     config = ServerConfig(port=0)
     listener = launch.listen(config)
     engine = Engine(lambda: _core(executor))
-    uvloop.run(launch.serve(engine, config, listener, StartConsole()))
+    uvloop.run(launch.serve(engine, config, listener, LoadingBars()))
     print(mean(executor.outside_s))
 
 
@@ -146,7 +147,7 @@ def _core(executor: WaitingExecutor) -> EngineCore:
 
 
 def _tokenizer() -> Tokenizer:
-    return Tokenizer.from_file(str(demo.MODEL / "tokenizer.json"))
+    return Tokenizer.from_file(str(demo.MODEL / TOKENIZER))
 
 
 async def _load(url: str) -> list[bytes]:

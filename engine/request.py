@@ -35,7 +35,7 @@ class SamplingParams:
     num_logprobs: int | None = None
     """Most likely alternatives to report with each token; None reports no logprob at all."""
     num_prompt_logprobs: int | None = None
-    """The same for the tokens of the prompt, from the second on."""
+    """As `num_logprobs`, for the tokens of the prompt from the second on."""
 
     @property
     def has_penalties(self) -> bool:

@@ -19,7 +19,8 @@ from motet.engine import Engine
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig, RecordConfig
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, EngineFailed, ServerError
-from motet.server.settings import FormatConfig, ServerConfig
+from motet.server.http.config import ServerConfig
+from motet.server.text.format_config import FormatConfig
 
 app = typer.Typer(help=motet.__doc__, add_completion=False, pretty_exceptions_enable=False)
 adapter_commands = typer.Typer()
@@ -93,9 +94,9 @@ def serve(
 
     from motet import hub
     from motet.formats import try_formats
-    from motet.server import launch
-    from motet.server.console import StartConsole
-    from motet.server.given_formats import GivenFormats
+    from motet.loading_bars import LoadingBars
+    from motet.server.http import launch
+    from motet.server.text.given_formats import GivenFormats
 
     given = adapters.read()
     config = demo.engine_config(model, given.adapters, model_config, pool, batch, given.optional)
@@ -107,14 +108,14 @@ def serve(
     with launch.listen(server) as listener:
         config = hub.fetch(config)
         try_formats(given_formats, config)
-        console = StartConsole()
+        bars = LoadingBars()
 
         def load() -> EngineCore:
             from motet.engine.start.build import build  # takes seconds: in the engine's thread
 
-            return build(config, console.progress)
+            return build(config, bars.progress)
 
-        uvloop.run(launch.serve(Engine(load), server, listener, console, given_formats))
+        uvloop.run(launch.serve(Engine(load), server, listener, bars, given_formats))
 
 
 @app.command(cls=ConfigurableCommand, epilog="Example: motet plan ./llama --pool-bytes 8GiB")

@@ -31,6 +31,7 @@ from motet.engine.start.heap import keep_freed_memory
 from motet.engine.start.kernels import prepare_kernels
 from motet.engine.start.threads import set_threads
 from motet.errors import AdapterError
+from motet.file_names import MODEL_CONFIG
 from motet.kernels import Kernels
 from motet.memory.adapter import Adapter
 from motet.memory.device.arena import Arena
@@ -42,12 +43,14 @@ from motet.memory.page import PageId
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 """Called with what is being made ready ("kernels", "adapters" or "weights"), how much of it is
 done, and the total."""
 
 
-def build(config: EngineConfig, progress: Progress, *, poison_released: bool = False) -> EngineCore:
+def build(
+    config: EngineConfig, progress: StageProgress, *, poison_released: bool = False
+) -> EngineCore:
     """Load everything. Raises ConfigError, as early as it can be known, for what cannot work.
 
     `poison_released` fills dead pages with NaN, for tests.
@@ -100,7 +103,7 @@ def identify(directory: str) -> str:
     and places of all tensors) and its size, but not the values of the weights: it tells apart
     models of different shape, not two trainings of one shape.
     """
-    sha = hashlib.sha256((Path(directory) / "config.json").read_bytes())
+    sha = hashlib.sha256((Path(directory) / MODEL_CONFIG).read_bytes())
     for path in weight_files(Path(directory)):
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -111,7 +114,7 @@ def identify(directory: str) -> str:
 
 
 def _stage_adapters(
-    blueprint: Blueprint, base_model_id: str, progress: Progress
+    blueprint: Blueprint, base_model_id: str, progress: StageProgress
 ) -> tuple[HostStore, tuple[Adapter, ...]]:
     """Read every adapter and lay it out in host memory."""
     config, geometry = blueprint.config, blueprint.geometry

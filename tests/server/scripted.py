@@ -20,11 +20,12 @@ from motet.engine.inbox import Inbox
 from motet.engine.messages import Aborted, Arrived, Message, Report
 from motet.engine.output import TokenLogprobs
 from motet.engine.request import Request
-from motet.server.app import create_app
-from motet.server.connection import Connection
-from motet.server.service import Served, Service
-from motet.server.settings import ServerConfig
-from motet.server.template import ChatTemplate
+from motet.server.http.app import create_app
+from motet.server.http.config import ServerConfig
+from motet.server.http.connection import Connection
+from motet.server.http.service import Service
+from motet.server.text.served import Served
+from motet.server.text.template import ChatTemplate
 from tests.model_factory import VOCAB_SIZE
 
 EOS = 2
