@@ -26,12 +26,13 @@ from motet.memory.page import PageOwner
 NUM_ROWS = 256
 NUM_ADAPTERS = 32
 NUM_WAITING = 10_000
-PROMPT_TOKENS, SHORT_PROMPT_TOKENS, LONG_PREFIX_TOKENS = 1000, 16, 128_000
+PROMPT_TOKENS, SHORT_PROMPT_TOKENS = 1000, 16
+LONG_PREFIX_TOKENS, LARGE_PROMPT_TOKENS = 128_000, 100_000
 NUM_STEPS = 300
 NUM_BURSTS = 10
 
 LIMITS = BatchConfig(max_batch_tokens=8192, max_batch_rows=NUM_ROWS)
-MAX_MODEL_LEN = 200_000
+MAX_MODEL_LEN = 300_000
 PAGE_TOKENS = 16
 NUM_PAGES = 65_536
 
@@ -95,7 +96,7 @@ def _behind_a_large_one() -> Scheduler:
     """The first that waits does not fit; rows are left."""
     scheduler = _running(replace(LIMITS, max_batch_rows=NUM_ROWS + 8))
     _take_pages(scheduler)
-    _arrive(scheduler, 1, 4096)
+    _arrive(scheduler, 1, LARGE_PROMPT_TOKENS, num_adapters=0)
     _arrive(scheduler, NUM_WAITING, SHORT_PROMPT_TOKENS)
     return scheduler
 
@@ -116,7 +117,7 @@ def _behind_a_long_prefix() -> Scheduler:
         _step(scheduler)
     scheduler.handle(Aborted("long"))
     _take_pages(scheduler)
-    longer = (*prompt, *range(10_000))
+    longer = (*prompt, *range(LARGE_PROMPT_TOKENS))
     scheduler.handle(Arrived(Request("longer", longer, SAMPLING), 0.0))
     _arrive(scheduler, NUM_WAITING, SHORT_PROMPT_TOKENS)
     return scheduler
@@ -162,10 +163,10 @@ def _running(limits: BatchConfig) -> Scheduler:
 
 
 def _take_pages(scheduler: Scheduler) -> None:
-    """Leave only a few pages free, and nothing idle: as if somebody else had the rest."""
-    room = scheduler.memory.room
-    num_spare = 64 * (PROMPT_TOKENS // PAGE_TOKENS)
-    room.pool.reserve(max(0, room.pool.num_free - num_spare), PageOwner.QUARANTINED)
+    """Leave free what those who run will need, and not much more: as if others had the rest."""
+    pool = scheduler.memory.room.pool
+    num_spare = 5 * NUM_ROWS * NUM_STEPS // (4 * PAGE_TOKENS)
+    pool.reserve(pool.num_free - num_spare, PageOwner.QUARANTINED)
 
 
 def _steps(scheduler: Scheduler) -> tuple[float, float]:
