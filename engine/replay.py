@@ -31,7 +31,8 @@ class Replayed:
 def replay(file: BinaryIO) -> Iterator[Replayed]:
     """Make every turn again. Raises ConfigError for what is no recording of this version.
 
-    A turn that was cut off, as by a crash, ends the run.
+    Ends at a turn that was cut off, as by a crash, and after one whose plan is another: what came
+    of the recorded plan says nothing about this one.
     """
     frames = _frames(file)
     scheduler = _header(next(frames, b"")).spec.make()
@@ -39,10 +40,12 @@ def replay(file: BinaryIO) -> Iterator[Replayed]:
     for frame in frames:
         turn = decoder.decode(frame)
         handle(scheduler, turn.messages, turn.now)
-        plan = scheduler.plan()
-        if turn.result is not None:
+        replayed = Replayed(turn, scheduler.plan(), scheduler)
+        if turn.result is not None and replayed.is_same:
             scheduler.handle(StepFinished(turn.result, turn.now))
-        yield Replayed(turn, plan, scheduler)
+        yield replayed
+        if not replayed.is_same:
+            return
 
 
 def _header(frame: bytes) -> Recording:

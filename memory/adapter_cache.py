@@ -182,9 +182,9 @@ class AdapterCache:
         self._ready.pop(state.digest, None)
         if state.wanted is None:
             return
+        self._room.version += 1
         if state.is_on_device:
             self._ready[state.digest] = state.wanted
-            self._room.version += 1
         elif state.state is Residency.HOST:
             heappush(self._to_load, (state.wanted, state.digest))
 

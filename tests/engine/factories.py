@@ -37,6 +37,7 @@ def a_request(
     adapter: Adapter | None = None,
     request_id: str | None = None,
     cache_salt: str = "",
+    deadline_s: float | None = None,
     **sampling: Any,
 ) -> Request:
     """`prompt` is tokens, or their number: then no other request has the same ones.
@@ -55,6 +56,7 @@ def a_request(
         SamplingParams(max_tokens, **sampling),
         adapter,
         cache_salt,
+        deadline_s,
     )
 
 

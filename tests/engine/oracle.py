@@ -108,6 +108,12 @@ FAULTY = {
 }
 """Probability of each fault of a copy."""
 
+
+def a_faulty_link(seed: int, rng: random.Random) -> VirtualLink:
+    cost = LinkCost(latency_s=0.01 * (seed % 3), page_s=0.005 * (seed % 4))
+    return VirtualLink(cost, FAULTY, rng)
+
+
 Sabotage = Callable[[Scheduler, FakeExecutor, random.Random], None]
 
 
@@ -124,8 +130,7 @@ def run_storm(
         adapters=ADAPTERS,
         policy=StormPolicy(rng),
     )
-    cost = LinkCost(latency_s=0.01 * (seed % 3), page_s=0.005 * (seed % 4))
-    inbox, link = Inbox(), VirtualLink(cost, FAULTY, rng)
+    inbox, link = Inbox(), a_faulty_link(seed, rng)
     executor = an_executor(scheduler, inbox, link)
     if sabotage is not None:
         sabotage(scheduler, executor, rng)

@@ -15,10 +15,11 @@ from motet.engine.engine import Engine, EngineStatus
 from motet.engine.executor import Executor
 from motet.engine.fake.token_hash import expected_tokens
 from motet.engine.inbox import Inbox
+from motet.engine.messages import RegisterAdapter
 from motet.engine.output import FinishReason, TokenOutput
 from motet.engine.plan import Batch, StepResult
 from motet.engine.request import Request
-from motet.errors import BrokenInvariant, ModelError, Unavailable
+from motet.errors import BrokenInvariant, EngineFailed, ModelError, MotetError, Unavailable
 from motet.memory.copy import Transfers
 from tests.engine.factories import (
     PAGE_TOKENS,
@@ -276,6 +277,44 @@ def test_no_request_may_be_named_twice_in_one_stream() -> None:
     run(test())
 
 
+# Commands.
+
+
+def test_a_command_is_carried_out_between_two_steps_and_answered() -> None:
+    async def test() -> None:
+        new = an_adapter("new", num_pages=3)
+        async with running(a_core()) as engine:
+            (refused,) = await tokens_of(engine, a_request(4, 3, new))
+            assert "register it first" in (refused.error or "")
+            await asyncio.gather(*(engine.call(RegisterAdapter(new)) for _ in range(3)))
+            assert len(await tokens_of(engine, a_request(4, 3, new))) == 3
+
+    run(test())
+
+
+def test_a_command_to_an_engine_that_dies_is_answered_too() -> None:
+    async def test() -> None:
+        core, gate = a_gated_core()
+        async with running(core) as engine:
+            stream = engine.generate(a_request(4, 200))
+            reader = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0.05)  # its step is under way, and holds up the command
+            call = asyncio.ensure_future(engine.call(RegisterAdapter(an_adapter("new"))))
+            await asyncio.sleep(0)
+            stopping = asyncio.ensure_future(engine.stop())
+            await asyncio.sleep(0)
+            gate.open()
+            with pytest.raises(MotetError, match="stopping"):
+                await call
+            await stopping
+            await reader
+            await stream.aclose()
+            with pytest.raises(Unavailable):
+                await engine.call(RegisterAdapter(an_adapter("new")))
+
+    run(test())
+
+
 # Engines that fail or stop.
 
 
@@ -314,6 +353,21 @@ def test_a_failed_build_is_raised_to_who_waits() -> None:
         await engine.stop()
 
     run(test())
+
+
+def test_another_error_of_a_build_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
+    def build() -> EngineCore:
+        raise MemoryError("no memory for weights")
+
+    async def test() -> None:
+        engine = Engine(build)
+        engine.start()
+        with pytest.raises(EngineFailed, match="MemoryError: no memory for weights"):
+            await engine.ready()
+        await engine.stop()
+
+    run(test())
+    assert "Traceback" in caplog.text
 
 
 def test_stopping_ends_every_stream() -> None:
