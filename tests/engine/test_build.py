@@ -204,7 +204,7 @@ def test_more_context_than_a_dynamic_rotary_embedding_is_the_same_for_is_refused
 
 def test_weights_of_another_model_are_not_taken_for_a_small_pool(tmp_path: Path) -> None:
     model = make_llama(tmp_path)
-    edit_config(model, num_hidden_layers=10**9)
+    edit_config(model, num_hidden_layers=10**7)
     with pytest.raises(ConfigError, match=r"no tensor 'model.layers.2.*different models"):
         build(EngineConfig(str(model), pool=PoolConfig(pool_bytes=4_000_000)), ignore_progress)
 
