@@ -74,12 +74,12 @@ def an_attention_batch(
     pages = np.random.default_rng(seed).permutation(num_rows * pages_each)
     table = pages.reshape(num_rows, pages_each)
     positions = np.arange(context_len - num_queries, context_len)
-    slots = table[:, positions // PAGE_TOKENS] * PAGE_TOKENS + positions % PAGE_TOKENS
+    kv_index = table[:, positions // PAGE_TOKENS] * PAGE_TOKENS + positions % PAGE_TOKENS
     return AttentionBatch(
         query_start=torch.arange(num_rows + 1, dtype=torch.int32) * num_queries,
         context_len=torch.full((num_rows,), context_len, dtype=torch.int32),
         page_table=torch.from_numpy(table).to(torch.int32),
-        kv_slot=torch.from_numpy(slots.flatten()),
+        kv_index=torch.from_numpy(kv_index.flatten()),
         max_query_len=num_queries,
     )
 

@@ -30,18 +30,18 @@ class LocalExecutor:
         slots: DeviceSlots,
         store: HostStore,
         buffers: StepBuffers,
-        mid: Tensor,
+        shrunk: Tensor,
         *,
         poison_released: bool = False,
     ) -> None:
-        """`mid` is `DeviceState.mid`. `poison_released` fills dead pages with NaN, for tests."""
+        """`shrunk` is that of DeviceState. `poison_released` fills dead pages with NaN."""
         self._model = model
         self._arena = arena
         self._slots = slots
         self._store = store
         self._buffers = buffers
         self._poison_released = poison_released
-        self._state = DeviceState(kernels, arena.flat, arena.kv, slots.tables, mid)
+        self._state = DeviceState(kernels, arena.flat, arena.kv, slots.tables, shrunk)
 
     @torch.inference_mode()
     def execute(self, plan: StepPlan) -> StepResult:

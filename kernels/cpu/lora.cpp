@@ -126,7 +126,7 @@ inline void add_ranks(
 
 template <typename T>
 void shrink_unit(
-    const Unit& unit, float* mid, int64_t mid_stride, const T* x, int64_t x_stride,
+    const Unit& unit, float* shrunk, int64_t shrunk_stride, const T* x, int64_t x_stride,
     const int32_t* row_index, const T* a, int64_t in_features, float scale) {
     Floats sums[SHRINK_ROWS][RANKS];
     std::fill_n(sums[0], unit.num_rows * RANKS, Floats{});
@@ -145,13 +145,13 @@ void shrink_unit(
     }
     for (int64_t i = 0; i < unit.num_rows; i++)
         for (int64_t r = 0; r < unit.count; r++)
-            mid[(unit.row + i) * mid_stride + unit.first + r] = scale * sum(sums[i][r]);
+            shrunk[(unit.row + i) * shrunk_stride + unit.first + r] = scale * sum(sums[i][r]);
 }
 
 template <typename T>
 void expand_unit(
-    const Unit& unit, T* y, int64_t y_stride, const int32_t* row_index, const float* mid,
-    int64_t mid_stride, const T* arena, const int64_t* tiles, int64_t rank, const T* gains,
+    const Unit& unit, T* y, int64_t y_stride, const int32_t* row_index, const float* shrunk,
+    int64_t shrunk_stride, const T* arena, const int64_t* tiles, int64_t rank, const T* gains,
     int64_t out_features) {
     float sums[EXPAND_ROWS][EXPAND_COLUMNS];
     std::fill_n(sums[0], unit.num_rows * EXPAND_COLUMNS, 0.0f);
@@ -164,14 +164,14 @@ void expand_unit(
             int64_t rest = std::min<int64_t>(LANES, unit.count - c);
             for (int64_t i = 0; i < unit.num_rows; i += ROWS)
                 with_count<ROWS>(unit.num_rows - i, [&](auto num_rows) {
-                    const float* factors = mid + (unit.row + i) * mid_stride + first;
+                    const float* factors = shrunk + (unit.row + i) * shrunk_stride + first;
                     if (is_whole)
                         add_ranks<num_rows, VECTORS>(
-                            &sums[i][c], EXPAND_COLUMNS, factors, mid_stride, tile + c,
+                            &sums[i][c], EXPAND_COLUMNS, factors, shrunk_stride, tile + c,
                             out_features, num_ranks, LANES);
                     else
                         add_ranks<num_rows, 1>(
-                            &sums[i][c], EXPAND_COLUMNS, factors, mid_stride, tile + c,
+                            &sums[i][c], EXPAND_COLUMNS, factors, shrunk_stride, tile + c,
                             out_features, num_ranks, rest);
                 });
         }
@@ -197,9 +197,9 @@ void expand_unit(
 
 }  // namespace
 
-// mid[s, i, :rank] = scale * A[site + s] @ x[row_index[i]].
+// shrunk[s, i, :rank] = scale * A[site + s] @ x[row_index[i]].
 extern "C" void motet_lora_shrink(
-    float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
+    float* shrunk, int64_t num_slices, int64_t shrunk_slice_stride, int64_t shrunk_stride,
     const void* x, int64_t in_features, int64_t x_stride,
     const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
     int64_t num_sites, int64_t num_groups,
@@ -219,15 +219,15 @@ extern "C" void motet_lora_shrink(
             int64_t at = tables.at(unit.slot, site + unit.slice);
             const T* a = (const T*)arena + tables.tiles(at, SIDE_A)[unit.first / TILE_RANKS] +
                          unit.first % TILE_RANKS * in_features;
-            shrink_unit(unit, mid + unit.slice * mid_slice_stride, mid_stride, (const T*)x,
+            shrink_unit(unit, shrunk + unit.slice * shrunk_slice_stride, shrunk_stride, (const T*)x,
                         x_stride, row_index, a, in_features, scale[at]);
         }
     });
 }
 
-// mid[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], where A is cut into sites.
+// shrunk[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], where A is cut into sites.
 extern "C" void motet_lora_embed(
-    float* mid, int64_t mid_stride, const int64_t* token_ids,
+    float* shrunk, int64_t shrunk_stride, const int64_t* token_ids,
     const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
     int64_t num_sites, int64_t num_groups, int64_t tile_width, int64_t num_inputs,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
@@ -244,16 +244,16 @@ extern "C" void motet_lora_embed(
                 const int64_t* tiles = tables.tiles(at, SIDE_A);
                 for (int64_t r = 0; r < rank[at]; r++) {
                     const T* row = (const T*)arena + tiles[r / TILE_RANKS] + r % TILE_RANKS * width;
-                    mid[i * mid_stride + r] = scale[at] * widen(row[token % tile_width]);
+                    shrunk[i * shrunk_stride + r] = scale[at] * widen(row[token % tile_width]);
                 }
             }
     });
 }
 
-// y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ mid[s, i, :rank].
+// y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ shrunk[s, i, :rank].
 extern "C" void motet_lora_expand(
     void* y, const int64_t* out_start, int64_t y_stride,
-    const float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
+    const float* shrunk, int64_t num_slices, int64_t shrunk_slice_stride, int64_t shrunk_stride,
     const void* arena, const int64_t* tile_offset, const int64_t* gain_offset, const int32_t* rank,
     int64_t num_sites, int64_t num_groups,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
@@ -275,7 +275,7 @@ extern "C" void motet_lora_expand(
             int64_t at = tables.at(unit.slot, site + unit.slice), s = unit.slice;
             const T* gains = gain_offset[at] == NO_GAIN ? nullptr : (const T*)arena + gain_offset[at];
             expand_unit(unit, (T*)y + out_start[s], y_stride, row_index,
-                        mid + s * mid_slice_stride, mid_stride, (const T*)arena,
+                        shrunk + s * shrunk_slice_stride, shrunk_stride, (const T*)arena,
                         tables.tiles(at, SIDE_B), rank[at], gains, out_start[s + 1] - out_start[s]);
         }
     });

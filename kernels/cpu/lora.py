@@ -14,13 +14,13 @@ _expand = Function("lora_expand", "ppipiiippppiipppppii")
 
 
 def lora_shrink(
-    mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int,
 ) -> None:  # fmt: skip
-    mid_slice_stride, mid_stride, _ = mid.stride()
+    shrunk_slice_stride, shrunk_stride, _ = shrunk.stride()
     _, num_sites, _, num_groups = tables.tile_offset.shape
     _shrink(
-        mid, mid.shape[0], mid_slice_stride, mid_stride, x, x.shape[1], x.stride(0),
+        shrunk, shrunk.shape[0], shrunk_slice_stride, shrunk_stride, x, x.shape[1], x.stride(0),
         arena, tables.tile_offset, tables.rank, tables.scale, num_sites, num_groups,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         site, DTYPES[x.dtype],
@@ -28,13 +28,13 @@ def lora_shrink(
 
 
 def lora_embed(
-    mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, num_inputs: int,
 ) -> None:  # fmt: skip
-    _, mid_stride, _ = mid.stride()
+    _, shrunk_stride, _ = shrunk.stride()
     _, num_sites, _, num_groups = tables.tile_offset.shape
     _embed(
-        mid, mid_stride, token_ids,
+        shrunk, shrunk_stride, token_ids,
         arena, tables.tile_offset, tables.rank, tables.scale, num_sites, num_groups,
         tables.tile_width, num_inputs,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
@@ -43,13 +43,14 @@ def lora_embed(
 
 
 def lora_expand(
-    y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    y: Tensor, shrunk: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
-    mid_slice_stride, mid_stride, _ = mid.stride()
+    shrunk_slice_stride, shrunk_stride, _ = shrunk.stride()
     _, num_sites, _, num_groups = tables.tile_offset.shape
     _expand(
-        y, _int64(out_start), y.stride(0), mid, mid.shape[0], mid_slice_stride, mid_stride,
+        y, _int64(out_start), y.stride(0),
+        shrunk, shrunk.shape[0], shrunk_slice_stride, shrunk_stride,
         arena, tables.tile_offset, tables.gain_offset, tables.rank, num_sites, num_groups,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         site, DTYPES[y.dtype],

@@ -11,18 +11,18 @@ from motet.kernels import NO_GAIN, SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTa
 
 
 def lora_shrink(
-    mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int,
 ) -> None:  # fmt: skip
     rows = x.index_select(0, batch.row_index).float()
-    widths = [x.shape[1]] * mid.shape[0]
+    widths = [x.shape[1]] * shrunk.shape[0]
     for run in _tile_runs(tables, batch, site, SIDE_A, widths):
-        out = mid[run.s, run.rows, run.ranks]
+        out = shrunk[run.s, run.rows, run.ranks]
         out.addmm_(rows[run.rows], run.matrix(arena).T, beta=0, alpha=run.scale)
 
 
 def lora_embed(
-    mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, num_inputs: int,
 ) -> None:  # fmt: skip
     tokens = token_ids.index_select(0, batch.row_index)
@@ -30,22 +30,22 @@ def lora_embed(
     width = (num_inputs - part * tables.tile_width).clamp(max=tables.tile_width)
     for segment in _segments(batch):
         rows = slice(segment.start, segment.stop)
-        rank = torch.arange(int(tables.rank[segment.slot, site]), device=mid.device)
+        rank = torch.arange(int(tables.rank[segment.slot, site]), device=shrunk.device)
         tiles = tables.tile_offset[segment.slot, site + part[rows], SIDE_A]  # [rows, groups]
         in_tile = rank % TILE_RANKS * width[rows, None] + column[rows, None]
         a = arena[tiles[:, rank // TILE_RANKS] + in_tile]
-        mid[0, rows, : len(rank)] = tables.scale[segment.slot, site] * a.float()
+        shrunk[0, rows, : len(rank)] = tables.scale[segment.slot, site] * a.float()
 
 
 def lora_expand(
-    y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    y: Tensor, shrunk: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
     sums = y.index_select(0, batch.row_index).float()
     widths = [stop - start for start, stop in pairwise(out_start)]
     for run in _tile_runs(tables, batch, site, SIDE_B, widths):
         out = sums[run.rows, out_start[run.s] : out_start[run.s + 1]]
-        out.addmm_(mid[run.s, run.rows, run.ranks], run.matrix(arena))
+        out.addmm_(shrunk[run.s, run.rows, run.ranks], run.matrix(arena))
     _rescale(sums, arena, tables, batch, site, out_start)
     y.index_copy_(0, batch.row_index.long(), sums.to(y.dtype))
 

@@ -69,7 +69,7 @@ def test_rows_lie_one_after_another() -> None:
 def test_every_token_is_written_to_its_place_in_its_page() -> None:
     inputs = inputs_of(a_row(3, start=2, page=10), a_row(1, start=8, page=20))
     places = [(10, 2), (10, 3), (11, 0), (22, 0)]
-    assert inputs.attention.kv_slot.tolist() == [p * PAGE_TOKENS + offset for p, offset in places]
+    assert inputs.attention.kv_index.tolist() == [p * PAGE_TOKENS + offset for p, offset in places]
 
 
 def test_only_rows_that_sample_have_logits() -> None:

@@ -49,7 +49,7 @@ TABLES = {
     "arena_ptr": f"*{ENGINE}",
     "tile_offset_ptr": "*i64",
     "rank_ptr": "*i32",
-    "mid_ptr": "*fp32",
+    "shrunk_ptr": "*fp32",
 }
 TILES: dict[str, Constant] = {"BLOCK_ROWS": 16, "BLOCK_RANK": 16, "TILE_RANKS": 8}
 ATTENTION = (
@@ -76,7 +76,7 @@ LAUNCHES = {
     "_write_kv_kernel": [
         Launch(
             dict.fromkeys(("kv_ptr", "key_ptr", "value_ptr"), f"*{ENGINE}")
-            | {"kv_slot_ptr": "*i64"},
+            | {"kv_index_ptr": "*i64"},
             {"BLOCK": 1024},
         )
     ],

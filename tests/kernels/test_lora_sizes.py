@@ -57,9 +57,9 @@ def test_odd_sizes_equal_dense_products(
         tile_width=2000,
     )
     batch = a_lora_batch(target, slots)
-    mid = torch.full((1, len(batch.row_index), MAX_RANK), torch.nan)
+    shrunk = torch.full((1, len(batch.row_index), MAX_RANK), torch.nan)
 
-    target.kernels.lora_shrink(mid, x, arena, tables, batch, 0)
-    target.kernels.lora_expand(y, mid, arena, tables, batch, 0, (0, out_features))
+    target.kernels.lora_shrink(shrunk, x, arena, tables, batch, 0)
+    target.kernels.lora_expand(y, shrunk, arena, tables, batch, 0, (0, out_features))
 
     assert_near(y, expected, TOLERANCE[target.dtype])
