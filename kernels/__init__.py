@@ -12,12 +12,6 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
-TILE_RANKS = 8
-"""Rank rows per tile of an adapter."""
-
-SIDE_A, SIDE_B = 0, 1
-"""Index of the two matrices of an adapter in `LoraTables.tile_offset`."""
-
 NO_GAIN = -1
 """`LoraTables.gain_offset` where the outputs are not rescaled."""
 
@@ -44,19 +38,22 @@ class AttentionBatch:
 class LoraTables:
     """Where the tiles of the adapter in each slot lie, its ranks and scales.
 
-    A site is a place in the model that adapters may change. `tile_offset[slot, site, side, group]`
-    is the element offset of one tile in the arena: side 0 is A `[8, in]`, side 1 is B transposed
-    `[8, out]`. Rank 0 means not targeted. A matrix with more than `tile_width` columns is cut into
-    parts of that width, the last one narrower, at consecutive sites of equal rank and scale.
+    A site is a place in the model that adapters may change. `a_offset[slot, site, group]` is the
+    element offset of one tile of A in the arena, `[tile_ranks, in]`, and `b_offset` of one of B
+    transposed, `[tile_ranks, out]`. Rank 0 means not targeted. A matrix with more than `tile_width`
+    columns is cut into parts of that width, the last one narrower, at consecutive sites of equal
+    rank and scale.
 
     Outputs may be rescaled after the sum (DoRA, arXiv:2402.09353): where `gain_offset` is not
     NO_GAIN, gains and shifts `[2, out]` lie there, and an output v becomes gain * v + shift.
     """
 
-    tile_offset: Tensor  # int64 [slots, sites, 2, groups]
+    a_offset: Tensor  # int64 [slots, sites, groups]
+    b_offset: Tensor  # the same
     rank: Tensor  # int32 [slots, sites]
     scale: Tensor  # float32 [slots, sites], applied to the fp32 shrink result
     gain_offset: Tensor  # int64 [slots, sites]
+    tile_ranks: int
     tile_width: int
 
 

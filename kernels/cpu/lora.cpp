@@ -5,6 +5,7 @@
 // columns are cut into blocks decides what is loaded how often, and never a result.
 
 #include <algorithm>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -12,8 +13,7 @@
 
 namespace {
 
-// As in kernels/__init__.py.
-constexpr int TILE_RANKS = 8, SIDES = 2, SIDE_A = 0, SIDE_B = 1, NO_GAIN = -1;
+constexpr int NO_GAIN = -1;  // as in kernels/__init__.py
 
 // What is summed at once in registers: rows times ranks in shrink, rows times vectors in expand.
 // Twelve sums hide the latency of an addition and leave four of sixteen registers for factors.
@@ -26,14 +26,12 @@ constexpr int EXPAND_COLUMNS = 256;    // of a unit
 
 // The ranks of the adapter in each slot, and where its tiles lie.
 struct Tables {
-    const int64_t* tile_offset;  // [slots, sites, 2, groups]
+    const int64_t* tile_offset;  // of A or of B, [slots, sites, groups]
     const int32_t* rank;         // [slots, sites]
-    int64_t num_sites, num_groups;
+    int64_t num_sites, num_groups, tile_ranks;
 
     int64_t at(int64_t slot, int64_t site) const { return slot * num_sites + site; }
-    const int64_t* tiles(int64_t at, int side) const {
-        return tile_offset + (at * SIDES + side) * num_groups;
-    }
+    const int64_t* tiles(int64_t at) const { return tile_offset + at * num_groups; }
 };
 
 struct Chunks {
@@ -151,13 +149,13 @@ void shrink_unit(
 template <typename T>
 void expand_unit(
     const Unit& unit, T* y, int64_t y_stride, const int32_t* row_index, const float* shrunk,
-    int64_t shrunk_stride, const T* arena, const int64_t* tiles, int64_t rank, const T* gains,
-    int64_t out_features) {
+    int64_t shrunk_stride, const T* arena, const int64_t* tiles, int64_t tile_ranks,
+    int64_t rank, const T* gains, int64_t out_features) {
     float sums[EXPAND_ROWS][EXPAND_COLUMNS];
     std::fill_n(sums[0], unit.num_rows * EXPAND_COLUMNS, 0.0f);
-    for (int64_t first = 0; first < rank; first += TILE_RANKS) {
-        int64_t num_ranks = std::min<int64_t>(TILE_RANKS, rank - first);
-        const T* tile = arena + tiles[first / TILE_RANKS] + unit.first;
+    for (int64_t first = 0; first < rank; first += tile_ranks) {
+        int64_t num_ranks = std::min(tile_ranks, rank - first);
+        const T* tile = arena + tiles[first / tile_ranks] + unit.first;
         for (int64_t c = 0, step; c < unit.count; c += step) {
             bool is_whole = c + VECTORS * LANES <= unit.count;
             step = is_whole ? VECTORS * LANES : LANES;
@@ -202,13 +200,14 @@ extern "C" void motet_lora_shrink(
     float* shrunk, int64_t num_slices, int64_t shrunk_slice_stride, int64_t shrunk_stride,
     const void* x, int64_t in_features, int64_t x_stride,
     const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
-    int64_t num_sites, int64_t num_groups,
+    int64_t num_sites, int64_t num_groups, int64_t tile_ranks,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks,
     int64_t site, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_sites, num_groups};
+    Tables tables{tile_offset, rank, num_sites, num_groups, tile_ranks};
     std::vector<Unit> units = units_of(
-        {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, SHRINK_ROWS, RANKS,
+        {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, SHRINK_ROWS,
+        std::gcd(RANKS, tile_ranks),  // so that the ranks of a unit lie in one tile
         [=](int64_t slot, int64_t slice) { return rank[tables.at(slot, site + slice)]; });
     with_dtype(dtype, [&](auto zero) {
         using T = decltype(zero);
@@ -217,8 +216,8 @@ extern "C" void motet_lora_shrink(
         for (int64_t u = 0; u < num_units; u++) {
             const Unit& unit = units[u];
             int64_t at = tables.at(unit.slot, site + unit.slice);
-            const T* a = (const T*)arena + tables.tiles(at, SIDE_A)[unit.first / TILE_RANKS] +
-                         unit.first % TILE_RANKS * in_features;
+            const T* a = (const T*)arena + tables.tiles(at)[unit.first / tile_ranks] +
+                         unit.first % tile_ranks * in_features;
             shrink_unit(unit, shrunk + unit.slice * shrunk_slice_stride, shrunk_stride, (const T*)x,
                         x_stride, row_index, a, in_features, scale[at]);
         }
@@ -229,10 +228,11 @@ extern "C" void motet_lora_shrink(
 extern "C" void motet_lora_embed(
     float* shrunk, int64_t shrunk_stride, const int64_t* token_ids,
     const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
-    int64_t num_sites, int64_t num_groups, int64_t tile_width, int64_t num_inputs,
+    int64_t num_sites, int64_t num_groups, int64_t tile_ranks,
+    int64_t tile_width, int64_t num_inputs,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks, int64_t site, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_sites, num_groups};
+    Tables tables{tile_offset, rank, num_sites, num_groups, tile_ranks};
     with_dtype(dtype, [&](auto zero) {
         using T = decltype(zero);
 #pragma omp parallel for schedule(dynamic) if (*num_chunks > 1)
@@ -241,10 +241,13 @@ extern "C" void motet_lora_embed(
                 int64_t token = token_ids[row_index[i]], part = token / tile_width;
                 int64_t width = std::min(tile_width, num_inputs - part * tile_width);
                 int64_t at = tables.at(chunk_slot[chunk], site + part);
-                const int64_t* tiles = tables.tiles(at, SIDE_A);
-                for (int64_t r = 0; r < rank[at]; r++) {
-                    const T* row = (const T*)arena + tiles[r / TILE_RANKS] + r % TILE_RANKS * width;
-                    shrunk[i * shrunk_stride + r] = scale[at] * widen(row[token % tile_width]);
+                float* row = shrunk + i * shrunk_stride;
+                for (int64_t first = 0; first < rank[at]; first += tile_ranks) {
+                    int64_t stop = std::min<int64_t>(rank[at], first + tile_ranks);
+                    const T* a = (const T*)arena + tables.tiles(at)[first / tile_ranks];
+                    a += token % tile_width;
+                    for (int64_t r = first; r < stop; r++, a += width)
+                        row[r] = scale[at] * widen(*a);
                 }
             }
     });
@@ -255,11 +258,11 @@ extern "C" void motet_lora_expand(
     void* y, const int64_t* out_start, int64_t y_stride,
     const float* shrunk, int64_t num_slices, int64_t shrunk_slice_stride, int64_t shrunk_stride,
     const void* arena, const int64_t* tile_offset, const int64_t* gain_offset, const int32_t* rank,
-    int64_t num_sites, int64_t num_groups,
+    int64_t num_sites, int64_t num_groups, int64_t tile_ranks,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks,
     int64_t site, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_sites, num_groups};
+    Tables tables{tile_offset, rank, num_sites, num_groups, tile_ranks};
     std::vector<Unit> units = units_of(
         {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, EXPAND_ROWS, EXPAND_COLUMNS,
         [=](int64_t slot, int64_t slice) -> int64_t {
@@ -276,7 +279,8 @@ extern "C" void motet_lora_expand(
             const T* gains = gain_offset[at] == NO_GAIN ? nullptr : (const T*)arena + gain_offset[at];
             expand_unit(unit, (T*)y + out_start[s], y_stride, row_index,
                         shrunk + s * shrunk_slice_stride, shrunk_stride, (const T*)arena,
-                        tables.tiles(at, SIDE_B), rank[at], gains, out_start[s + 1] - out_start[s]);
+                        tables.tiles(at), tile_ranks, rank[at], gains,
+                        out_start[s + 1] - out_start[s]);
         }
     });
 }

@@ -8,9 +8,9 @@ from torch import Tensor
 from motet.kernels import LoraBatch, LoraTables
 from motet.kernels.cpu.native import DTYPES, Function
 
-_shrink = Function("lora_shrink", "piiipiippppiipppppii")
-_embed = Function("lora_embed", "pipppppiiiipppppii")
-_expand = Function("lora_expand", "ppipiiippppiipppppii")
+_shrink = Function("lora_shrink", "piiipiippppiiipppppii")
+_embed = Function("lora_embed", "pipppppiiiiipppppii")
+_expand = Function("lora_expand", "ppipiiippppiiipppppii")
 
 
 def lora_shrink(
@@ -18,10 +18,9 @@ def lora_shrink(
     site: int,
 ) -> None:  # fmt: skip
     shrunk_slice_stride, shrunk_stride, _ = shrunk.stride()
-    _, num_sites, _, num_groups = tables.tile_offset.shape
     _shrink(
         shrunk, shrunk.shape[0], shrunk_slice_stride, shrunk_stride, x, x.shape[1], x.stride(0),
-        arena, tables.tile_offset, tables.rank, tables.scale, num_sites, num_groups,
+        arena, tables.a_offset, tables.rank, tables.scale, *_sizes(tables),
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         site, DTYPES[x.dtype],
     )  # fmt: skip
@@ -32,10 +31,9 @@ def lora_embed(
     site: int, num_inputs: int,
 ) -> None:  # fmt: skip
     _, shrunk_stride, _ = shrunk.stride()
-    _, num_sites, _, num_groups = tables.tile_offset.shape
     _embed(
         shrunk, shrunk_stride, token_ids,
-        arena, tables.tile_offset, tables.rank, tables.scale, num_sites, num_groups,
+        arena, tables.a_offset, tables.rank, tables.scale, *_sizes(tables),
         tables.tile_width, num_inputs,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         site, DTYPES[arena.dtype],
@@ -47,14 +45,18 @@ def lora_expand(
     site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
     shrunk_slice_stride, shrunk_stride, _ = shrunk.stride()
-    _, num_sites, _, num_groups = tables.tile_offset.shape
     _expand(
         y, _int64(out_start), y.stride(0),
         shrunk, shrunk.shape[0], shrunk_slice_stride, shrunk_stride,
-        arena, tables.tile_offset, tables.gain_offset, tables.rank, num_sites, num_groups,
+        arena, tables.b_offset, tables.gain_offset, tables.rank, *_sizes(tables),
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         site, DTYPES[y.dtype],
     )  # fmt: skip
+
+
+def _sizes(tables: LoraTables) -> tuple[int, int, int]:
+    _, num_sites, num_groups = tables.a_offset.shape
+    return num_sites, num_groups, tables.tile_ranks
 
 
 @lru_cache

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from motet.kernels import CHUNK_ROWS, NO_GAIN, SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTables
+from motet.kernels import CHUNK_ROWS, NO_GAIN, LoraBatch, LoraTables
 from motet.kernels.triton.dot import dot
 
 BLOCK_RANK = 16  # the least N of a tensor-core product: two tiles
@@ -24,7 +24,7 @@ def lora_shrink(
     site: int,
 ) -> None:  # fmt: skip
     num_slices, _, max_rank = shrunk.shape
-    tile_offset = tables.tile_offset[:, site:, SIDE_A]  # [slots, sites, groups]
+    tile_offset = tables.a_offset[:, site:]  # [slots, sites, groups]
     rank = tables.rank[:, site:]  # [slots, sites]
     scale = tables.scale[:, site:]
     max_chunks = batch.chunk_slot.shape[0]
@@ -34,8 +34,8 @@ def lora_shrink(
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         x.shape[1], shrunk.stride(0), shrunk.stride(1), x.stride(0),
         tile_offset.stride(0), tile_offset.stride(1), rank.stride(0), scale.stride(0),
-        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, BLOCK_IN=BLOCK_IN, TILE_RANKS=TILE_RANKS,
-        enable_fp_fusion=True,
+        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, BLOCK_IN=BLOCK_IN,
+        TILE_RANKS=tables.tile_ranks, enable_fp_fusion=True,
     )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def lora_embed(
     shrunk: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, num_inputs: int,
 ) -> None:  # fmt: skip
-    tile_offset = tables.tile_offset[:, site:, SIDE_A]
+    tile_offset = tables.a_offset[:, site:]
     rank, scale = tables.rank[:, site:], tables.scale[:, site:]
     grid = (batch.chunk_slot.shape[0], triton.cdiv(shrunk.shape[2], BLOCK_RANK))
     _embed_kernel[grid](
@@ -51,7 +51,7 @@ def lora_embed(
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         num_inputs, tables.tile_width, shrunk.stride(1),
         tile_offset.stride(0), tile_offset.stride(1), rank.stride(0), scale.stride(0),
-        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, TILE_RANKS=TILE_RANKS,
+        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, TILE_RANKS=tables.tile_ranks,
         enable_fp_fusion=True,
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ def lora_expand(
     y: Tensor, shrunk: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
-    tile_offset = tables.tile_offset[:, site:, SIDE_B]
+    tile_offset = tables.b_offset[:, site:]
     rank, gain_offset = tables.rank[:, site:], tables.gain_offset[:, site:]
     max_chunks, num_slices = batch.chunk_slot.shape[0], len(out_start) - 1
     widest = max(stop - start for start, stop in pairwise(out_start))
@@ -71,7 +71,7 @@ def lora_expand(
         y.stride(0), shrunk.stride(0), shrunk.stride(1),
         tile_offset.stride(0), tile_offset.stride(1), rank.stride(0), gain_offset.stride(0),
         OUT_START=out_start, BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, BLOCK_OUT=BLOCK_OUT,
-        TILE_RANKS=TILE_RANKS, NO_GAIN=NO_GAIN, enable_fp_fusion=True,
+        TILE_RANKS=tables.tile_ranks, NO_GAIN=NO_GAIN, enable_fp_fusion=True,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from triton.compiler import ASTSource
 from triton.runtime import JITFunction
 
 import motet.kernels.triton
+from motet.memory.layout import TILE_RANKS
 
 Constant = int | tuple[int, ...]
 
@@ -51,7 +52,7 @@ TABLES = {
     "rank_ptr": "*i32",
     "shrunk_ptr": "*fp32",
 }
-TILES: dict[str, Constant] = {"BLOCK_ROWS": 16, "BLOCK_RANK": 16, "TILE_RANKS": 8}
+TILES: dict[str, Constant] = {"BLOCK_ROWS": 16, "BLOCK_RANK": 16, "TILE_RANKS": TILE_RANKS}
 ATTENTION = (
     dict.fromkeys(("out_ptr", "query_ptr", "kv_ptr"), f"*{ENGINE}")
     | dict.fromkeys(("query_start_ptr", "context_len_ptr", "page_table_ptr"), "*i32")

@@ -84,7 +84,7 @@ class Stepper:
 
 def _no_tables() -> LoraTables:
     nothing = torch.empty(0)
-    return LoraTables(nothing, nothing, nothing, nothing, tile_width=0)
+    return LoraTables(nothing, nothing, nothing, nothing, nothing, tile_ranks=0, tile_width=0)
 
 
 def _inputs(rows: Sequence[tuple[Track, int]]) -> StepInputs:
