@@ -23,6 +23,7 @@ constexpr int SHRINK_ROWS = 48;        // most rows of a unit, whose inputs stay
 constexpr int SHRINK_COLUMNS = 1024;   // of A at a time: RANKS rows of them stay in the L1 cache
 constexpr int EXPAND_ROWS = 24;        // most rows of a unit, whose sums stay in the L1 cache
 constexpr int EXPAND_COLUMNS = 256;    // of a unit
+constexpr int EXPAND_RANKS = 8;        // at a time
 
 // The ranks of the adapter in each slot, and where its tiles lie.
 struct Tables {
@@ -153,9 +154,7 @@ void expand_unit(
     int64_t rank, const T* gains, int64_t out_features) {
     float sums[EXPAND_ROWS][EXPAND_COLUMNS];
     std::fill_n(sums[0], unit.num_rows * EXPAND_COLUMNS, 0.0f);
-    for (int64_t first = 0; first < rank; first += tile_ranks) {
-        int64_t num_ranks = std::min(tile_ranks, rank - first);
-        const T* tile = arena + tiles[first / tile_ranks] + unit.first;
+    auto add_block = [&](int64_t first, const T* b, auto num_ranks) {
         for (int64_t c = 0, step; c < unit.count; c += step) {
             bool is_whole = c + VECTORS * LANES <= unit.count;
             step = is_whole ? VECTORS * LANES : LANES;
@@ -165,13 +164,24 @@ void expand_unit(
                     const float* factors = shrunk + (unit.row + i) * shrunk_stride + first;
                     if (is_whole)
                         add_ranks<num_rows, VECTORS>(
-                            &sums[i][c], EXPAND_COLUMNS, factors, shrunk_stride, tile + c,
+                            &sums[i][c], EXPAND_COLUMNS, factors, shrunk_stride, b + c,
                             out_features, num_ranks, LANES);
                     else
                         add_ranks<num_rows, 1>(
-                            &sums[i][c], EXPAND_COLUMNS, factors, shrunk_stride, tile + c,
+                            &sums[i][c], EXPAND_COLUMNS, factors, shrunk_stride, b + c,
                             out_features, num_ranks, rest);
                 });
+        }
+    };
+    for (int64_t first = 0, num_ranks; first < rank; first += num_ranks) {
+        int64_t in_tile = first % tile_ranks;
+        const T* b = arena + tiles[first / tile_ranks] + in_tile * out_features + unit.first;
+        num_ranks = std::min(tile_ranks - in_tile, rank - first);
+        if (num_ranks < EXPAND_RANKS) {
+            add_block(first, b, num_ranks);
+        } else {  // a constant: the compiler unrolls it
+            num_ranks = EXPAND_RANKS;
+            add_block(first, b, std::integral_constant<int64_t, EXPAND_RANKS>());
         }
     }
     // gain * v + shift; whether there are any is known for all outputs of the unit.
@@ -241,14 +251,12 @@ extern "C" void motet_lora_embed(
                 int64_t token = token_ids[row_index[i]], part = token / tile_width;
                 int64_t width = std::min(tile_width, num_inputs - part * tile_width);
                 int64_t at = tables.at(chunk_slot[chunk], site + part);
-                float* row = shrunk + i * shrunk_stride;
-                for (int64_t first = 0; first < rank[at]; first += tile_ranks) {
-                    int64_t stop = std::min<int64_t>(rank[at], first + tile_ranks);
-                    const T* a = (const T*)arena + tables.tiles(at)[first / tile_ranks];
-                    a += token % tile_width;
-                    for (int64_t r = first; r < stop; r++, a += width)
-                        row[r] = scale[at] * widen(*a);
-                }
+                const int64_t* tile = tables.tiles(at);
+                const T* column = (const T*)arena + token % tile_width;
+                float *row = shrunk + i * shrunk_stride, *end = row + rank[at];
+                for (; row < end; tile++)
+                    for (int64_t r = 0; r < tile_ranks && row < end; r++)
+                        *row++ = scale[at] * widen(column[*tile + r * width]);
             }
     });
 }
