@@ -76,7 +76,7 @@ class PoolConfig(Bounded):
     )
     page_tokens: int | None = option(
         None,
-        "Tokens per page; default: 16, or more where the largest adapter tile needs it.",
+        "Tokens per page (block size); default: 16, or more where an adapter tile needs it.",
         most=2**16,
     )
 
@@ -86,7 +86,7 @@ class BatchConfig(Bounded):
     """Limits of one step. Buffers for it are allocated at the start: hence the bounds."""
 
     max_batch_tokens: int = option(2048, "Most tokens computed in one step.", most=2**18)
-    max_batch_rows: int = option(256, "Most sequences running at once.", most=2**14)
+    max_batch_rows: int = option(256, "Most sequences running at once (max_num_seqs).", most=2**14)
     max_batch_adapters: int = option(64, "Most distinct adapters running at once.", most=2**12)
     max_lora_rank: int = option(256, "Largest rank of an adapter, 1 to 256.", most=256)
 

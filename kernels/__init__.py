@@ -12,12 +12,6 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
-TILE_RANKS = 8
-"""Rank rows per tile of an adapter."""
-
-SIDE_A, SIDE_B = 0, 1
-"""Index of the two matrices of an adapter in `LoraTables.tile_offset`."""
-
 NO_GAIN = -1
 """`LoraTables.gain_offset` where the outputs are not rescaled."""
 
@@ -36,7 +30,7 @@ class AttentionBatch:
     query_start: Tensor  # int32 [num_rows + 1]
     context_len: Tensor  # int32 [num_rows]
     page_table: Tensor  # int32 [num_rows, max_pages], tail padded with 0
-    kv_slot: Tensor  # int64 [num_tokens], page * page_tokens + offset of each new token
+    kv_index: Tensor  # int64 [num_tokens], page * page_tokens + offset of each new token
     max_query_len: int
 
 
@@ -44,19 +38,22 @@ class AttentionBatch:
 class LoraTables:
     """Where the tiles of the adapter in each slot lie, its ranks and scales.
 
-    A site is a place in the model that adapters may change. `tile_offset[slot, site, side, group]`
-    is the element offset of one tile in the arena: side 0 is A `[8, in]`, side 1 is B transposed
-    `[8, out]`. Rank 0 means not targeted. A matrix with more than `tile_width` columns is cut into
-    parts of that width, the last one narrower, at consecutive sites of equal rank and scale.
+    A site is a place in the model that adapters may change. `a_offset[slot, site, group]` is the
+    element offset of one tile of A in the arena, `[tile_ranks, in]`, and `b_offset` of one of B
+    transposed, `[tile_ranks, out]`. Rank 0 means not targeted. A matrix with more than `tile_width`
+    columns is cut into parts of that width, the last one narrower, at consecutive sites of equal
+    rank and scale.
 
     Outputs may be rescaled after the sum (DoRA, arXiv:2402.09353): where `gain_offset` is not
     NO_GAIN, gains and shifts `[2, out]` lie there, and an output v becomes gain * v + shift.
     """
 
-    tile_offset: Tensor  # int64 [slots, sites, 2, groups]
+    a_offset: Tensor  # int64 [slots, sites, groups]
+    b_offset: Tensor  # the same
     rank: Tensor  # int32 [slots, sites]
     scale: Tensor  # float32 [slots, sites], applied to the fp32 shrink result
     gain_offset: Tensor  # int64 [slots, sites]
+    tile_ranks: int
     tile_width: int
 
 
@@ -103,13 +100,13 @@ class Kernels(Protocol):
 
     def rotate_and_write_kv(
         self, heads: Tensor, num_heads: int, cos: Tensor, sin: Tensor, kv: Tensor, layer: int,
-        kv_slot: Tensor,
+        kv_index: Tensor,
     ) -> None:  # fmt: skip
         """Turn queries and keys in place by their positions, then store keys and values.
 
         heads is `[num_tokens, num_heads + 2 * num_kv_heads, head_dim]`: queries, keys, values.
         cos and sin, `[num_tokens, head_dim / 2]`, turn dimension i with `head_dim / 2 + i`. Token
-        i goes to place `kv_slot[i]` = page * page_tokens + offset, int64.
+        i goes to place `kv_index[i]` = page * page_tokens + offset, int64.
         """
 
     def paged_attention(
@@ -123,34 +120,34 @@ class Kernels(Protocol):
         """
 
     def lora_shrink(
-        self, mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+        self, shrunk: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
         site: int,
     ) -> None:  # fmt: skip
-        """mid[s, i, :rank] = scale * A[site + s] @ x[row_index[i]], in fp32.
+        """shrunk[s, i, :rank] = scale * A[site + s] @ x[row_index[i]], in fp32.
 
-        mid is fp32 `[num_slices, num_lora_rows, max_rank]`; x is `[num_tokens, in_features]`.
+        shrunk is fp32 `[num_slices, num_lora_rows, max_rank]`; x is `[num_tokens, in_features]`.
         Slices are consecutive sites that read the same x (q, k, v or gate, up). Columns at or
         beyond the row's rank are undefined.
         """
 
     def lora_embed(
-        self, mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
-        site: int, num_inputs: int,
+        self, shrunk: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables,
+        batch: LoraBatch, site: int, num_inputs: int,
     ) -> None:  # fmt: skip
-        """mid[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], in fp32.
+        """shrunk[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], in fp32.
 
         The shrink of an embedding. token_ids is int64 `[num_tokens]`; A has `num_inputs` columns,
-        one for each id, and takes as many sites as it has parts. mid is as in `lora_shrink`.
+        one for each id, and takes as many sites as it has parts. shrunk is as in `lora_shrink`.
         """
 
     def lora_expand(
-        self, y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+        self, y: Tensor, shrunk: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
         site: int, out_start: tuple[int, ...],
     ) -> None:  # fmt: skip
-        """y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ mid[s, i, :rank].
+        """y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ shrunk[s, i, :rank].
 
         y is `[num_tokens, out_start[-1]]`: the outputs of all slices side by side. Those of a
-        targeted site with gains are then rescaled. The slices of mid may be one and the same.
+        targeted site with gains are then rescaled. The slices of shrunk may be one and the same.
         """
 
     def draw(self, token_ids: Tensor, logits: Tensor, batch: DrawBatch) -> None:

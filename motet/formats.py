@@ -19,9 +19,9 @@ def try_formats(given: GivenFormats, config: EngineConfig) -> None:
     """
     if given == NOTHING_GIVEN:
         return
-    from motet.engine.start.blueprint import check
+    from motet.engine.start.blueprint import blueprint_of
 
-    format_reader(check(config), given)
+    format_reader(blueprint_of(config), given)
 
 
 def adapter_notes(
@@ -33,9 +33,9 @@ def adapter_notes(
     """
     if not directories:
         return {}
-    from motet.engine.start.blueprint import check
+    from motet.engine.start.blueprint import blueprint_of
 
-    reader = format_reader(check(config))
+    reader = format_reader(blueprint_of(config))
     return {name: reader.read(name, path).notes for name, path in directories.items()}
 
 

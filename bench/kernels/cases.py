@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from motet.bench.kernels.setting import LoraSetting, Setting, an_attention_batch
 from motet.bench.random_model import RANKS
-from motet.engine.models.linear import Linear, find_packing
+from motet.engine.models.linear import Linear, find_packer
 from motet.kernels import DrawBatch, load_backend
 from motet.memory.geometry import Module
 
@@ -92,7 +92,7 @@ def _rotate_and_write_kv(setting: Setting, num_rows: int) -> Case:
     def calls(backend: str) -> list[Call]:
         call = load_backend(backend).rotate_and_write_kv
         at = (heads, num_heads, cos, sin, kv)
-        return [partial(call, *at, layer, batch.kv_slot) for layer in _layers(setting)]
+        return [partial(call, *at, layer, batch.kv_index) for layer in _layers(setting)]
 
     turned = heads[:, : num_heads + num_kv_heads]
     stored_bytes = 2 * num_rows * setting.kv_width * setting.dtype.itemsize
@@ -131,16 +131,16 @@ def _lora_shrink(setting: Setting, num_rows: int, names: str, ranks: tuple[int, 
     x = setting.random(num_rows, modules[0].in_features)
     lora = LoraSetting.of(setting, modules, ranks, setting.shape.num_hidden_layers)
     batch = lora.batch(num_rows)
-    mid = torch.zeros(len(modules), num_rows, max(ranks))
+    shrunk = torch.zeros(len(modules), num_rows, max(ranks))
 
     def calls(backend: str) -> list[Call]:
         shrink = load_backend(backend).lora_shrink
-        at = (mid, x, lora.arena, lora.tables, batch)
+        at = (shrunk, x, lora.arena, lora.tables, batch)
         return [partial(shrink, *at, layer * len(modules)) for layer in _layers(setting)]
 
     width = sum(module.in_features for module in modules)
-    mid_bytes = 4 * len(modules) * lora.rank_rows(num_rows)
-    return _lora_case(setting, lora, names, num_rows, width, x.nbytes + mid_bytes, calls)
+    shrunk_bytes = 4 * len(modules) * lora.rank_rows(num_rows)
+    return _lora_case(setting, lora, names, num_rows, width, x.nbytes + shrunk_bytes, calls)
 
 
 def _lora_expand(setting: Setting, num_rows: int, names: str, ranks: tuple[int, ...]) -> Case:
@@ -149,17 +149,17 @@ def _lora_expand(setting: Setting, num_rows: int, names: str, ranks: tuple[int, 
     y = setting.random(num_rows, width)
     lora = LoraSetting.of(setting, modules, ranks, setting.shape.num_hidden_layers)
     batch = lora.batch(num_rows)
-    mid = torch.zeros(len(modules), num_rows, max(ranks))
+    shrunk = torch.zeros(len(modules), num_rows, max(ranks))
     ends = torch.tensor([0, *(module.out_features for module in modules)]).cumsum(0)
     out_start = tuple(ends.tolist())
 
     def calls(backend: str) -> list[Call]:
         expand = load_backend(backend).lora_expand
-        at = (y, mid, lora.arena, lora.tables, batch)
+        at = (y, shrunk, lora.arena, lora.tables, batch)
         return [partial(expand, *at, layer * len(modules), out_start) for layer in _layers(setting)]
 
-    mid_bytes = 4 * len(modules) * lora.rank_rows(num_rows)
-    return _lora_case(setting, lora, names, num_rows, width, 2 * y.nbytes + mid_bytes, calls)
+    shrunk_bytes = 4 * len(modules) * lora.rank_rows(num_rows)
+    return _lora_case(setting, lora, names, num_rows, width, 2 * y.nbytes + shrunk_bytes, calls)
 
 
 def _lora_embed(setting: Setting, num_rows: int, ranks: tuple[int, ...]) -> Case:
@@ -169,11 +169,11 @@ def _lora_embed(setting: Setting, num_rows: int, ranks: tuple[int, ...]) -> Case
     token_ids = torch.randint(num_inputs, (num_rows,))
     lora = LoraSetting.of(setting, (module,), ranks, num_layers=1)
     batch = lora.batch(num_rows)
-    mid = torch.zeros(1, num_rows, max(ranks))
+    shrunk = torch.zeros(1, num_rows, max(ranks))
 
     def calls(backend: str) -> list[Call]:
         embed = load_backend(backend).lora_embed
-        return [partial(embed, mid, token_ids, lora.arena, lora.tables, batch, 0, num_inputs)]
+        return [partial(embed, shrunk, token_ids, lora.arena, lora.tables, batch, 0, num_inputs)]
 
     num_elements = lora.rank_rows(num_rows)
     num_bytes = num_elements * (setting.dtype.itemsize + 4) + token_ids.nbytes
@@ -243,10 +243,10 @@ def _linear(setting: Setting, num_rows: int, names: str) -> Case:
         if backend == "reference":
             return [partial(functional.linear, x, weight) for weight in weights]
         linears = [Linear(weight) for weight in weights]
-        packing = find_packing(setting.dtype, x.device)
-        if packing is not None:
+        packer = find_packer(setting.dtype, x.device)
+        if packer is not None:
             for linear in linears:
-                linear.pack(packing)
+                linear.pack(packer)
         return [partial(linear.forward, x) for linear in linears]
 
     num_bytes = weights[0].nbytes + x.nbytes + num_rows * sizes[0] * setting.dtype.itemsize

@@ -11,8 +11,8 @@ from motet.bench.random_model import Shape
 from motet.kernels import CHUNK_ROWS, NO_GAIN, AttentionBatch, LoraBatch, LoraTables
 from motet.memory.device.arena import Arena
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
-from motet.memory.layout import PageLayout, num_tiles
-from motet.memory.packing import pack
+from motet.memory.layout import TILE_RANKS, PageLayout, num_tiles
+from motet.memory.packing import SIDE_A, SIDE_B, pack
 
 PAGE_TOKENS = 16
 RANDOM_ELEMENTS = 2**18
@@ -74,12 +74,12 @@ def an_attention_batch(
     pages = np.random.default_rng(seed).permutation(num_rows * pages_each)
     table = pages.reshape(num_rows, pages_each)
     positions = np.arange(context_len - num_queries, context_len)
-    slots = table[:, positions // PAGE_TOKENS] * PAGE_TOKENS + positions % PAGE_TOKENS
+    kv_index = table[:, positions // PAGE_TOKENS] * PAGE_TOKENS + positions % PAGE_TOKENS
     return AttentionBatch(
         query_start=torch.arange(num_rows + 1, dtype=torch.int32) * num_queries,
         context_len=torch.full((num_rows,), context_len, dtype=torch.int32),
         page_table=torch.from_numpy(table).to(torch.int32),
-        kv_slot=torch.from_numpy(slots.flatten()),
+        kv_index=torch.from_numpy(kv_index.flatten()),
         max_query_len=num_queries,
     )
 
@@ -99,7 +99,7 @@ class LoraSetting:
         layout = setting.layout
         geometry = AdapterGeometry(in_layers(num_layers, modules), layout.tile_width)
         shape = (len(ranks), len(geometry.sites))
-        offset = torch.zeros(*shape, 2, num_tiles(max(ranks)), dtype=torch.int64)
+        offset = torch.zeros(2, *shape, num_tiles(max(ranks)), dtype=torch.int64)
         num_pages = 0
         for slot, rank in enumerate(ranks):
             uniform = (rank,) * len(geometry.modules)
@@ -107,14 +107,16 @@ class LoraSetting:
             for placed in packing.tiles:
                 tile = placed.tile
                 start = (num_pages + placed.page) * layout.elements + placed.offset
-                offset[slot, tile.site, tile.side, tile.group] = start
+                offset[tile.side, slot, tile.site, tile.group] = start
             num_pages += packing.num_pages
         rank_of_slot = torch.tensor(ranks, dtype=torch.int32)
         tables = LoraTables(
-            tile_offset=offset,
+            a_offset=offset[SIDE_A],
+            b_offset=offset[SIDE_B],
             rank=rank_of_slot[:, None].expand(shape).contiguous(),
             scale=torch.full(shape, 2.0),
             gain_offset=torch.full(shape, NO_GAIN),
+            tile_ranks=TILE_RANKS,
             tile_width=geometry.tile_width,
         )
         return cls(setting.arena(num_pages).flat, tables, tuple(ranks))

@@ -35,7 +35,7 @@ class StepBuffers:
         self._query_start = _Buffer(rows + 1, np.int32, device)
         self._context_len = _Buffer(rows, np.int32, device)
         self._page_table = _PageTable(rows, -(-max_model_len // page_tokens), device)
-        self._kv_slot = _Buffer(tokens, np.int64, device)
+        self._kv_index = _Buffer(tokens, np.int64, device)
         self._lora = _LoraBuffers(tokens, device)
         self._sample_index = _Buffer(tokens + rows, np.int64, device)
         self._sampled_lora = _LoraBuffers(tokens + rows, device)
@@ -69,7 +69,7 @@ class StepBuffers:
                 query_start=self._query_start.put(query_start),
                 context_len=self._context_len.put(starts + lengths),
                 page_table=page_table,
-                kv_slot=self._kv_slot.put(
+                kv_index=self._kv_index.put(
                     page.astype(np.int64) * self._page_tokens + positions % self._page_tokens
                 ),
                 max_query_len=int(lengths.max()),

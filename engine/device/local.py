@@ -33,11 +33,11 @@ class LocalExecutor:
         store: HostStore,
         copier: Copier,
         buffers: StepBuffers,
-        mid: Tensor,
+        shrunk: Tensor,
         *,
         poison_released: bool = False,
     ) -> None:
-        """`mid` is `DeviceState.mid`. `poison_released` fills dead pages with NaN, for tests."""
+        """`shrunk` is that of DeviceState. `poison_released` fills dead pages with NaN."""
         self._model = model
         self._arena = arena
         self._slots = slots
@@ -45,7 +45,7 @@ class LocalExecutor:
         self._copier = copier
         self._buffers = buffers
         self._poison_released = poison_released
-        self._state = DeviceState(kernels, arena.flat, arena.kv, slots.tables, mid)
+        self._state = DeviceState(kernels, arena.flat, arena.kv, slots.tables, shrunk)
 
     def begin(self, transfers: Transfers) -> None:
         if self._poison_released:

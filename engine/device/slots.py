@@ -6,7 +6,8 @@ from motet.engine.plan import AdapterBinding
 from motet.kernels import NO_GAIN, LoraTables
 from motet.memory.device.store import NO_PAGE, HostImage
 from motet.memory.geometry import AdapterGeometry
-from motet.memory.layout import num_tiles
+from motet.memory.layout import TILE_RANKS, num_tiles
+from motet.memory.packing import SIDE_A, SIDE_B
 from motet.memory.page import PageId
 
 
@@ -28,10 +29,12 @@ class DeviceSlots:
         shape = (num_slots, len(geometry.sites))
         groups = num_tiles(max_rank)
         self.tables = LoraTables(
-            tile_offset=torch.zeros(*shape, 2, groups, dtype=torch.int64, device=device),
+            a_offset=torch.zeros(*shape, groups, dtype=torch.int64, device=device),
+            b_offset=torch.zeros(*shape, groups, dtype=torch.int64, device=device),
             rank=torch.zeros(shape, dtype=torch.int32, device=device),
             scale=torch.zeros(shape, dtype=torch.float32, device=device),
             gain_offset=torch.full(shape, NO_GAIN, dtype=torch.int64, device=device),
+            tile_ranks=TILE_RANKS,
             tile_width=geometry.tile_width,
         )
         self._page_elements = page_elements
@@ -45,7 +48,8 @@ class DeviceSlots:
         pages = torch.tensor(binding.pages, dtype=torch.int64)
         offset = pages[image.tile_page] * self._page_elements + image.tile_offset
         tables, slot = self.tables, binding.slot
-        tables.tile_offset[slot, ..., : offset.shape[-1]] = offset.to(tables.tile_offset.device)
+        for side, table in ((SIDE_A, tables.a_offset), (SIDE_B, tables.b_offset)):
+            table[slot, :, : offset.shape[-1]] = offset[:, side].to(table.device)
         gain_offset = pages[image.gain_page] * self._page_elements + image.gain_offset
         gain_offset[image.gain_page == NO_PAGE] = NO_GAIN
         tables.gain_offset[slot] = gain_offset.to(tables.gain_offset.device)

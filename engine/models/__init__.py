@@ -11,7 +11,7 @@ from torch import Tensor
 from motet.engine.models import llama, mistral, qwen2, qwen3
 from motet.engine.models.decoder import Decoder
 from motet.engine.models.inputs import DeviceState, StepInputs
-from motet.engine.models.linear import Packing, find_packing
+from motet.engine.models.linear import Packer, find_packer
 from motet.engine.models.loader import Progress, Weights
 from motet.engine.models.spec import ModelSpec, ReadTraits, read_spec
 from motet.errors import ConfigError
@@ -35,13 +35,13 @@ class Model(Protocol):
     def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
         """Last hidden states of the tokens in `inputs.sample_index`: `[num_sampled, hidden_size]`.
 
-        Writes the KV of every token of the step, and `state.mid`; nothing else outlives the call.
+        Writes the KV of every token of the step and `state.shrunk`; nothing else outlives the call.
         """
 
     def logits(self, hidden: Tensor, lora: LoraBatch | None, state: DeviceState) -> Tensor:
         """What follows, by last hidden states: float32 `[len(hidden), num_token_ids]`.
 
-        `lora` are those of `hidden` that run on adapters. Writes `state.mid`.
+        `lora` are those of `hidden` that run on adapters. Writes `state.shrunk`.
         """
 
 
@@ -81,7 +81,7 @@ def weights_bytes(spec: ModelSpec, dtype: torch.dtype, device: torch.device) -> 
     """
     _, weights = _build(spec, dtype, torch.device("meta"), max_model_len=1)
     weights.warn_of_others()
-    has_copy = spec.is_tied and find_packing(dtype, device) is not None
+    has_copy = spec.is_tied and find_packer(dtype, device) is not None
     head_bytes = spec.num_token_ids * spec.hidden_size * dtype.itemsize
     return weights.num_bytes + (head_bytes if has_copy else 0)
 
@@ -102,13 +102,13 @@ def load_model(
     `is_deterministic`: a row's products with the weights are the same in any batch, in every bit;
     raises ConfigError, before it reads a file, where nothing can promise that.
     """
-    packing = find_packing(dtype, device, is_deterministic=is_deterministic)
-    if is_deterministic and packing is None:
+    packer = find_packer(dtype, device, is_deterministic=is_deterministic)
+    if is_deterministic and packer is None:
         raise ConfigError(
             f"products of {dtype} on {device} depend on the batch: install a C++ compiler and "
             "serve on a CPU, or leave out --deterministic"
         )
-    model, weights = _build(spec, dtype, device, max_model_len, packing)
+    model, weights = _build(spec, dtype, device, max_model_len, packer)
     weights.load(progress)
     return model
 
@@ -118,10 +118,10 @@ def _build(
     dtype: torch.dtype,
     device: torch.device,
     max_model_len: int,
-    packing: Packing | None = None,
+    packer: Packer | None = None,
 ) -> tuple[Model, Weights]:
     """The model with its parameters still undefined."""
-    weights = Weights(spec.directory, dtype, device, packing, is_tied=spec.is_tied)
+    weights = Weights(spec.directory, dtype, device, packer, is_tied=spec.is_tied)
     model = Decoder(spec, weights, max_model_len)
     weights.check_complete()
     return model, weights

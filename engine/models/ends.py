@@ -27,9 +27,9 @@ class Embedding:
         stream = functional.embedding(inputs.token_ids, self._weight)
         if inputs.lora is not None:
             at = (state.arena, state.tables, inputs.lora, self._site)
-            mid = state.mid[:1, : len(inputs.lora.row_index)]
-            state.kernels.lora_embed(mid, inputs.token_ids, *at, self._num_token_ids)
-            state.kernels.lora_expand(stream, mid, *at, (0, self._hidden_size))
+            shrunk = state.shrunk[:1, : len(inputs.lora.row_index)]
+            state.kernels.lora_embed(shrunk, inputs.token_ids, *at, self._num_token_ids)
+            state.kernels.lora_expand(stream, shrunk, *at, (0, self._hidden_size))
         return stream
 
 
@@ -50,10 +50,10 @@ class Head:
             starts = self._part_starts(state.tables)
             # Behind the sites of the embedding, which has as many. All parts share the first's A.
             at = (state.arena, state.tables, lora, self._first_site + len(starts))
-            mid = state.mid[:1, : len(lora.row_index)]
-            state.kernels.lora_shrink(mid, hidden, *at)
-            mid = mid.expand(len(starts), -1, -1)
-            state.kernels.lora_expand(logits, mid, *at, (*starts, self._num_token_ids))
+            shrunk = state.shrunk[:1, : len(lora.row_index)]
+            state.kernels.lora_shrink(shrunk, hidden, *at)
+            shrunk = shrunk.expand(len(starts), -1, -1)
+            state.kernels.lora_expand(logits, shrunk, *at, (*starts, self._num_token_ids))
         return logits.float()
 
     def _part_starts(self, tables: LoraTables) -> range:

@@ -28,4 +28,4 @@ class DeviceState:
     arena: Tensor  # engine dtype [num_pages * page_elements]
     kv: Tensor  # the same memory [num_pages, num_layers, 2, page_tokens, num_kv_heads, head_dim]
     tables: LoraTables
-    mid: Tensor  # float32 [3, max_batch_tokens, max_rank], between LoRA shrink and expand
+    shrunk: Tensor  # float32 [3, max_batch_tokens, max_rank], between LoRA shrink and expand

@@ -58,9 +58,9 @@ class LoraLinear:
         y = self._linear.forward(x)
         if lora is not None:
             at = (state.arena, state.tables, lora, self._site)
-            mid = state.mid[: len(self._out_start) - 1, : len(lora.row_index)]
-            state.kernels.lora_shrink(mid, x, *at)
-            state.kernels.lora_expand(y, mid, *at, self._out_start)
+            shrunk = state.shrunk[: len(self._out_start) - 1, : len(lora.row_index)]
+            state.kernels.lora_shrink(shrunk, x, *at)
+            state.kernels.lora_expand(y, shrunk, *at, self._out_start)
         return y
 
 
@@ -102,7 +102,7 @@ class Attention:
             self._norm.apply(kernels, heads[:, : self._num_heads + self._num_kv_heads])
         kernels.rotate_and_write_kv(
             heads, self._num_heads, rotation.cos, rotation.sin, state.kv, self._layer,
-            inputs.attention.kv_slot,
+            inputs.attention.kv_index,
         )  # fmt: skip
         query = heads[:, : self._num_heads]
         attended = query.new_empty(query.shape)

@@ -12,7 +12,7 @@ from motet.kernels.cpu.linear import PackedLinear
 Product = Callable[[Tensor, Tensor | None], Tensor]
 """Of `x [num_rows, in_features]` and a bias or None: `x @ weight.T + bias`."""
 
-Packing = Callable[[Tensor], Product]
+Packer = Callable[[Tensor], Product]
 """Copies a weight `[out_features, in_features]` into an order of its own."""
 
 INSTRUCTIONS = {
@@ -30,10 +30,10 @@ class Linear:
         self._bias = bias
         self._product = _plain(weight)
 
-    def pack(self, packing: Packing) -> None:
+    def pack(self, packer: Packer) -> None:
         """Keep only a packed copy of the weight; only once."""
         assert self._weight is not None, "packed twice"
-        self._product = packing(self._weight)
+        self._product = packer(self._weight)
         self._weight = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,9 +41,9 @@ class Linear:
         return self._product(x, self._bias)
 
 
-def find_packing(
+def find_packer(
     dtype: torch.dtype, device: torch.device, *, is_deterministic: bool = False
-) -> Packing | None:
+) -> Packer | None:
     """The fastest that works here, each tried on a small product; None: plain weights are best.
 
     Deterministic, a row's product is the same in any batch, in every bit; then None says that
@@ -54,7 +54,7 @@ def find_packing(
     candidates = [pack_native]
     if not is_deterministic:  # oneDNN chooses the order of its sums by the number of rows
         candidates.insert(0 if _has_instructions(dtype) else 1, pack_for_onednn)
-    return next((packing for packing in candidates if _works(packing, dtype)), None)
+    return next((packer for packer in candidates if _works(packer, dtype)), None)
 
 
 def pack_native(weight: Tensor) -> Product:
@@ -82,11 +82,11 @@ def _has_instructions(dtype: torch.dtype) -> bool:
     return any(capabilities.get(name) for name in INSTRUCTIONS.get(dtype, ()))
 
 
-def _works(packing: Packing, dtype: torch.dtype) -> bool:
+def _works(packer: Packer, dtype: torch.dtype) -> bool:
     # Small integers: exact in every dtype, whatever the order of the sums.
     x, weight = (torch.arange(n * 24).remainder(5).view(n, 24).to(dtype) for n in (3, 40))
     try:
-        product = packing(weight)(x, None)
+        product = packer(weight)(x, None)
     except (NotCompiled, AttributeError, RuntimeError):
         return False  # no compiler, no such operation in this torch, no such instructions
     return torch.equal(product.double(), x.double() @ weight.double().T)

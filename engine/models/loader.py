@@ -15,7 +15,7 @@ from motet.engine.models.checkpoint import (
     StoredTensor,
     list_tensors,
 )
-from motet.engine.models.linear import Linear, Packing
+from motet.engine.models.linear import Linear, Packer
 from motet.errors import ConfigError
 from motet.memory.device.files import MODEL
 
@@ -44,13 +44,13 @@ class Weights:
         directory: str,
         dtype: torch.dtype,
         device: torch.device,
-        packing: Packing | None,
+        packer: Packer | None,
         *,
         is_tied: bool = False,
     ) -> None:
         self.dtype = dtype
         self.device = device
-        self._packing = packing  # None: linear layers read plain weights
+        self._packer = packer  # None: linear layers read plain weights
         self._directory = directory
         self._stored = list_tensors(Path(directory), is_tied=is_tied)
         self._targets: dict[str, Tensor] = {}
@@ -123,9 +123,9 @@ class Weights:
         for name, original in self._twins.items():
             self._check_twin(self._stored[name], original)
         self._targets.clear()  # else plain weights would stay beside their packed copies
-        if self._packing is not None:
+        if self._packer is not None:
             for linear in self._linears:
-                linear.pack(self._packing)
+                linear.pack(self._packer)
 
     def _unused(self) -> set[str]:
         known = self._targets.keys() | self._twins.keys()

@@ -73,7 +73,7 @@ class Blueprint:
         return pool_bytes // page_bytes
 
 
-def check(config: EngineConfig) -> Blueprint:
+def blueprint_of(config: EngineConfig) -> Blueprint:
     """Resolve a configuration, reading no more than the model's config files.
 
     Raises ConfigError, one line naming the option and the remedy, for what cannot work.

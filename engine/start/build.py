@@ -25,7 +25,7 @@ from motet.engine.output import EngineInfo
 from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row
 from motet.engine.recording import Recorder, SchedulerSpec
 from motet.engine.request import SamplingParams
-from motet.engine.start.blueprint import Blueprint, check
+from motet.engine.start.blueprint import Blueprint, blueprint_of
 from motet.engine.start.capacity import free_bytes, pool_bytes
 from motet.engine.start.heap import keep_freed_memory
 from motet.engine.start.kernels import prepare_kernels
@@ -55,7 +55,7 @@ def build(
 
     `poison_released` fills dead pages with NaN, for tests.
     """
-    blueprint = check(config)
+    blueprint = blueprint_of(config)
     if blueprint.device.type == "cpu":
         set_threads(config.model_config.threads)
     is_deterministic = config.model_config.deterministic
@@ -208,12 +208,12 @@ def _executor(
         store=store,
         copier=Copier(arena, store, inbox),
         buffers=StepBuffers(limits, blueprint.max_model_len, layout.page_tokens, device),
-        mid=_mid(blueprint),
+        shrunk=_shrunk(blueprint),
         poison_released=poison_released,
     )
 
 
-def _mid(blueprint: Blueprint) -> Tensor:
+def _shrunk(blueprint: Blueprint) -> Tensor:
     """Room between LoRA shrink and expand; whole tiles of ranks, and at most three slices."""
     limits = blueprint.config.batch
     ranks = num_tiles(limits.max_lora_rank) * TILE_RANKS

@@ -6,7 +6,7 @@ from motet.chat_template import check_prompt_files
 from motet.engine.config import EngineConfig
 from motet.engine.models import weights_bytes
 from motet.engine.models.base_tensors import CheckpointTensors
-from motet.engine.start.blueprint import Blueprint, check
+from motet.engine.start.blueprint import Blueprint, blueprint_of
 from motet.engine.start.capacity import free_bytes, pool_bytes
 from motet.engine.start.origin import AdapterOrigin, origin_of
 from motet.errors import AdapterError, ConfigError
@@ -89,7 +89,7 @@ def plan(config: EngineConfig) -> Estimate:
 
     Raises ConfigError, with the words of a start, for what cannot be served.
     """
-    blueprint = check(config)
+    blueprint = blueprint_of(config)
     base = CheckpointTensors(blueprint.spec)
     adapters: list[AdapterEstimate] = []
     skipped: list[SkippedAdapter] = []

@@ -5,6 +5,7 @@
 // columns are cut into blocks decides what is loaded how often, and never a result.
 
 #include <algorithm>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -12,8 +13,7 @@
 
 namespace {
 
-// As in kernels/__init__.py.
-constexpr int TILE_RANKS = 8, SIDES = 2, SIDE_A = 0, SIDE_B = 1, NO_GAIN = -1;
+constexpr int NO_GAIN = -1;  // as in kernels/__init__.py
 
 // What is summed at once in registers: rows times ranks in shrink, rows times vectors in expand.
 // Twelve sums hide the latency of an addition and leave four of sixteen registers for factors.
@@ -23,17 +23,16 @@ constexpr int SHRINK_ROWS = 48;        // most rows of a unit, whose inputs stay
 constexpr int SHRINK_COLUMNS = 1024;   // of A at a time: RANKS rows of them stay in the L1 cache
 constexpr int EXPAND_ROWS = 24;        // most rows of a unit, whose sums stay in the L1 cache
 constexpr int EXPAND_COLUMNS = 256;    // of a unit
+constexpr int EXPAND_RANKS = 8;        // at a time
 
 // The ranks of the adapter in each slot, and where its tiles lie.
 struct Tables {
-    const int64_t* tile_offset;  // [slots, sites, 2, groups]
+    const int64_t* tile_offset;  // of A or of B, [slots, sites, groups]
     const int32_t* rank;         // [slots, sites]
-    int64_t num_sites, num_groups;
+    int64_t num_sites, num_groups, tile_ranks;
 
     int64_t at(int64_t slot, int64_t site) const { return slot * num_sites + site; }
-    const int64_t* tiles(int64_t at, int side) const {
-        return tile_offset + (at * SIDES + side) * num_groups;
-    }
+    const int64_t* tiles(int64_t at) const { return tile_offset + at * num_groups; }
 };
 
 struct Chunks {
@@ -126,7 +125,7 @@ inline void add_ranks(
 
 template <typename T>
 void shrink_unit(
-    const Unit& unit, float* mid, int64_t mid_stride, const T* x, int64_t x_stride,
+    const Unit& unit, float* shrunk, int64_t shrunk_stride, const T* x, int64_t x_stride,
     const int32_t* row_index, const T* a, int64_t in_features, float scale) {
     Floats sums[SHRINK_ROWS][RANKS];
     std::fill_n(sums[0], unit.num_rows * RANKS, Floats{});
@@ -145,35 +144,44 @@ void shrink_unit(
     }
     for (int64_t i = 0; i < unit.num_rows; i++)
         for (int64_t r = 0; r < unit.count; r++)
-            mid[(unit.row + i) * mid_stride + unit.first + r] = scale * sum(sums[i][r]);
+            shrunk[(unit.row + i) * shrunk_stride + unit.first + r] = scale * sum(sums[i][r]);
 }
 
 template <typename T>
 void expand_unit(
-    const Unit& unit, T* y, int64_t y_stride, const int32_t* row_index, const float* mid,
-    int64_t mid_stride, const T* arena, const int64_t* tiles, int64_t rank, const T* gains,
-    int64_t out_features) {
+    const Unit& unit, T* y, int64_t y_stride, const int32_t* row_index, const float* shrunk,
+    int64_t shrunk_stride, const T* arena, const int64_t* tiles, int64_t tile_ranks,
+    int64_t rank, const T* gains, int64_t out_features) {
     float sums[EXPAND_ROWS][EXPAND_COLUMNS];
     std::fill_n(sums[0], unit.num_rows * EXPAND_COLUMNS, 0.0f);
-    for (int64_t first = 0; first < rank; first += TILE_RANKS) {
-        int64_t num_ranks = std::min<int64_t>(TILE_RANKS, rank - first);
-        const T* tile = arena + tiles[first / TILE_RANKS] + unit.first;
+    auto add_block = [&](int64_t first, const T* b, auto num_ranks) {
         for (int64_t c = 0, step; c < unit.count; c += step) {
             bool is_whole = c + VECTORS * LANES <= unit.count;
             step = is_whole ? VECTORS * LANES : LANES;
             int64_t rest = std::min<int64_t>(LANES, unit.count - c);
             for (int64_t i = 0; i < unit.num_rows; i += ROWS)
                 with_count<ROWS>(unit.num_rows - i, [&](auto num_rows) {
-                    const float* factors = mid + (unit.row + i) * mid_stride + first;
+                    const float* factors = shrunk + (unit.row + i) * shrunk_stride + first;
                     if (is_whole)
                         add_ranks<num_rows, VECTORS>(
-                            &sums[i][c], EXPAND_COLUMNS, factors, mid_stride, tile + c,
+                            &sums[i][c], EXPAND_COLUMNS, factors, shrunk_stride, b + c,
                             out_features, num_ranks, LANES);
                     else
                         add_ranks<num_rows, 1>(
-                            &sums[i][c], EXPAND_COLUMNS, factors, mid_stride, tile + c,
+                            &sums[i][c], EXPAND_COLUMNS, factors, shrunk_stride, b + c,
                             out_features, num_ranks, rest);
                 });
+        }
+    };
+    for (int64_t first = 0, num_ranks; first < rank; first += num_ranks) {
+        int64_t in_tile = first % tile_ranks;
+        const T* b = arena + tiles[first / tile_ranks] + in_tile * out_features + unit.first;
+        num_ranks = std::min(tile_ranks - in_tile, rank - first);
+        if (num_ranks < EXPAND_RANKS) {
+            add_block(first, b, num_ranks);
+        } else {  // a constant: the compiler unrolls it
+            num_ranks = EXPAND_RANKS;
+            add_block(first, b, std::integral_constant<int64_t, EXPAND_RANKS>());
         }
     }
     // gain * v + shift; whether there are any is known for all outputs of the unit.
@@ -197,18 +205,19 @@ void expand_unit(
 
 }  // namespace
 
-// mid[s, i, :rank] = scale * A[site + s] @ x[row_index[i]].
+// shrunk[s, i, :rank] = scale * A[site + s] @ x[row_index[i]].
 extern "C" void motet_lora_shrink(
-    float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
+    float* shrunk, int64_t num_slices, int64_t shrunk_slice_stride, int64_t shrunk_stride,
     const void* x, int64_t in_features, int64_t x_stride,
     const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
-    int64_t num_sites, int64_t num_groups,
+    int64_t num_sites, int64_t num_groups, int64_t tile_ranks,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks,
     int64_t site, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_sites, num_groups};
+    Tables tables{tile_offset, rank, num_sites, num_groups, tile_ranks};
     std::vector<Unit> units = units_of(
-        {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, SHRINK_ROWS, RANKS,
+        {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, SHRINK_ROWS,
+        std::gcd(RANKS, tile_ranks),  // so that the ranks of a unit lie in one tile
         [=](int64_t slot, int64_t slice) { return rank[tables.at(slot, site + slice)]; });
     with_dtype(dtype, [&](auto zero) {
         using T = decltype(zero);
@@ -217,22 +226,23 @@ extern "C" void motet_lora_shrink(
         for (int64_t u = 0; u < num_units; u++) {
             const Unit& unit = units[u];
             int64_t at = tables.at(unit.slot, site + unit.slice);
-            const T* a = (const T*)arena + tables.tiles(at, SIDE_A)[unit.first / TILE_RANKS] +
-                         unit.first % TILE_RANKS * in_features;
-            shrink_unit(unit, mid + unit.slice * mid_slice_stride, mid_stride, (const T*)x,
+            const T* a = (const T*)arena + tables.tiles(at)[unit.first / tile_ranks] +
+                         unit.first % tile_ranks * in_features;
+            shrink_unit(unit, shrunk + unit.slice * shrunk_slice_stride, shrunk_stride, (const T*)x,
                         x_stride, row_index, a, in_features, scale[at]);
         }
     });
 }
 
-// mid[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], where A is cut into sites.
+// shrunk[0, i, :rank] = scale * A[:, token_ids[row_index[i]]], where A is cut into sites.
 extern "C" void motet_lora_embed(
-    float* mid, int64_t mid_stride, const int64_t* token_ids,
+    float* shrunk, int64_t shrunk_stride, const int64_t* token_ids,
     const void* arena, const int64_t* tile_offset, const int32_t* rank, const float* scale,
-    int64_t num_sites, int64_t num_groups, int64_t tile_width, int64_t num_inputs,
+    int64_t num_sites, int64_t num_groups, int64_t tile_ranks,
+    int64_t tile_width, int64_t num_inputs,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks, int64_t site, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_sites, num_groups};
+    Tables tables{tile_offset, rank, num_sites, num_groups, tile_ranks};
     with_dtype(dtype, [&](auto zero) {
         using T = decltype(zero);
 #pragma omp parallel for schedule(dynamic) if (*num_chunks > 1)
@@ -241,25 +251,26 @@ extern "C" void motet_lora_embed(
                 int64_t token = token_ids[row_index[i]], part = token / tile_width;
                 int64_t width = std::min(tile_width, num_inputs - part * tile_width);
                 int64_t at = tables.at(chunk_slot[chunk], site + part);
-                const int64_t* tiles = tables.tiles(at, SIDE_A);
-                for (int64_t r = 0; r < rank[at]; r++) {
-                    const T* row = (const T*)arena + tiles[r / TILE_RANKS] + r % TILE_RANKS * width;
-                    mid[i * mid_stride + r] = scale[at] * widen(row[token % tile_width]);
-                }
+                const int64_t* tile = tables.tiles(at);
+                const T* column = (const T*)arena + token % tile_width;
+                float *row = shrunk + i * shrunk_stride, *end = row + rank[at];
+                for (; row < end; tile++)
+                    for (int64_t r = 0; r < tile_ranks && row < end; r++)
+                        *row++ = scale[at] * widen(column[*tile + r * width]);
             }
     });
 }
 
-// y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ mid[s, i, :rank].
+// y[row_index[i], out_start[s]:out_start[s + 1]] += B[site + s] @ shrunk[s, i, :rank].
 extern "C" void motet_lora_expand(
     void* y, const int64_t* out_start, int64_t y_stride,
-    const float* mid, int64_t num_slices, int64_t mid_slice_stride, int64_t mid_stride,
+    const float* shrunk, int64_t num_slices, int64_t shrunk_slice_stride, int64_t shrunk_stride,
     const void* arena, const int64_t* tile_offset, const int64_t* gain_offset, const int32_t* rank,
-    int64_t num_sites, int64_t num_groups,
+    int64_t num_sites, int64_t num_groups, int64_t tile_ranks,
     const int32_t* row_index, const int32_t* chunk_slot, const int32_t* chunk_start,
     const int32_t* chunk_len, const int32_t* num_chunks,
     int64_t site, int64_t dtype) {
-    Tables tables{tile_offset, rank, num_sites, num_groups};
+    Tables tables{tile_offset, rank, num_sites, num_groups, tile_ranks};
     std::vector<Unit> units = units_of(
         {chunk_slot, chunk_start, chunk_len, num_chunks}, num_slices, EXPAND_ROWS, EXPAND_COLUMNS,
         [=](int64_t slot, int64_t slice) -> int64_t {
@@ -275,8 +286,9 @@ extern "C" void motet_lora_expand(
             int64_t at = tables.at(unit.slot, site + unit.slice), s = unit.slice;
             const T* gains = gain_offset[at] == NO_GAIN ? nullptr : (const T*)arena + gain_offset[at];
             expand_unit(unit, (T*)y + out_start[s], y_stride, row_index,
-                        mid + s * mid_slice_stride, mid_stride, (const T*)arena,
-                        tables.tiles(at, SIDE_B), rank[at], gains, out_start[s + 1] - out_start[s]);
+                        shrunk + s * shrunk_slice_stride, shrunk_stride, (const T*)arena,
+                        tables.tiles(at), tile_ranks, rank[at], gains,
+                        out_start[s + 1] - out_start[s]);
         }
     });
 }

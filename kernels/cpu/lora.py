@@ -8,34 +8,32 @@ from torch import Tensor
 from motet.kernels import LoraBatch, LoraTables
 from motet.kernels.cpu.native import DTYPES, Function
 
-_shrink = Function("lora_shrink", "piiipiippppiipppppii")
-_embed = Function("lora_embed", "pipppppiiiipppppii")
-_expand = Function("lora_expand", "ppipiiippppiipppppii")
+_shrink = Function("lora_shrink", "piiipiippppiiipppppii")
+_embed = Function("lora_embed", "pipppppiiiiipppppii")
+_expand = Function("lora_expand", "ppipiiippppiiipppppii")
 
 
 def lora_shrink(
-    mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int,
 ) -> None:  # fmt: skip
-    mid_slice_stride, mid_stride, _ = mid.stride()
-    _, num_sites, _, num_groups = tables.tile_offset.shape
+    shrunk_slice_stride, shrunk_stride, _ = shrunk.stride()
     _shrink(
-        mid, mid.shape[0], mid_slice_stride, mid_stride, x, x.shape[1], x.stride(0),
-        arena, tables.tile_offset, tables.rank, tables.scale, num_sites, num_groups,
+        shrunk, shrunk.shape[0], shrunk_slice_stride, shrunk_stride, x, x.shape[1], x.stride(0),
+        arena, tables.a_offset, tables.rank, tables.scale, *_sizes(tables),
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         site, DTYPES[x.dtype],
     )  # fmt: skip
 
 
 def lora_embed(
-    mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, num_inputs: int,
 ) -> None:  # fmt: skip
-    _, mid_stride, _ = mid.stride()
-    _, num_sites, _, num_groups = tables.tile_offset.shape
+    _, shrunk_stride, _ = shrunk.stride()
     _embed(
-        mid, mid_stride, token_ids,
-        arena, tables.tile_offset, tables.rank, tables.scale, num_sites, num_groups,
+        shrunk, shrunk_stride, token_ids,
+        arena, tables.a_offset, tables.rank, tables.scale, *_sizes(tables),
         tables.tile_width, num_inputs,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         site, DTYPES[arena.dtype],
@@ -43,17 +41,22 @@ def lora_embed(
 
 
 def lora_expand(
-    y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    y: Tensor, shrunk: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
-    mid_slice_stride, mid_stride, _ = mid.stride()
-    _, num_sites, _, num_groups = tables.tile_offset.shape
+    shrunk_slice_stride, shrunk_stride, _ = shrunk.stride()
     _expand(
-        y, _int64(out_start), y.stride(0), mid, mid.shape[0], mid_slice_stride, mid_stride,
-        arena, tables.tile_offset, tables.gain_offset, tables.rank, num_sites, num_groups,
+        y, _int64(out_start), y.stride(0),
+        shrunk, shrunk.shape[0], shrunk_slice_stride, shrunk_stride,
+        arena, tables.b_offset, tables.gain_offset, tables.rank, *_sizes(tables),
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
         site, DTYPES[y.dtype],
     )  # fmt: skip
+
+
+def _sizes(tables: LoraTables) -> tuple[int, int, int]:
+    _, num_sites, num_groups = tables.a_offset.shape
+    return num_sites, num_groups, tables.tile_ranks
 
 
 @lru_cache

@@ -27,7 +27,7 @@ static void turn(T* head, const T* cos, const T* sin, int64_t half) {
 // sin are [num_tokens, head_dim / 2]. kv is a layer of the arena, [num_pages, 2, page_tokens,
 // num_kv_heads, head_dim] where a token's heads lie side by side. Strides count elements.
 extern "C" void motet_rotate_and_write_kv(
-    void* heads, const void* cos, const void* sin, void* kv, const void* kv_slot,
+    void* heads, const void* cos, const void* sin, void* kv, const void* kv_index,
     int64_t num_tokens, int64_t num_heads, int64_t num_kv_heads, int64_t head_dim,
     int64_t page_tokens, int64_t token_stride, int64_t head_stride, int64_t page_stride,
     int64_t side_stride, int64_t dtype) {
@@ -40,7 +40,7 @@ extern "C" void motet_rotate_and_write_kv(
             for (int64_t h = 0; h < num_turned; h++)
                 turn(head + h * head_stride, (const T*)cos + t * half, (const T*)sin + t * half,
                      half);
-            int64_t slot = ((const int64_t*)kv_slot)[t];
+            int64_t slot = ((const int64_t*)kv_index)[t];
             T* page = (T*)kv + slot / page_tokens * page_stride;
             T* keys = page + slot % page_tokens * num_kv_heads * head_dim;
             T* values = keys + side_stride;

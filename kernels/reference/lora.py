@@ -7,22 +7,22 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from motet.kernels import NO_GAIN, SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTables
+from motet.kernels import NO_GAIN, LoraBatch, LoraTables
 
 
 def lora_shrink(
-    mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int,
 ) -> None:  # fmt: skip
     rows = x.index_select(0, batch.row_index).float()
-    widths = [x.shape[1]] * mid.shape[0]
-    for run in _tile_runs(tables, batch, site, SIDE_A, widths):
-        out = mid[run.s, run.rows, run.ranks]
+    widths = [x.shape[1]] * shrunk.shape[0]
+    for run in _tile_runs(tables.a_offset, tables, batch, site, widths):
+        out = shrunk[run.s, run.rows, run.ranks]
         out.addmm_(rows[run.rows], run.matrix(arena).T, beta=0, alpha=run.scale)
 
 
 def lora_embed(
-    mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, num_inputs: int,
 ) -> None:  # fmt: skip
     tokens = token_ids.index_select(0, batch.row_index)
@@ -30,22 +30,22 @@ def lora_embed(
     width = (num_inputs - part * tables.tile_width).clamp(max=tables.tile_width)
     for segment in _segments(batch):
         rows = slice(segment.start, segment.stop)
-        rank = torch.arange(int(tables.rank[segment.slot, site]), device=mid.device)
-        tiles = tables.tile_offset[segment.slot, site + part[rows], SIDE_A]  # [rows, groups]
-        in_tile = rank % TILE_RANKS * width[rows, None] + column[rows, None]
-        a = arena[tiles[:, rank // TILE_RANKS] + in_tile]
-        mid[0, rows, : len(rank)] = tables.scale[segment.slot, site] * a.float()
+        rank = torch.arange(int(tables.rank[segment.slot, site]), device=shrunk.device)
+        tiles = tables.a_offset[segment.slot, site + part[rows]]  # [rows, groups]
+        in_tile = rank % tables.tile_ranks * width[rows, None] + column[rows, None]
+        a = arena[tiles[:, rank // tables.tile_ranks] + in_tile]
+        shrunk[0, rows, : len(rank)] = tables.scale[segment.slot, site] * a.float()
 
 
 def lora_expand(
-    y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    y: Tensor, shrunk: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
     sums = y.index_select(0, batch.row_index).float()
     widths = [stop - start for start, stop in pairwise(out_start)]
-    for run in _tile_runs(tables, batch, site, SIDE_B, widths):
+    for run in _tile_runs(tables.b_offset, tables, batch, site, widths):
         out = sums[run.rows, out_start[run.s] : out_start[run.s + 1]]
-        out.addmm_(mid[run.s, run.rows, run.ranks], run.matrix(arena))
+        out.addmm_(shrunk[run.s, run.rows, run.ranks], run.matrix(arena))
     _rescale(sums, arena, tables, batch, site, out_start)
     y.index_copy_(0, batch.row_index.long(), sums.to(y.dtype))
 
@@ -84,27 +84,28 @@ class _TileRun:
 
 
 def _tile_runs(
-    tables: LoraTables, batch: LoraBatch, site: int, side: int, widths: Sequence[int]
+    tile_offset: Tensor, tables: LoraTables, batch: LoraBatch, site: int, widths: Sequence[int]
 ) -> Iterator[_TileRun]:
     """All that slices of these widths need, from one look at the tables.
 
-    Most matrices are one run: the tiles of an adapter are packed in the order they are read.
+    `tile_offset` is that of A or of B. Most matrices are one run: the tiles of an adapter are
+    packed in the order they are read.
     """
-    segments = _segments(batch)
+    segments, tile_ranks = _segments(batch), tables.tile_ranks
     slots = torch.tensor([segment.slot for segment in segments], device=tables.rank.device).long()
     sites = slice(site, site + len(widths))
     ranks = tables.rank[slots, sites].tolist()
     scales = tables.scale[slots, sites].tolist()
-    offsets = tables.tile_offset[slots, sites, side].tolist()
+    offsets = tile_offset[slots, sites].tolist()
     for i, segment in enumerate(segments):
         for s, width in enumerate(widths):
             rank = ranks[i][s]
-            tiles = offsets[i][s][: -(-rank // TILE_RANKS)]
-            for first, stop in _end_to_end(tiles, TILE_RANKS * width):
+            tiles = offsets[i][s][: -(-rank // tile_ranks)]
+            for first, stop in _end_to_end(tiles, tile_ranks * width):
                 yield _TileRun(
                     s=s,
                     rows=slice(segment.start, segment.stop),
-                    ranks=slice(first * TILE_RANKS, min(stop * TILE_RANKS, rank)),
+                    ranks=slice(first * tile_ranks, min(stop * tile_ranks, rank)),
                     scale=scales[i][s],
                     offset=tiles[first],
                     width=width,

@@ -6,12 +6,12 @@ from torch import Tensor
 
 def rotate_and_write_kv(
     heads: Tensor, num_heads: int, cos: Tensor, sin: Tensor, kv: Tensor, layer: int,
-    kv_slot: Tensor,
+    kv_index: Tensor,
 ) -> None:  # fmt: skip
     page_tokens, num_kv_heads = kv.shape[3:5]
     rotate(heads[:, : num_heads + num_kv_heads], cos, sin)
     key, value = heads[:, num_heads:].chunk(2, dim=1)
-    page, offset = kv_slot // page_tokens, kv_slot % page_tokens
+    page, offset = kv_index // page_tokens, kv_index % page_tokens
     kv[:, layer, 0][page, offset] = key
     kv[:, layer, 1][page, offset] = value
 

@@ -27,7 +27,7 @@ LOWEST = tl.constexpr(torch.finfo(torch.float32).min)
 
 def rotate_and_write_kv(
     heads: Tensor, num_heads: int, cos: Tensor, sin: Tensor, kv: Tensor, layer: int,
-    kv_slot: Tensor,
+    kv_index: Tensor,
 ) -> None:  # fmt: skip
     num_tokens = len(heads)
     _, _, _, page_tokens, kv_heads, head_dim = kv.shape
@@ -35,7 +35,7 @@ def rotate_and_write_kv(
     key, value = heads[:, num_heads:].chunk(2, dim=1)
     layer_kv = kv[:, layer]
     _write_kv_kernel[(num_tokens,)](
-        layer_kv, key, value, kv_slot,
+        layer_kv, key, value, kv_index,
         page_tokens, head_dim, kv_heads * head_dim, layer_kv.stride(0), layer_kv.stride(1),
         layer_kv.stride(2), key.stride(0), key.stride(1), value.stride(0), value.stride(1),
         BLOCK=triton.next_power_of_2(kv_heads * head_dim), enable_fp_fusion=True,
@@ -67,21 +67,21 @@ def paged_attention(
 
 @triton.jit
 def _write_kv_kernel(
-    kv_ptr, key_ptr, value_ptr, kv_slot_ptr,
+    kv_ptr, key_ptr, value_ptr, kv_index_ptr,
     page_tokens, head_dim, width, page_stride, side_stride, offset_stride,
     key_token_stride, key_head_stride, value_token_stride, value_head_stride,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Grid (token). Reference: `rotate_and_write_kv`, without the turning."""
     token = tl.program_id(0).to(tl.int64)
-    kv_slot = tl.load(kv_slot_ptr + token)
+    kv_index = tl.load(kv_index_ptr + token)
     columns = tl.arange(0, BLOCK)
     mask = columns < width
     head, dim = columns // head_dim, columns % head_dim
     key_ptrs = key_ptr + token * key_token_stride + head * key_head_stride + dim
     value_ptrs = value_ptr + token * value_token_stride + head * value_head_stride + dim
-    kv_ptrs = kv_ptr + kv_slot // page_tokens * page_stride + columns
-    kv_ptrs += kv_slot % page_tokens * offset_stride
+    kv_ptrs = kv_ptr + kv_index // page_tokens * page_stride + columns
+    kv_ptrs += kv_index % page_tokens * offset_stride
     tl.store(kv_ptrs, tl.load(key_ptrs, mask=mask), mask=mask)
     tl.store(kv_ptrs + side_stride, tl.load(value_ptrs, mask=mask), mask=mask)
 
@@ -142,9 +142,9 @@ def _attention_kernel(
         scores = tl.where(is_seen, scores, float("-inf"))
         new_highest = tl.maximum(highest, tl.max(scores, 1))
         weights = tl.exp2(scores - new_highest[:, None])
-        shrunk = tl.exp2(highest - new_highest)
-        total = total * shrunk + tl.sum(weights, 1)
-        sums = sums * shrunk[:, None] + dot(weights.to(value.dtype), value)
+        decay = tl.exp2(highest - new_highest)
+        total = total * decay + tl.sum(weights, 1)
+        sums = sums * decay[:, None] + dot(weights.to(value.dtype), value)
         highest = new_highest
 
     out_ptrs = out_ptr + token[:, None] * out_token_stride + head[:, None] * out_head_stride

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from motet.kernels import CHUNK_ROWS, NO_GAIN, SIDE_A, SIDE_B, TILE_RANKS, LoraBatch, LoraTables
+from motet.kernels import CHUNK_ROWS, NO_GAIN, LoraBatch, LoraTables
 from motet.kernels.triton.dot import dot
 
 BLOCK_RANK = 16  # the least N of a tensor-core product: two tiles
@@ -20,66 +20,66 @@ BLOCK_OUT = 128
 
 
 def lora_shrink(
-    mid: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int,
 ) -> None:  # fmt: skip
-    num_slices, _, max_rank = mid.shape
-    tile_offset = tables.tile_offset[:, site:, SIDE_A]  # [slots, sites, groups]
+    num_slices, _, max_rank = shrunk.shape
+    tile_offset = tables.a_offset[:, site:]  # [slots, sites, groups]
     rank = tables.rank[:, site:]  # [slots, sites]
     scale = tables.scale[:, site:]
     max_chunks = batch.chunk_slot.shape[0]
     grid = (max_chunks, triton.cdiv(max_rank, BLOCK_RANK), num_slices)
     _shrink_kernel[grid](
-        mid, x, arena, tile_offset, rank, scale,
+        shrunk, x, arena, tile_offset, rank, scale,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
-        x.shape[1], mid.stride(0), mid.stride(1), x.stride(0),
+        x.shape[1], shrunk.stride(0), shrunk.stride(1), x.stride(0),
         tile_offset.stride(0), tile_offset.stride(1), rank.stride(0), scale.stride(0),
-        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, BLOCK_IN=BLOCK_IN, TILE_RANKS=TILE_RANKS,
-        enable_fp_fusion=True,
+        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, BLOCK_IN=BLOCK_IN,
+        TILE_RANKS=tables.tile_ranks, enable_fp_fusion=True,
     )  # fmt: skip
 
 
 def lora_embed(
-    mid: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    shrunk: Tensor, token_ids: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, num_inputs: int,
 ) -> None:  # fmt: skip
-    tile_offset = tables.tile_offset[:, site:, SIDE_A]
+    tile_offset = tables.a_offset[:, site:]
     rank, scale = tables.rank[:, site:], tables.scale[:, site:]
-    grid = (batch.chunk_slot.shape[0], triton.cdiv(mid.shape[2], BLOCK_RANK))
+    grid = (batch.chunk_slot.shape[0], triton.cdiv(shrunk.shape[2], BLOCK_RANK))
     _embed_kernel[grid](
-        mid, token_ids, arena, tile_offset, rank, scale,
+        shrunk, token_ids, arena, tile_offset, rank, scale,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
-        num_inputs, tables.tile_width, mid.stride(1),
+        num_inputs, tables.tile_width, shrunk.stride(1),
         tile_offset.stride(0), tile_offset.stride(1), rank.stride(0), scale.stride(0),
-        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, TILE_RANKS=TILE_RANKS,
+        BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, TILE_RANKS=tables.tile_ranks,
         enable_fp_fusion=True,
     )  # fmt: skip
 
 
 def lora_expand(
-    y: Tensor, mid: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
+    y: Tensor, shrunk: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
     site: int, out_start: tuple[int, ...],
 ) -> None:  # fmt: skip
-    tile_offset = tables.tile_offset[:, site:, SIDE_B]
+    tile_offset = tables.b_offset[:, site:]
     rank, gain_offset = tables.rank[:, site:], tables.gain_offset[:, site:]
     max_chunks, num_slices = batch.chunk_slot.shape[0], len(out_start) - 1
     widest = max(stop - start for start, stop in pairwise(out_start))
     grid = (max_chunks, triton.cdiv(widest, BLOCK_OUT), num_slices)
     _expand_kernel[grid](
-        y, mid, arena, tile_offset, rank, gain_offset,
+        y, shrunk, arena, tile_offset, rank, gain_offset,
         batch.row_index, batch.chunk_slot, batch.chunk_start, batch.chunk_len, batch.num_chunks,
-        y.stride(0), mid.stride(0), mid.stride(1),
+        y.stride(0), shrunk.stride(0), shrunk.stride(1),
         tile_offset.stride(0), tile_offset.stride(1), rank.stride(0), gain_offset.stride(0),
         OUT_START=out_start, BLOCK_ROWS=CHUNK_ROWS, BLOCK_RANK=BLOCK_RANK, BLOCK_OUT=BLOCK_OUT,
-        TILE_RANKS=TILE_RANKS, NO_GAIN=NO_GAIN, enable_fp_fusion=True,
+        TILE_RANKS=tables.tile_ranks, NO_GAIN=NO_GAIN, enable_fp_fusion=True,
     )  # fmt: skip
 
 
 @triton.jit
 def _shrink_kernel(
-    mid_ptr, x_ptr, arena_ptr, tile_offset_ptr, rank_ptr, scale_ptr,
+    shrunk_ptr, x_ptr, arena_ptr, tile_offset_ptr, rank_ptr, scale_ptr,
     row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
-    in_features, mid_slice_stride, mid_row_stride, x_row_stride,
+    in_features, shrunk_slice_stride, shrunk_row_stride, x_row_stride,
     tile_slot_stride, tile_site_stride, rank_slot_stride, scale_slot_stride,
     BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_IN: tl.constexpr,
     TILE_RANKS: tl.constexpr,
@@ -114,15 +114,15 @@ def _shrink_kernel(
         sums += dot(x, a)
 
     scale = tl.load(scale_ptr + slot * scale_slot_stride + part)
-    mid_ptrs = mid_ptr + part * mid_slice_stride + sorted_rows[:, None] * mid_row_stride
-    tl.store(mid_ptrs + ranks[None, :], scale * sums, mask=has_row[:, None] & has_rank[None, :])
+    shrunk_ptrs = shrunk_ptr + part * shrunk_slice_stride + sorted_rows[:, None] * shrunk_row_stride
+    tl.store(shrunk_ptrs + ranks[None, :], scale * sums, mask=has_row[:, None] & has_rank[None, :])
 
 
 @triton.jit
 def _embed_kernel(
-    mid_ptr, token_ids_ptr, arena_ptr, tile_offset_ptr, rank_ptr, scale_ptr,
+    shrunk_ptr, token_ids_ptr, arena_ptr, tile_offset_ptr, rank_ptr, scale_ptr,
     row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
-    num_inputs, tile_width, mid_row_stride,
+    num_inputs, tile_width, shrunk_row_stride,
     tile_slot_stride, tile_site_stride, rank_slot_stride, scale_slot_stride,
     BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr, TILE_RANKS: tl.constexpr,
 ):  # fmt: skip
@@ -149,22 +149,22 @@ def _embed_kernel(
     in_tile = (ranks % TILE_RANKS)[None, :] * widths[:, None] + (tokens % tile_width)[:, None]
     a = tl.load(arena_ptr + tile_offset + in_tile, mask=mask, other=0.0).to(tl.float32)
     scale = tl.load(scale_ptr + slot * scale_slot_stride)
-    mid_ptrs = mid_ptr + sorted_rows[:, None] * mid_row_stride + ranks[None, :]
-    tl.store(mid_ptrs, scale * a, mask=mask)
+    shrunk_ptrs = shrunk_ptr + sorted_rows[:, None] * shrunk_row_stride + ranks[None, :]
+    tl.store(shrunk_ptrs, scale * a, mask=mask)
 
 
 @triton.jit
 def _expand_kernel(
-    y_ptr, mid_ptr, arena_ptr, tile_offset_ptr, rank_ptr, gain_offset_ptr,
+    y_ptr, shrunk_ptr, arena_ptr, tile_offset_ptr, rank_ptr, gain_offset_ptr,
     row_index_ptr, chunk_slot_ptr, chunk_start_ptr, chunk_len_ptr, num_chunks_ptr,
-    y_row_stride, mid_slice_stride, mid_row_stride,
+    y_row_stride, shrunk_slice_stride, shrunk_row_stride,
     tile_slot_stride, tile_site_stride, rank_slot_stride, gain_slot_stride,
     OUT_START: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_RANK: tl.constexpr,
     BLOCK_OUT: tl.constexpr, TILE_RANKS: tl.constexpr, NO_GAIN: tl.constexpr,
 ):  # fmt: skip
     """Grid (chunk, block of outputs, slice). Reference: `reference.lora_expand`.
 
-    mid stays fp32: B in bf16 or fp16 is exact in tf32, so mid is what gets rounded, to 11 bits.
+    shrunk stays fp32: B in bf16 or fp16 is exact in tf32, so what gets rounded, to 11 bits, is it.
     """
     chunk, part = tl.program_id(0), tl.program_id(2)
     if chunk >= tl.load(num_chunks_ptr):
@@ -184,7 +184,9 @@ def _expand_kernel(
     sorted_rows = tl.load(chunk_start_ptr + chunk) + tl.arange(0, BLOCK_ROWS)
     has_row = tl.arange(0, BLOCK_ROWS) < tl.load(chunk_len_ptr + chunk)
     rows = tl.load(row_index_ptr + sorted_rows, mask=has_row, other=0).to(tl.int64)
-    mid_ptrs = mid_ptr + part * mid_slice_stride + sorted_rows * mid_row_stride  # [BLOCK_ROWS]
+    shrunk_ptrs = (
+        shrunk_ptr + part * shrunk_slice_stride + sorted_rows * shrunk_row_stride
+    )  # [BLOCK_ROWS]
 
     precision: tl.constexpr = "ieee" if arena_ptr.dtype.element_ty == tl.float32 else "tf32"
     sums = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
@@ -193,11 +195,11 @@ def _expand_kernel(
         has_rank = ranks < rank
         tile_offset = tl.load(tiles + ranks // TILE_RANKS, mask=has_rank, other=0)
         b_ptrs = arena_ptr + tile_offset + (ranks % TILE_RANKS) * width  # [BLOCK_RANK]
-        mid_mask = has_row[:, None] & has_rank[None, :]
+        shrunk_mask = has_row[:, None] & has_rank[None, :]
         b_mask = has_rank[:, None] & has_column[None, :]
-        mid = tl.load(mid_ptrs[:, None] + ranks[None, :], mask=mid_mask, other=0.0)
+        shrunk = tl.load(shrunk_ptrs[:, None] + ranks[None, :], mask=shrunk_mask, other=0.0)
         b = tl.load(b_ptrs[:, None] + columns[None, :], mask=b_mask, other=0.0)
-        sums += tl.dot(mid, b.to(tl.float32), input_precision=precision)
+        sums += tl.dot(shrunk, b.to(tl.float32), input_precision=precision)
 
     y_ptrs = y_ptr + rows[:, None] * y_row_stride + (out_start + columns)[None, :]
     y_mask = has_row[:, None] & has_column[None, :]

@@ -10,7 +10,7 @@ from motet.commands.connect import served_models
 from motet.commands.settings import ConnectionConfig
 from motet.commands.table import print_table
 from motet.engine.config import EngineConfig
-from motet.engine.start.blueprint import check
+from motet.engine.start.blueprint import blueprint_of
 from motet.engine.start.build import identify
 from motet.engine.start.inspection import inspect_adapter
 from motet.errors import ConfigError
@@ -47,7 +47,7 @@ def check_adapters(config: EngineConfig, adapters: Sequence[str]) -> int:
 
     Raises ConfigError when the model cannot be served either.
     """
-    blueprint = check(config)
+    blueprint = blueprint_of(config)
     base_model_id = identify(config.model)
     formats = format_reader(blueprint)
     num_failed = 0

@@ -93,7 +93,7 @@ def test_rows_of_attention_share_no_page() -> None:
     batch = an_attention_batch(num_rows=3, num_queries=2, context_len=20)
     assert sorted(batch.page_table.flatten().tolist()) == list(range(6))
     last_pages = batch.page_table[:, 1].tolist()
-    assert batch.kv_slot.tolist() == [16 * page + place for page in last_pages for place in (2, 3)]
+    assert batch.kv_index.tolist() == [16 * page + place for page in last_pages for place in (2, 3)]
 
 
 def test_a_row_says_the_bound_its_share_and_the_ratio() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from motet import LLM
 from motet.engine.config import EngineConfig
-from motet.engine.start.blueprint import check
+from motet.engine.start.blueprint import blueprint_of
 from motet.errors import ConfigError
 from tests.corpus.adapter_files import ADAPTERS
 from tests.corpus.cases import CASES, Case
@@ -90,7 +90,7 @@ def test_dtype_is_that_of_the_file_or_of_its_weights(
     model = Model(Weights("mistral", dtype=dtype), storage=storage, oddity=oddity)
     directory = shelf.models.link(model, shelf.root / "dtypes" / model.name)
     said = ODDITIES[oddity].fields.get("torch_dtype", "")
-    blueprint = check(EngineConfig(str(directory)))
+    blueprint = blueprint_of(EngineConfig(str(directory)))
     assert blueprint.dtype == getattr(torch, said, DTYPES[dtype])
 
 

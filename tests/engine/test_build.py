@@ -13,7 +13,7 @@ from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConf
 from motet.engine.core import EngineCore
 from motet.engine.request import Request, SamplingParams
 from motet.engine.start import build as building
-from motet.engine.start.blueprint import check
+from motet.engine.start.blueprint import blueprint_of
 from motet.engine.start.build import _batch_at_the_limits, build, identify
 from motet.errors import ConfigError
 from tests.adapter_factory import ADAPTER_KINDS, load_with_peft, save_adapter
@@ -133,7 +133,9 @@ def test_the_step_that_measures_memory_samples_and_scores_all_it_may(
 ) -> None:
     limits = BatchConfig(max_batch_tokens=50, max_batch_rows=7)
     config = directories.config(batch=limits)
-    result = build(config, ignore_progress).executor.execute(_batch_at_the_limits(check(config)))
+    result = build(config, ignore_progress).executor.execute(
+        _batch_at_the_limits(blueprint_of(config))
+    )
     assert [token.token_id is not None for token in result.tokens] == [True] * 7
     assert [len(scores.logprobs or ()) for scores in result.scores] == [50 // 7] * 7
 
@@ -148,14 +150,14 @@ def test_progress_counts_adapters_and_weights_to_their_end(directories: Director
 def test_pages_grow_until_the_largest_tile_fits(tmp_path: Path) -> None:
     model = make_llama(tmp_path, num_key_value_heads=1, intermediate_size=512)
     # A tile of 8 * 512 elements; one token is 2 layers * 2 * 16 elements.
-    assert check(EngineConfig(str(model))).layout.page_tokens == 64
+    assert blueprint_of(EngineConfig(str(model))).layout.page_tokens == 64
     with pytest.raises(ConfigError, match=r"--page-tokens is 63.* at least 64"):
-        check(EngineConfig(str(model), pool=PoolConfig(page_tokens=63)))
+        blueprint_of(EngineConfig(str(model), pool=PoolConfig(page_tokens=63)))
 
 
 def test_dtype_auto_is_that_of_the_checkpoint(tmp_path: Path) -> None:
     model = make_llama(tmp_path, dtype=torch.bfloat16)
-    assert check(EngineConfig(str(model))).dtype is torch.bfloat16
+    assert blueprint_of(EngineConfig(str(model))).dtype is torch.bfloat16
 
 
 BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
@@ -197,9 +199,9 @@ def test_more_context_than_a_dynamic_rotary_embedding_is_the_same_for_is_refused
 ) -> None:
     dynamic = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
     model = str(make_llama(tmp_path, rope_parameters=dynamic))
-    check(EngineConfig(model, model_config=ModelConfig(max_model_len=512)))
+    blueprint_of(EngineConfig(model, model_config=ModelConfig(max_model_len=512)))
     with pytest.raises(ConfigError, match=r"--max-model-len is 513: .* beyond 512 .* at most that"):
-        check(EngineConfig(model, model_config=ModelConfig(max_model_len=513)))
+        blueprint_of(EngineConfig(model, model_config=ModelConfig(max_model_len=513)))
 
 
 def test_weights_of_another_model_are_not_taken_for_a_small_pool(tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ def test_cuda_without_a_gpu_is_refused(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="--device is 'cuda'"):
-        check(directories.config(model_config=ModelConfig(device="cuda")))
+        blueprint_of(directories.config(model_config=ModelConfig(device="cuda")))
 
 
 def test_the_identity_of_a_model_covers_its_configuration_and_shapes(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConf
 from motet.engine.core import EngineCore
 from motet.engine.messages import Arrived
 from motet.engine.request import Request, SamplingParams
-from motet.engine.start.blueprint import check
+from motet.engine.start.blueprint import blueprint_of
 from motet.engine.start.build import build
 from motet.errors import ConfigError
 from motet.kernels.cpu import compiler
@@ -162,4 +162,4 @@ def test_on_a_gpu_it_is_refused(config: EngineConfig, monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
 
     with pytest.raises(ConfigError, match="--deterministic is for CPUs"):
-        check(replace(config, model_config=replace(config.model_config, device="cuda")))
+        blueprint_of(replace(config, model_config=replace(config.model_config, device="cuda")))

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
-from motet.engine.models.linear import find_packing
+from motet.engine.models.linear import find_packer
 from motet.engine.start import estimate as estimating
-from motet.engine.start.blueprint import Blueprint, check
+from motet.engine.start.blueprint import Blueprint, blueprint_of
 from motet.engine.start.build import build
 from motet.engine.start.estimate import AdapterEstimate, estimate, plan
 from motet.engine.start.origin import AdapterOrigin
@@ -43,7 +43,7 @@ def an_adapter(num_pages: int) -> AdapterEstimate:
 
 @pytest.fixture
 def blueprint(model: Path) -> Blueprint:
-    return check(EngineConfig(str(model), pool=PoolConfig(pool_bytes=1024**2)))
+    return blueprint_of(EngineConfig(str(model), pool=PoolConfig(pool_bytes=1024**2)))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_the_weights_are_counted_in_the_dtype_they_are_loaded_in(model: Path) ->
 def test_a_tied_head_is_counted_twice_where_it_is_packed(tmp_path: Path) -> None:
     tied = make_llama(tmp_path, tie_word_embeddings=True)
     num_weights = LlamaForCausalLM.from_pretrained(tied).num_parameters()
-    num_copied = VOCAB_SIZE * 64 if find_packing(torch.float32, torch.device("cpu")) else 0
+    num_copied = VOCAB_SIZE * 64 if find_packer(torch.float32, torch.device("cpu")) else 0
     options = ModelConfig(device="cpu", dtype="float32")
     planned = plan(EngineConfig(str(tied), model_config=options))
     assert planned.weights_bytes == (num_weights + num_copied) * 4
@@ -139,13 +139,13 @@ def test_room_is_counted_in_whole_pages(blueprint: Blueprint) -> None:
 
 def test_sequences_at_once_are_limited_by_the_rows_of_a_step(model: Path) -> None:
     pool, batch = PoolConfig(pool_bytes=2**30), BatchConfig(max_batch_rows=3)
-    blueprint = check(EngineConfig(str(model), pool=pool, batch=batch))
+    blueprint = blueprint_of(EngineConfig(str(model), pool=pool, batch=batch))
     found = estimate(blueprint, weights=0, free=2**31, adapters=())
     assert [length.num_sequences for length in found.sequences] == [3]
 
 
 def test_without_a_size_the_pool_is_a_share_of_what_the_weights_leave(model: Path) -> None:
-    blueprint = check(EngineConfig(str(model), model_config=ModelConfig(device="cpu")))
+    blueprint = blueprint_of(EngineConfig(str(model), model_config=ModelConfig(device="cpu")))
     found = estimate(blueprint, weights=2**20, free=9 * 2**20, adapters=())
     assert found.pool_bytes == 2 * 2**20
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from torch import Tensor
 
 from motet.engine.config import BatchConfig
 from motet.engine.device.buffers import StepBuffers
@@ -69,7 +70,7 @@ def test_rows_lie_one_after_another() -> None:
 def test_every_token_is_written_to_its_place_in_its_page() -> None:
     inputs = inputs_of(a_row(3, start=2, page=10), a_row(1, start=8, page=20))
     places = [(10, 2), (10, 3), (11, 0), (22, 0)]
-    assert inputs.attention.kv_slot.tolist() == [p * PAGE_TOKENS + offset for p, offset in places]
+    assert inputs.attention.kv_index.tolist() == [p * PAGE_TOKENS + offset for p, offset in places]
 
 
 def test_only_rows_that_sample_have_logits() -> None:
@@ -139,6 +140,11 @@ def some_slots() -> DeviceSlots:
     return DeviceSlots(2, GEOMETRY, max_rank=64, page_elements=LAYOUT.elements, device=CPU)
 
 
+def tile_tables(slots: DeviceSlots) -> tuple[Tensor, Tensor]:
+    """Of A and B."""
+    return slots.tables.a_offset, slots.tables.b_offset
+
+
 def a_binding(digest: str, image: HostImage, slot: int = 1, first: int = 3) -> AdapterBinding:
     """The pages lie backwards in the arena."""
     pages = [PageId(first + i) for i in reversed(range(image.num_pages))]
@@ -158,10 +164,12 @@ def test_tables_of_a_bound_slot_lead_to_the_tiles_in_the_arena(
     assert torch.equal(slots.tables.rank[1], image.rank)
     assert torch.equal(slots.tables.scale[1], image.scale)
     for [site] in image.rank.nonzero().tolist():
-        for side, width in enumerate(_widths(site)):
+        for side, (offset_of, width) in enumerate(
+            zip(tile_tables(slots), _widths(site), strict=True)
+        ):
             for group in range(-(-int(image.rank[site]) // TILE_RANKS)):
                 at = (site, side, group)
-                start, size = int(slots.tables.tile_offset[1, *at]), TILE_RANKS * width
+                start, size = int(offset_of[1, site, group]), TILE_RANKS * width
                 page, offset = int(image.tile_page[at]), int(image.tile_offset[at])
                 expected = image.pages[page, offset : offset + size]
                 assert torch.equal(arena.flat[start : start + size], expected)
@@ -189,13 +197,13 @@ def test_rebinding_a_slot_leaves_nothing_of_the_adapter_before(
 def test_the_same_adapter_at_other_pages_is_bound_anew(images: dict[str, HostImage]) -> None:
     image, slots = images["patterns"], some_slots()
     slots.bind(a_binding("patterns", image, first=3), image)
-    before = slots.tables.tile_offset[1].clone()
+    before = [table[1].clone() for table in tile_tables(slots)]
 
     slots.bind(a_binding("patterns", image, first=4), image)
 
     groups = image.tile_page.shape[-1]
-    moved = slots.tables.tile_offset[1, ..., :groups] - before[..., :groups]
-    assert (moved == LAYOUT.elements).all()
+    for table, old in zip(tile_tables(slots), before, strict=True):
+        assert (table[1, :, :groups] - old[:, :groups] == LAYOUT.elements).all()
 
 
 def test_binding_one_slot_leaves_the_others(images: dict[str, HostImage]) -> None:

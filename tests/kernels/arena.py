@@ -10,7 +10,7 @@ from torch import Tensor
 from motet.kernels import NO_GAIN, LoraTables
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from motet.memory.layout import TILE_RANKS, PageLayout, num_tiles
-from motet.memory.packing import GAINS, SIDE_A, Packing, Ranks, Tile, pack
+from motet.memory.packing import GAINS, SIDE_A, SIDE_B, Packing, Ranks, Tile, pack
 from motet.memory.page import Lease, PageOwner, PagePool
 from tests.kernels.target import Target
 
@@ -75,10 +75,12 @@ class Arena:
         )
         self.kv = self.memory.view(num_pages, *layout.shape)
         self.tables = LoraTables(
-            tile_offset=target.ints([], torch.int64).new_zeros(*shape, 2, num_tiles(max_rank)),
+            a_offset=target.ints([], torch.int64).new_zeros(*shape, num_tiles(max_rank)),
+            b_offset=target.ints([], torch.int64).new_zeros(*shape, num_tiles(max_rank)),
             rank=target.ints([]).new_zeros(shape),
             scale=torch.zeros(shape, device=target.device),
             gain_offset=target.ints([], torch.int64).new_full(shape, NO_GAIN),
+            tile_ranks=TILE_RANKS,
             tile_width=GEOMETRY.tile_width,
         )
 
@@ -107,7 +109,8 @@ class Arena:
             if tile.side == GAINS:
                 self.tables.gain_offset[slot, tile.site] = start
             else:
-                self.tables.tile_offset[slot, tile.site, tile.side, tile.group] = start
+                sides = {SIDE_A: self.tables.a_offset, SIDE_B: self.tables.b_offset}
+                sides[tile.side][slot, tile.site, tile.group] = start
         for index, site in enumerate(GEOMETRY.sites):
             self.tables.rank[slot, index] = adapter.ranks[site.module]
             self.tables.scale[slot, index] = adapter.scale[site.module]

@@ -1,7 +1,7 @@
 """Batches as the engine lays them out, from lists of what each row is."""
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class Row:
         """Of the first query."""
         return self.context_len - self.num_queries
 
-    def kv_slots(self, page_tokens: int) -> list[int]:
+    def kv_indices(self, page_tokens: int) -> list[int]:
         return [
             self.lease.pages[p // page_tokens] * page_tokens + p % page_tokens
             for p in range(self.context_len)
@@ -69,17 +69,17 @@ def a_row(arena: Arena, num_queries: int, context_len: int) -> Row:
     key, value = (target.randn(context_len, layout.num_kv_heads, layout.head_dim) for _ in range(2))
     num_pages = -(-context_len // layout.page_tokens)
     row = Row(num_queries, key, value, arena.reserve(num_pages, PageOwner.KV))
-    kv_slot = target.ints(row.kv_slots(layout.page_tokens), torch.int64)
-    write_kv(arena, key, value, kv_slot)
+    kv_index = target.ints(row.kv_indices(layout.page_tokens), torch.int64)
+    write_kv(arena, key, value, kv_index)
     return row
 
 
-def write_kv(arena: Arena, key: Tensor, value: Tensor, kv_slot: Tensor) -> None:
+def write_kv(arena: Arena, key: Tensor, value: Tensor, kv_index: Tensor) -> None:
     """Store keys and values as they are: turned by nothing."""
     heads = torch.cat((key, value), dim=1)
     turn = arena.target.randn(2, len(heads), heads.shape[2] // 2)
     cos, sin = torch.ones_like(turn[0]), torch.zeros_like(turn[1])
-    arena.target.kernels.rotate_and_write_kv(heads, 0, cos, sin, arena.kv, LAYER, kv_slot)
+    arena.target.kernels.rotate_and_write_kv(heads, 0, cos, sin, arena.kv, LAYER, kv_index)
 
 
 def some_rows(arena: Arena, lengths: list[tuple[int, int]]) -> list[Row]:
@@ -90,11 +90,11 @@ def an_attention_batch(arena: Arena, rows: list[Row]) -> AttentionBatch:
     ints, page_tokens = arena.target.ints, arena.layout.page_tokens
     max_pages = max((len(row.lease.pages) for row in rows), default=0)
     tables = [[*row.lease.pages] + [0] * (max_pages - len(row.lease.pages)) for row in rows]
-    new_slots = [slot for row in rows for slot in row.kv_slots(page_tokens)[-row.num_queries :]]
+    written = [row.kv_indices(page_tokens)[-row.num_queries :] for row in rows]
     return AttentionBatch(
         query_start=ints([0, *accumulate(row.num_queries for row in rows)]),
         context_len=ints([row.context_len for row in rows]),
         page_table=ints(tables).view(len(rows), max_pages),
-        kv_slot=ints(new_slots, torch.int64),
+        kv_index=ints([*chain.from_iterable(written)], torch.int64),
         max_query_len=max((row.num_queries for row in rows), default=0),
     )

@@ -17,6 +17,7 @@ from triton.compiler import ASTSource
 from triton.runtime import JITFunction
 
 import motet.kernels.triton
+from motet.memory.layout import TILE_RANKS
 
 Constant = int | tuple[int, ...]
 
@@ -48,9 +49,9 @@ TABLES = {
     "arena_ptr": f"*{ENGINE}",
     "tile_offset_ptr": "*i64",
     "rank_ptr": "*i32",
-    "mid_ptr": "*fp32",
+    "shrunk_ptr": "*fp32",
 }
-TILES: dict[str, Constant] = {"BLOCK_ROWS": 16, "BLOCK_RANK": 16, "TILE_RANKS": 8}
+TILES: dict[str, Constant] = {"BLOCK_ROWS": 16, "BLOCK_RANK": 16, "TILE_RANKS": TILE_RANKS}
 ATTENTION = (
     dict.fromkeys(("out_ptr", "query_ptr", "kv_ptr"), f"*{ENGINE}")
     | dict.fromkeys(("query_start_ptr", "context_len_ptr", "page_table_ptr"), "*i32")
@@ -75,7 +76,7 @@ LAUNCHES = {
     "_write_kv_kernel": [
         Launch(
             dict.fromkeys(("kv_ptr", "key_ptr", "value_ptr"), f"*{ENGINE}")
-            | {"kv_slot_ptr": "*i64"},
+            | {"kv_index_ptr": "*i64"},
             {"BLOCK": 1024},
         )
     ],

@@ -118,8 +118,8 @@ def test_kv_behind_the_windows_of_a_row_is_not_seen(target: Target, window: int)
     rows = some_rows(arena, LONG)
     expected = dense(rows, query := target.randn(sum(new for new, _ in LONG), 4, 16), window)
     for row in rows:
-        for slot in row.kv_slots(16)[: max(0, row.first_position - window + 1)]:
-            arena.kv[slot // 16, LAYER, :, slot % 16] = torch.nan
+        for index in row.kv_indices(16)[: max(0, row.first_position - window + 1)]:
+            arena.kv[index // 16, LAYER, :, index % 16] = torch.nan
 
     assert_near(attend(arena, rows, query, window), expected, TOLERANCE[target.dtype])
 
@@ -155,17 +155,17 @@ def test_a_batch_without_rows_is_nothing(target: Target) -> None:
     assert attend(arena, [], target.randn(0, 4, 16)).shape == (0, 4, 16)
 
 
-def test_kv_is_written_to_its_slots_only(target: Target) -> None:
+def test_kv_is_written_to_its_places_only(target: Target) -> None:
     arena = an_arena(target, page_tokens=4, head_dim=24)
     expected = arena.kv.clone()
     fused = target.randn(3, 6, 24)
     key, value = fused[:, 2:4], fused[:, 4:6]
-    slots = [9, 4 * 99 + 3, 0]
-    for token, slot in enumerate(slots):
-        expected[slot // 4, LAYER, 0, slot % 4] = key[token]
-        expected[slot // 4, LAYER, 1, slot % 4] = value[token]
+    indices = [9, 4 * 99 + 3, 0]
+    for token, index in enumerate(indices):
+        expected[index // 4, LAYER, 0, index % 4] = key[token]
+        expected[index // 4, LAYER, 1, index % 4] = value[token]
 
-    write_kv(arena, key, value, target.ints(slots, torch.int64))
+    write_kv(arena, key, value, target.ints(indices, torch.int64))
 
     assert torch.equal(bits(arena.kv), bits(expected))
 

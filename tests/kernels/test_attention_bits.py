@@ -134,9 +134,9 @@ def test_what_later_tokens_hold_does_not_reach_earlier_ones(target: Target) -> N
     arena = an_arena(target, page_tokens=16)
     row, query = a_row(arena, 90, 90), target.randn(90, 4, 16)
     expected = attend(arena, [row], query)
-    slot = row.kv_slots(16)[50]
+    index = row.kv_indices(16)[50]
 
-    arena.kv[slot // 16, LAYER, :, slot % 16] = torch.nan
+    arena.kv[index // 16, LAYER, :, index % 16] = torch.nan
 
     actual = attend(arena, [row], query)
     assert_same_bits(actual[:50], expected[:50])

@@ -37,18 +37,18 @@ def shrink(target: Target, arena: Arena, x: Tensor, batch: LoraBatch, fused: str
     module, num_slices = FUSED[fused]
     max_rank = int(arena.tables.rank.max())
     num_rows = batch.row_index.shape[0]
-    mid = torch.full((num_slices, num_rows, max_rank), torch.nan, device=target.device)
-    target.kernels.lora_shrink(mid, x, arena.memory, arena.tables, batch, FIRST_SITE + module)
-    return mid
+    shrunk = torch.full((num_slices, num_rows, max_rank), torch.nan, device=target.device)
+    target.kernels.lora_shrink(shrunk, x, arena.memory, arena.tables, batch, FIRST_SITE + module)
+    return shrunk
 
 
 def add_lora(
     target: Target, arena: Arena, y: Tensor, x: Tensor, batch: LoraBatch, fused: str
 ) -> None:
-    mid = shrink(target, arena, x, batch, fused)
+    shrunk = shrink(target, arena, x, batch, fused)
     module, num_slices = FUSED[fused]
     target.kernels.lora_expand(
-        y, mid, arena.memory, arena.tables, batch, FIRST_SITE + module,
+        y, shrunk, arena.memory, arena.tables, batch, FIRST_SITE + module,
         out_starts(module, num_slices),
     )  # fmt: skip
 
@@ -63,9 +63,9 @@ def dense(
     for row, slot in enumerate(slots):
         for s in range(num_slices if slot != BASE else 0):
             adapter, at = adapters[slot], FIRST_SITE + module + s
-            mid = adapter.scale[at] * (adapter.a[at].double() @ x[row].double())
+            shrunk = adapter.scale[at] * (adapter.a[at].double() @ x[row].double())
             value = result[row, starts[s] : starts[s + 1]]
-            value += adapter.b[at].double() @ mid
+            value += adapter.b[at].double() @ shrunk
             if at in adapter.gains and adapter.ranks[at]:
                 gain, shift = adapter.gains[at].double()
                 value.mul_(gain).add_(shift)
@@ -137,12 +137,12 @@ def test_shrink_sums_in_fp32_whatever_the_dtype(target: Target) -> None:
     arena.load(0, adapter)
     x = target.randn(3, 72)
 
-    mid = shrink(target, arena, x, a_lora_batch(target, [0, 0, 0]), "qkv")
+    shrunk = shrink(target, arena, x, a_lora_batch(target, [0, 0, 0]), "qkv")
 
     for module in range(3):
         at = FIRST_SITE + module
         expected = adapter.scale[at] * (x.double() @ adapter.a[at].double().T)
-        assert_near(mid[module, :, :11], expected, SUM_TOLERANCE)
+        assert_near(shrunk[module, :, :11], expected, SUM_TOLERANCE)
 
 
 def test_only_rows_and_columns_of_adapters_are_written(target: Target) -> None:
@@ -188,18 +188,18 @@ def test_an_adapter_in_pages_of_a_released_one_is_read_alone(target: Target) -> 
     assert_near(y, expected, TOLERANCE[target.dtype])
 
 
-def test_mid_may_be_part_of_a_larger_buffer(target: Target) -> None:
+def test_what_is_shrunk_may_be_part_of_a_larger_buffer(target: Target) -> None:
     arena = Arena(target, a_layout(target), num_pages=40)
     adapter = an_adapter(target, same_rank(10))
     arena.load(0, adapter)
     x, y = target.randn(3, 72), target.randn(3, 400)
     expected = dense(y, x, [0, 0, 0], {0: adapter}, "gate_up")
     buffer = torch.full((3, 50, 64), torch.nan, device=target.device)
-    mid, batch = buffer[:2, :3], a_lora_batch(target, [0, 0, 0])
+    shrunk, batch = buffer[:2, :3], a_lora_batch(target, [0, 0, 0])
 
-    target.kernels.lora_shrink(mid, x, arena.memory, arena.tables, batch, FIRST_SITE + 4)
+    target.kernels.lora_shrink(shrunk, x, arena.memory, arena.tables, batch, FIRST_SITE + 4)
     target.kernels.lora_expand(
-        y, mid, arena.memory, arena.tables, batch, FIRST_SITE + 4, out_starts(4, 2)
+        y, shrunk, arena.memory, arena.tables, batch, FIRST_SITE + 4, out_starts(4, 2)
     )
 
     assert_near(y, expected, TOLERANCE[target.dtype])

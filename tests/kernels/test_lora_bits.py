@@ -36,10 +36,10 @@ def arena(target: Target) -> Arena:
 def add_lora(arena: Arena, y: Tensor, x: Tensor, batch: LoraBatch) -> Tensor:
     """The outputs of q, k and v after LoRA, as bits."""
     kernels, result = arena.target.kernels, y.clone()
-    mid = torch.full((3, len(batch.row_index), max(RANKS)), torch.nan)
+    shrunk = torch.full((3, len(batch.row_index), max(RANKS)), torch.nan)
     at = (arena.memory, arena.tables, batch, LAYER * len(MODULES))
-    kernels.lora_shrink(mid, x, *at)
-    kernels.lora_expand(result, mid, *at, OUT_START)
+    kernels.lora_shrink(shrunk, x, *at)
+    kernels.lora_expand(result, shrunk, *at, OUT_START)
     return bits(result).view(len(y), -1)
 
 

@@ -44,14 +44,14 @@ def some_adapters(arena: Arena) -> dict[int, DenseAdapter]:
 
 
 def expected_of(
-    y: Tensor, adapters: dict[int, DenseAdapter], module: int, mid_of: list[Tensor]
+    y: Tensor, adapters: dict[int, DenseAdapter], module: int, shrunk_of: list[Tensor]
 ) -> Tensor:
-    """In float64; `mid_of[row]` is what A makes of the row's input."""
+    """In float64; `shrunk_of[row]` is what A makes of the row's input."""
     result = y.double()
     for row, slot in enumerate(SLOTS):
         if slot != BASE and adapters[slot].ranks[module]:
             adapter = adapters[slot]
-            result[row] += adapter.scale[module] * adapter.b[module].double() @ mid_of[row]
+            result[row] += adapter.scale[module] * adapter.b[module].double() @ shrunk_of[row]
             if module in adapter.gains:
                 gain, shift = adapter.gains[module].double()
                 result[row] = gain * result[row] + shift
@@ -69,11 +69,11 @@ def test_an_embedding_reads_the_columns_of_its_tokens_in_any_part(
         for row, slot in enumerate(SLOTS)
     ]
     expected = expected_of(y, adapters, EMBEDDING, columns)
-    mid = torch.full((1, len(batch.row_index), 32), torch.nan, device=target.device)
+    shrunk = torch.full((1, len(batch.row_index), 32), torch.nan, device=target.device)
     at = (arena.memory, arena.tables, batch, EMBEDDING_SITE)
 
-    target.kernels.lora_embed(mid, tokens, *at, NUM_TOKEN_IDS)
-    target.kernels.lora_expand(y, mid, *at, (0, 72))
+    target.kernels.lora_embed(shrunk, tokens, *at, NUM_TOKEN_IDS)
+    target.kernels.lora_expand(y, shrunk, *at, (0, 72))
 
     assert_near(y, expected, TOLERANCE[target.dtype])
 
@@ -87,11 +87,11 @@ def test_a_head_in_parts_shares_one_shrink(target: Target, arena: Arena) -> None
         for row, slot in enumerate(SLOTS)
     ]
     expected = expected_of(y, adapters, HEAD, products)
-    mid = torch.full((1, len(batch.row_index), 32), torch.nan, device=target.device)
+    shrunk = torch.full((1, len(batch.row_index), 32), torch.nan, device=target.device)
     at = (arena.memory, arena.tables, batch, HEAD_SITE)
 
-    target.kernels.lora_shrink(mid, x, *at)
-    target.kernels.lora_expand(y, mid.expand(2, -1, -1), *at, (0, 200, NUM_LOGITS))
+    target.kernels.lora_shrink(shrunk, x, *at)
+    target.kernels.lora_expand(y, shrunk.expand(2, -1, -1), *at, (0, 200, NUM_LOGITS))
 
     assert_near(y, expected, TOLERANCE[target.dtype])
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from motet.kernels import NO_GAIN, SIDE_A, SIDE_B, TILE_RANKS, LoraTables, load_backend
+from motet.kernels import NO_GAIN, LoraTables, load_backend
 from tests.kernels.batches import BASE, a_lora_batch
 from tests.kernels.target import TOLERANCE, Target, assert_near
 
@@ -20,46 +20,53 @@ def target(dtype: torch.dtype) -> Target:
     return Target(load_backend("cpu"), torch.device("cpu"), dtype)
 
 
-def a_tiled_matrix(target: Target, rank: int, width: int) -> tuple[Tensor, Tensor]:
+def a_tiled_matrix(target: Target, rank: int, width: int, tile_ranks: int) -> tuple[Tensor, Tensor]:
     """Rank rows `[rank, width]`, and their tiles: NaN past the rank."""
     rows = target.randn(rank, width)
-    tiles = torch.full((-(-rank // TILE_RANKS) * TILE_RANKS, width), torch.nan, dtype=target.dtype)
+    tiles = torch.full((-(-rank // tile_ranks) * tile_ranks, width), torch.nan, dtype=target.dtype)
     tiles[:rank] = rows
     return rows.double(), tiles.flatten()
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 7, 150, 4096])
-@pytest.mark.parametrize(("in_features", "out_features"), [(1, 1), (37, 301), (1030, 45)])
+@pytest.mark.parametrize(
+    ("in_features", "out_features", "tile_ranks"),
+    [(1, 1, 8), (37, 301, 8), (37, 301, 6), (1030, 45, 8)],
+)
 def test_odd_sizes_equal_dense_products(
-    target: Target, num_rows: int, in_features: int, out_features: int
+    target: Target, num_rows: int, in_features: int, out_features: int, tile_ranks: int
 ) -> None:
     rng = random.Random(num_rows)
     slots = [rng.randrange(BASE, len(RANKS)) for _ in range(num_rows - 1)] + [len(RANKS) - 1]
     x, y = target.randn(num_rows, in_features), target.randn(num_rows, out_features)
     expected, parts, end = y.double(), [], 0
-    tile_offset = torch.zeros(len(RANKS), 1, 2, MAX_RANK // TILE_RANKS, dtype=torch.int64)
+    offsets = torch.zeros(2, len(RANKS), 1, -(-MAX_RANK // tile_ranks), dtype=torch.int64)
     for slot, rank in enumerate(RANKS):
-        sides = {}
-        for side, width in ((SIDE_A, in_features), (SIDE_B, out_features)):
-            sides[side], tiles = a_tiled_matrix(target, rank, width)
-            num_tiles, tile = -(-rank // TILE_RANKS), TILE_RANKS * width
-            tile_offset[slot, 0, side, :num_tiles] = end + tile * torch.arange(num_tiles)
+        sides = []
+        for offset, width in zip(offsets, (in_features, out_features), strict=True):
+            side, tiles = a_tiled_matrix(target, rank, width, tile_ranks)
+            num_tiles, tile = -(-rank // tile_ranks), tile_ranks * width
+            offset[slot, 0, :num_tiles] = end + tile * torch.arange(num_tiles)
+            sides.append(side)
             parts.append(tiles)
             end += len(tiles)
         rows = [row for row, other in enumerate(slots) if other == slot]
-        expected[rows] += 0.5 * (x[rows].double() @ sides[SIDE_A].T) @ sides[SIDE_B]
+        a, b = sides
+        expected[rows] += 0.5 * (x[rows].double() @ a.T) @ b
     arena = torch.cat(parts)
     tables = LoraTables(
-        tile_offset,
-        target.ints(RANKS).view(-1, 1),
-        torch.full((len(RANKS), 1), 0.5),
-        torch.full((len(RANKS), 1), NO_GAIN),
+        a_offset=offsets[0],
+        b_offset=offsets[1],
+        rank=target.ints(RANKS).view(-1, 1),
+        scale=torch.full((len(RANKS), 1), 0.5),
+        gain_offset=torch.full((len(RANKS), 1), NO_GAIN),
+        tile_ranks=tile_ranks,
         tile_width=2000,
     )
     batch = a_lora_batch(target, slots)
-    mid = torch.full((1, len(batch.row_index), MAX_RANK), torch.nan)
+    shrunk = torch.full((1, len(batch.row_index), MAX_RANK), torch.nan)
 
-    target.kernels.lora_shrink(mid, x, arena, tables, batch, 0)
-    target.kernels.lora_expand(y, mid, arena, tables, batch, 0, (0, out_features))
+    target.kernels.lora_shrink(shrunk, x, arena, tables, batch, 0)
+    target.kernels.lora_expand(y, shrunk, arena, tables, batch, 0, (0, out_features))
 
     assert_near(y, expected, TOLERANCE[target.dtype])

@@ -26,10 +26,10 @@ def test_lora_equals_the_reference(target: Target, seed: int) -> None:
 
     for kernels in (target.kernels, reference):
         result = y.clone()
-        mid = torch.full((3, batch.row_index.shape[0], 64), torch.nan, device=target.device)
+        shrunk = torch.full((3, batch.row_index.shape[0], 64), torch.nan, device=target.device)
         at = (arena.memory, arena.tables, batch, LAYER * len(MODULES))
-        kernels.lora_shrink(mid, x, *at)
-        kernels.lora_expand(result, mid, *at, (0, 96, 120, 144))
+        kernels.lora_shrink(shrunk, x, *at)
+        kernels.lora_expand(result, shrunk, *at, (0, 96, 120, 144))
         results.append(result)
 
     actual, expected = results
@@ -44,7 +44,7 @@ def test_attention_equals_the_reference(target: Target, seed: int) -> None:
     lengths = [(rng.choice((1, rng.randint(1, context))), context) for context in contexts]
     arena = Arena(target, a_layout(target, page_tokens=4, head_dim=16), num_pages=100)
     batch = an_attention_batch(arena, some_rows(arena, lengths))
-    query, results = target.randn(len(batch.kv_slot), 6, 16), []
+    query, results = target.randn(len(batch.kv_index), 6, 16), []
 
     for kernels in (target.kernels, reference):
         results.append(torch.full_like(query, torch.nan))

@@ -26,9 +26,9 @@ def some_turns(target: Target, num_tokens: int, head_dim: int) -> tuple[Tensor, 
     return cos.to(target.device), sin.to(target.device)
 
 
-def some_slots(target: Target, num_tokens: int) -> Tensor:
-    slots = torch.randperm(20 * PAGE_TOKENS)[:num_tokens].tolist()
-    return target.ints(slots, torch.int64)
+def some_indices(target: Target, num_tokens: int) -> Tensor:
+    indices = torch.randperm(20 * PAGE_TOKENS)[:num_tokens].tolist()
+    return target.ints(indices, torch.int64)
 
 
 def turned(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def test_queries_and_keys_are_turned_and_values_are_not(
     expected, values = turned(heads[:, :num_turned], cos, sin), heads[:, num_turned:].clone()
 
     target.kernels.rotate_and_write_kv(
-        heads, num_heads, cos, sin, arena.kv, LAYER, some_slots(target, 5)
+        heads, num_heads, cos, sin, arena.kv, LAYER, some_indices(target, 5)
     )
 
     assert_near(heads[:, :num_turned], expected, TOLERANCE[target.dtype])
@@ -64,15 +64,15 @@ def test_turned_keys_and_values_are_written_to_their_places_only(
 ) -> None:
     arena = an_arena(target, head_dim)
     heads = target.randn(7, 3 + 2 * NUM_KV_HEADS, head_dim)
-    slots, before = some_slots(target, 7), arena.kv.clone()
+    indices, before = some_indices(target, 7), arena.kv.clone()
 
     target.kernels.rotate_and_write_kv(
-        heads, 3, *some_turns(target, 7, head_dim), arena.kv, LAYER, slots
+        heads, 3, *some_turns(target, 7, head_dim), arena.kv, LAYER, indices
     )
 
     key, value = heads[:, 3:].chunk(2, dim=1)
-    for token, slot in enumerate(slots.tolist()):
-        place = before[slot // PAGE_TOKENS, LAYER, :, slot % PAGE_TOKENS]
+    for token, index in enumerate(indices.tolist()):
+        place = before[index // PAGE_TOKENS, LAYER, :, index % PAGE_TOKENS]
         place[0], place[1] = key[token], value[token]
     assert torch.equal(bits(arena.kv), bits(before))
 
@@ -84,7 +84,9 @@ def test_heads_may_be_part_of_a_wider_tensor(target: Target) -> None:
     cos, sin = some_turns(target, 40, 24)
     expected = turned(heads[:, :5], cos, sin)
 
-    target.kernels.rotate_and_write_kv(heads, 3, cos, sin, arena.kv, LAYER, some_slots(target, 40))
+    target.kernels.rotate_and_write_kv(
+        heads, 3, cos, sin, arena.kv, LAYER, some_indices(target, 40)
+    )
 
     assert_near(heads[:, :5], expected, TOLERANCE[target.dtype])
     untouched[:, 1:6, 8:32] = heads[:, :5]
@@ -108,10 +110,10 @@ def test_the_native_turn_rounds_as_the_reference_does(dtype: torch.dtype, head_d
     """In float32 a fused multiply-add leaves out one rounding, which halves have made before."""
     target = Target(load_backend("cpu"), torch.device("cpu"), dtype)
     arena = an_arena(target, head_dim)
-    heads, slots = target.randn(60, 12, head_dim), some_slots(target, 60)
+    heads, indices = target.randn(60, 12, head_dim), some_indices(target, 60)
     expected, turns = heads.clone(), some_turns(target, 60, head_dim)
 
-    reference.rotate_and_write_kv(expected, 8, *turns, arena.kv, LAYER, slots)
-    target.kernels.rotate_and_write_kv(heads, 8, *turns, arena.kv, LAYER, slots)
+    reference.rotate_and_write_kv(expected, 8, *turns, arena.kv, LAYER, indices)
+    target.kernels.rotate_and_write_kv(heads, 8, *turns, arena.kv, LAYER, indices)
 
     torch.testing.assert_close(heads, expected, rtol=0, atol=1e-6 if dtype.itemsize == 4 else 0)

@@ -50,7 +50,7 @@ class Stepper:
             arena=arena,
             kv=arena[: pages.numel()].view(shape),
             tables=tables or _no_tables(),
-            mid=torch.full((3, 256, 32), torch.nan),
+            shrunk=torch.full((3, 256, 32), torch.nan),
         )
         self._free = random.Random(0).sample(range(NUM_PAGES), NUM_PAGES)
 
@@ -84,21 +84,21 @@ class Stepper:
 
 def _no_tables() -> LoraTables:
     nothing = torch.empty(0)
-    return LoraTables(nothing, nothing, nothing, nothing, tile_width=0)
+    return LoraTables(nothing, nothing, nothing, nothing, nothing, tile_ranks=0, tile_width=0)
 
 
 def _inputs(rows: Sequence[tuple[Track, int]]) -> StepInputs:
     tokens: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
-    kv_slots: list[int] = []
+    kv_indices: list[int] = []
     for track, count in rows:
         for position in range(track.num_computed, track.num_computed + count):
             tokens.append(track.tokens[position])
             positions.append(position)
             slots.append(track.slot)
             page = track.pages[position // PAGE_TOKENS]
-            kv_slots.append(page * PAGE_TOKENS + position % PAGE_TOKENS)
+            kv_indices.append(page * PAGE_TOKENS + position % PAGE_TOKENS)
     counts = torch.tensor([0] + [count for _, count in rows])
     max_pages = max(len(track.pages) for track, _ in rows)
     page_table = [track.pages + [0] * (max_pages - len(track.pages)) for track, _ in rows]
@@ -106,7 +106,7 @@ def _inputs(rows: Sequence[tuple[Track, int]]) -> StepInputs:
         query_start=counts.cumsum(0).int(),
         context_len=torch.tensor([track.num_computed + count for track, count in rows]).int(),
         page_table=torch.tensor(page_table).int(),
-        kv_slot=torch.tensor(kv_slots),
+        kv_index=torch.tensor(kv_indices),
         max_query_len=int(counts.max()),
     )
     return StepInputs(

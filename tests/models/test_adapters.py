@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from motet.engine.models import MODELS, load_model, read_config
-from motet.kernels import NO_GAIN, TILE_RANKS, LoraTables
+from motet.kernels import NO_GAIN, LoraTables
 from motet.memory.geometry import Module
-from motet.memory.layout import num_tiles
+from motet.memory.layout import TILE_RANKS, num_tiles
 from tests.model_factory import MAKERS, VOCAB_SIZE
 from tests.models.stepping import NUM_PAGES, PAGE_TOKENS, Stepper, Track
 
@@ -45,7 +45,7 @@ def laid_out(
 ) -> tuple[Tensor, LoraTables]:
     """Tiles one after another, and the tables that find them from `first_element` on."""
     size = (len(RANKS), num_modules)
-    offsets = torch.zeros(*size, 2, num_tiles(max(RANKS)), dtype=torch.int64)
+    offsets = torch.zeros(2, *size, num_tiles(max(RANKS)), dtype=torch.int64)
     rank = torch.zeros(size, dtype=torch.int32)
     tiles: list[Tensor] = []
     end = first_element
@@ -55,11 +55,17 @@ def laid_out(
             for group, rows in enumerate(matrix.split(TILE_RANKS)):  # type: ignore[no-untyped-call]
                 tile = torch.zeros(TILE_RANKS, matrix.shape[1])
                 tile[: len(rows)] = rows
-                offsets[(*target, side, group)] = end
+                offsets[(side, *target, group)] = end
                 tiles.append(tile.flatten())
                 end += tile.numel()
     return torch.cat(tiles), LoraTables(
-        offsets, rank, torch.full(size, SCALE), torch.full(size, NO_GAIN), tile_width=512
+        a_offset=offsets[0],
+        b_offset=offsets[1],
+        rank=rank,
+        scale=torch.full(size, SCALE),
+        gain_offset=torch.full(size, NO_GAIN),
+        tile_ranks=TILE_RANKS,
+        tile_width=512,
     )
 
 

@@ -1,4 +1,4 @@
-"""Products with packed weights against plain ones, and which packing is chosen."""
+"""Products with packed weights against plain ones, and which packer is chosen."""
 
 import weakref
 from pathlib import Path
@@ -12,9 +12,9 @@ from torch.nn import functional
 from motet.engine.models import linear, load_model, read_config
 from motet.engine.models.linear import (
     Linear,
-    Packing,
+    Packer,
     Product,
-    find_packing,
+    find_packer,
     pack_for_onednn,
     pack_native,
 )
@@ -25,7 +25,7 @@ from tests.model_factory import make_llama
 from tests.models.stepping import Stepper, Track
 
 CPU = torch.device("cpu")
-PACKINGS = [pack_native, pack_for_onednn]
+PACKERS = [pack_native, pack_for_onednn]
 SHAPES = [(96, 64), (1, 1), (7, 5), (40, 130), (131, 72)]
 """`(out_features, in_features)`, some no multiple of any block."""
 
@@ -40,24 +40,24 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return request.param
 
 
-@pytest.fixture(params=PACKINGS, ids=lambda packing: packing.__name__)
-def packing(request: pytest.FixtureRequest, dtype: torch.dtype) -> Packing:
-    packing: Packing = request.param
-    if not linear._works(packing, dtype):
+@pytest.fixture(params=PACKERS, ids=lambda packer: packer.__name__)
+def packer(request: pytest.FixtureRequest, dtype: torch.dtype) -> Packer:
+    packer: Packer = request.param
+    if not linear._works(packer, dtype):
         pytest.skip(f"not for {dtype} on this processor")
-    return packing
+    return packer
 
 
 @pytest.mark.parametrize("has_bias", [False, True], ids=["plain", "bias"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_packed_product_equals_the_plain_one(
-    packing: Packing, dtype: torch.dtype, shape: tuple[int, int], has_bias: bool
+    packer: Packer, dtype: torch.dtype, shape: tuple[int, int], has_bias: bool
 ) -> None:
     torch.manual_seed(0)
     weight = torch.randn(shape).to(dtype)
     bias = torch.randn(shape[0]).to(dtype) if has_bias else None
     packed = Linear(weight, bias)
-    packed.pack(packing)
+    packed.pack(packer)
 
     for num_rows in NUM_ROWS:
         x = torch.randn(num_rows, shape[1]).to(dtype)
@@ -68,10 +68,10 @@ def test_packed_product_equals_the_plain_one(
         torch.testing.assert_close(got, expected, atol=tolerance, rtol=TOLERANCE[dtype])
 
 
-def test_packed_product_reads_rows_that_lie_apart(packing: Packing, dtype: torch.dtype) -> None:
+def test_packed_product_reads_rows_that_lie_apart(packer: Packer, dtype: torch.dtype) -> None:
     weight, x = torch.randn(24, 16).to(dtype), torch.randn(5, 48).to(dtype)[:, 16:32]
     packed = Linear(weight)
-    packed.pack(packing)
+    packed.pack(packer)
     expected = functional.linear(x, weight)
     torch.testing.assert_close(packed.forward(x), expected, atol=0.1, rtol=TOLERANCE[dtype])
 
@@ -90,13 +90,13 @@ def test_deterministic_products_of_a_row_are_the_same_in_any_batch(
         assert torch.equal(at_the_end, alone[-num_rows:])
 
 
-def test_plain_or_packed_a_linear_keeps_one_copy(packing: Packing, dtype: torch.dtype) -> None:
+def test_plain_or_packed_a_linear_keeps_one_copy(packer: Packer, dtype: torch.dtype) -> None:
     weight = torch.randn(48, 32).to(dtype)
     alive, kept = weakref.ref(weight), Linear(weight)
     del weight
     assert alive() is not None
 
-    kept.pack(packing)
+    kept.pack(packer)
 
     assert alive() is None
 
@@ -126,8 +126,8 @@ def plain(weight: Tensor) -> Product:
 
 @pytest.mark.parametrize("fault", [refuse, lack, not_compile, err])
 @pytest.mark.parametrize("has_instructions", [False, True])
-def test_the_next_packing_is_chosen_where_the_best_fails_its_trial(
-    fault: Packing, has_instructions: bool, monkeypatch: pytest.MonkeyPatch
+def test_the_next_packer_is_chosen_where_the_best_fails_its_trial(
+    fault: Packer, has_instructions: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best, other = ("pack_native", "pack_for_onednn")[:: -1 if has_instructions else 1]
     names = linear.INSTRUCTIONS[torch.bfloat16]
@@ -135,13 +135,13 @@ def test_the_next_packing_is_chosen_where_the_best_fails_its_trial(
     monkeypatch.setattr(linear, other, plain)
 
     monkeypatch.setattr(linear, best, better := lambda weight: plain(weight))
-    assert find_packing(torch.bfloat16, CPU) is better
+    assert find_packer(torch.bfloat16, CPU) is better
 
     monkeypatch.setattr(linear, best, fault)
-    assert find_packing(torch.bfloat16, CPU) is plain
+    assert find_packer(torch.bfloat16, CPU) is plain
 
     monkeypatch.setattr(linear, other, fault)
-    assert find_packing(torch.bfloat16, CPU) is None
+    assert find_packer(torch.bfloat16, CPU) is None
 
 
 @pytest.mark.parametrize("has_instructions", [False, True])
@@ -152,17 +152,17 @@ def test_deterministic_mode_never_takes_what_depends_on_the_batch(
     monkeypatch.setattr(
         torch.cpu, "get_capabilities", lambda: dict.fromkeys(names, has_instructions)
     )
-    found = find_packing(dtype, CPU, is_deterministic=True)
+    found = find_packer(dtype, CPU, is_deterministic=True)
     assert found is pack_native
 
 
 def test_every_dtype_is_packed_on_a_processor_with_a_compiler(dtype: torch.dtype) -> None:
     assert linear._works(pack_native, dtype)
-    assert find_packing(dtype, CPU) is not None
+    assert find_packer(dtype, CPU) is not None
 
 
 def test_nothing_is_packed_on_other_devices() -> None:
-    assert find_packing(torch.float32, torch.device("meta")) is None
+    assert find_packer(torch.float32, torch.device("meta")) is None
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
@@ -179,8 +179,8 @@ def test_weights_are_packed_one_by_one_and_not_kept_beside_that(
             plain.append(weakref.ref(tensor))
         return tensor
 
-    def counted(self: Linear, packing: Packing) -> None:
-        pack(self, packing)
+    def counted(self: Linear, packer: Packer) -> None:
+        pack(self, packer)
         num_plain.append(sum(each() is not None for each in plain))
 
     monkeypatch.setattr(Weights, "stack", remembered)
@@ -193,8 +193,8 @@ def test_weights_are_packed_one_by_one_and_not_kept_beside_that(
 
 
 @pytest.mark.parametrize("fault", [refuse, not_compile, err])
-def test_weights_stay_plain_where_no_packing_works(
-    fault: Packing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_weights_stay_plain_where_no_packer_works(
+    fault: Packer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = read_config(str(make_llama(tmp_path)))
 
@@ -203,8 +203,8 @@ def test_weights_stay_plain_where_no_packing_works(
         return Stepper(model, spec, torch.float32).run([Track([5, 6, 7])], [[(0, 3)]])[0]
 
     expected = logits()
-    for packing in PACKINGS:
-        monkeypatch.setattr(linear, packing.__name__, fault)
+    for packer in PACKERS:
+        monkeypatch.setattr(linear, packer.__name__, fault)
 
     torch.testing.assert_close(logits(), expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(ConfigError, match=r"depend on the batch: install a C\+\+ compiler"):

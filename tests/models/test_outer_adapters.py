@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from motet.engine.config import EngineConfig, PoolConfig
-from motet.engine.start.blueprint import check
+from motet.engine.start.blueprint import blueprint_of
 from tests.adapter_factory import AdapterKind, save_adapter
 from tests.model_factory import MAKERS, VOCAB_SIZE, make_tokenizer
 from tests.reference import check_served
@@ -44,7 +44,7 @@ def test_tiles_wider_than_a_page_are_split(tmp_path: Path, use_dora: bool) -> No
     model = MAKERS["Qwen2ForCausalLM"](tmp_path / "m")
     adapter = an_adapter(model, tmp_path / "a", TARGETS["both"], r=9, use_dora=use_dora)
     config = EngineConfig(str(model), pool=PoolConfig(page_tokens=SMALL_PAGE_TOKENS))
-    assert check(config).geometry.tile_width < VOCAB_SIZE / 2  # at least three parts
+    assert blueprint_of(config).geometry.tile_width < VOCAB_SIZE / 2  # at least three parts
 
     check_served(model, adapter, PROMPTS, page_tokens=SMALL_PAGE_TOKENS)
 
