@@ -88,12 +88,14 @@ def requests(core: EngineCore, rng: random.Random, count: int) -> list[Request]:
 def answers(core: EngineCore, asked: Sequence[Request], together: int) -> dict[str, Answer]:
     """All bits of each answer, `together` requests at a time, which arrive a few each step."""
     result: dict[str, Answer] = defaultdict(list)
+    engine = RealEngine(core)
     for start in range(0, len(asked), together):
         waiting = [Arrived(request, 0.0) for request in asked[start : start + together]]
         while waiting or core.scheduler.has_work:
             arriving, waiting = waiting[:9], waiting[9:]
-            messages = [*arriving, *([] if arriving else RealEngine(core).take())]
-            for output in core.turn(messages, 0.0).outputs:
+            for message in arriving:
+                core.inbox.put(message)
+            for output in core.turn(engine.take(), engine.now).outputs:
                 assert output.error is None
                 result[output.request_id].append((output.token_id, output.logprob, output.top))
     return result
