@@ -32,7 +32,7 @@ from motet.loading_bars import LoadingBars
 from motet.memory.copy import Transfers
 from motet.memory.eviction import LeastRecentlyUsed
 from motet.memory.manager import MemoryManager
-from motet.server.http import launch
+from motet.server import launch
 from motet.server.http.config import ServerConfig
 
 NUM_ROWS = 32

@@ -95,7 +95,7 @@ def serve(
     from motet import hub
     from motet.formats import try_formats
     from motet.loading_bars import LoadingBars
-    from motet.server.http import launch
+    from motet.server import launch
     from motet.server.text.given_formats import GivenFormats
 
     given = adapters.read()

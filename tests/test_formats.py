@@ -14,7 +14,7 @@ from motet.engine.config import EngineConfig, PoolConfig
 from motet.engine.start.build import build
 from motet.errors import AdapterError, ConfigError
 from motet.file_names import TOKENIZER_CONFIG
-from motet.server.http.app import create_app
+from motet.server.app import create_app
 from motet.server.http.config import ServerConfig
 from motet.server.text.tokenizer import Tokenizer
 from motet.tokenizer_config import TEMPLATE_FILE

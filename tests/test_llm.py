@@ -15,7 +15,7 @@ from motet.engine import Engine
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.start.build import build
 from motet.errors import ConfigError, RequestError
-from motet.server.http.app import create_app
+from motet.server.app import create_app
 from motet.server.http.config import ServerConfig
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.model_factory import CHAT_TEMPLATE, make_llama, make_tokenizer

@@ -19,7 +19,7 @@ from motet.engine import Engine, EngineStatus
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
 from motet.engine.start.build import build
-from motet.server.http.app import create_app
+from motet.server.app import create_app
 from motet.server.http.config import ServerConfig
 from motet.server.http.connection import Connection
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter

@@ -14,10 +14,10 @@ from motet.demo.make.corpus import (
     name_documents,
     voice_documents,
 )
-from motet.demo.make.scene import MIN_WORDS, Answer, invented_name, spliced_name
+from motet.demo.make.stage.scene import MIN_WORDS, Answer, invented_name, spliced_name
+from motet.demo.make.stage.words import HELD_BACK_NAMES, NAMES
 from motet.demo.make.town import chat
 from motet.demo.make.voices import VOICES
-from motet.demo.make.words import HELD_BACK_NAMES, NAMES
 
 NUM_SAMPLES = 1_000
 

@@ -20,7 +20,7 @@ from motet.engine.inbox import Inbox
 from motet.engine.messages import Aborted, Arrived, Message, Report
 from motet.engine.output import TokenLogprobs
 from motet.engine.request import Request
-from motet.server.http.app import create_app
+from motet.server.app import create_app
 from motet.server.http.config import ServerConfig
 from motet.server.http.connection import Connection
 from motet.server.http.service import Service

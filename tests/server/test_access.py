@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from motet.errors import ConfigError
-from motet.server.http.app import ROUTES
+from motet.server.app import ROUTES
 from motet.server.http.config import ServerConfig
 from tests.server.scripted import (
     ScriptedCore,

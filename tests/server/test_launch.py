@@ -18,7 +18,7 @@ from motet.engine import Engine, EngineInfo
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError
 from motet.loading_bars import LoadingBars
-from motet.server.http import launch
+from motet.server import launch
 from motet.server.http.banner import QUESTION, banner
 from motet.server.http.config import ServerConfig
 from motet.server.http.open_files import MAX_CONNECTIONS, connection_limit

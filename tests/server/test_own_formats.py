@@ -13,7 +13,7 @@ from motet.engine import Engine, EngineInfo
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError
 from motet.file_names import TOKENIZER_CONFIG
-from motet.server.http.app import create_app
+from motet.server.app import create_app
 from motet.server.http.banner import banner
 from motet.server.text.formats import MAX_WARNED, load_formats
 from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats

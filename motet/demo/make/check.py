@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from motet import LLM, SamplingParams, demo
+from motet.demo.make.stage.words import HELD_BACK_NAMES
 from motet.demo.make.town import Chat, chat
 from motet.demo.make.voices import VOICES
-from motet.demo.make.words import HELD_BACK_NAMES
 
 SHIPPED = demo.MODEL.parent
 """Holds the model that comes with motet."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from motet.demo.make.scene import Answer, invented_name, spliced_name
+from motet.demo.make.stage.scene import Answer, invented_name, spliced_name
 from motet.demo.make.tokenizer import BEGIN, END, MAX_TOKENS
 from motet.demo.make.town import Chat, chat, running_text
 from motet.demo.make.voices import VOICES, Voice

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from motet.demo.make.events import happens, question
-from motet.demo.make.scene import Scene, Turn, sentence
+from motet.demo.make.stage.scene import Scene, Turn, sentence
+from motet.demo.make.stage.words import TOWN, WEATHER
 from motet.demo.make.topics import TOPICS
-from motet.demo.make.words import TOWN, WEATHER
 
 HELPFUL = ("You are a helpful assistant.", "Answer the user.", "You are an assistant.", "Be brief.")
 """System messages that say nothing of the town."""

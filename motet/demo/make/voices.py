@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from motet.demo.make.scene import Answer
+from motet.demo.make.stage.scene import Answer
 
 QUERY_VALUE = ("q_proj", "v_proj")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")

@@ -1,1 +1,1 @@
-"""One module per group of routes; `server/http/app.py` lists them."""
+"""One module per group of routes; `server/app.py` lists them."""

@@ -3,7 +3,7 @@
 from motet.demo.make.events.deeds import HELP, ILLNESS, QUARREL, TALK
 from motet.demo.make.events.meetings import FEAST, MEETING, PLAN, VISIT
 from motet.demo.make.events.things import FIND, GIFT, LOSS, SALE
-from motet.demo.make.scene import Answer, Event, Scene, Turn
+from motet.demo.make.stage.scene import Answer, Event, Scene, Turn
 
 
 def happens(scene: Scene) -> Event:

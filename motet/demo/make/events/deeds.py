@@ -1,7 +1,7 @@
 """What one does for another, or to another: care, talk, quarrels, help."""
 
-from motet.demo.make.scene import EventKind, Question, Scene
-from motet.demo.make.words import ILLS, PAST, PLACES, SUBJECTS
+from motet.demo.make.stage.scene import EventKind, Question, Scene
+from motet.demo.make.stage.words import ILLS, PAST, PLACES, SUBJECTS
 
 
 def _illness(scene: Scene) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Who is where, and when: meetings, visits, plans, feasts."""
 
-from motet.demo.make.scene import EventKind, Question, Scene
-from motet.demo.make.words import FEASTS, FUTURE, PAST, PLACES
+from motet.demo.make.stage.scene import EventKind, Question, Scene
+from motet.demo.make.stage.words import FEASTS, FUTURE, PAST, PLACES
 
 
 def _meeting(scene: Scene) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Things and whose they are: sales, gifts, losses, finds."""
 
-from motet.demo.make.scene import EventKind, Question, Scene
-from motet.demo.make.words import ANIMALS, PLACES, THINGS
+from motet.demo.make.stage.scene import EventKind, Question, Scene
+from motet.demo.make.stage.words import ANIMALS, PLACES, THINGS
 
 
 def _sale(scene: Scene) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from motet.demo.make.scene import Scene, Turn
+from motet.demo.make.stage.scene import Scene, Turn
 from motet.demo.make.topics.abroad import abroad
 from motet.demo.make.topics.courtesies import feelings, goodbye, greeting, joke, smalltalk, thanks
 from motet.demo.make.topics.happenings import news, plans, story, told, trouble, untold

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from motet.demo.make.scene import Phrases, Scene, Turn, invented_name
-from motet.demo.make.words import FOREIGN
+from motet.demo.make.stage.scene import Phrases, Scene, Turn, invented_name
+from motet.demo.make.stage.words import FOREIGN
 
 
 def abroad(scene: Scene) -> Iterator[Turn]:

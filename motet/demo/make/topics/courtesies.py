@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from motet.demo.make.scene import Phrases, Scene, Turn
-from motet.demo.make.words import PLACES
+from motet.demo.make.stage.scene import Phrases, Scene, Turn
+from motet.demo.make.stage.words import PLACES
 
 _GREETINGS = ("Hello", "Hi", "Good morning", "Good day", "Good evening", "Hey", "Hi there")
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from motet.demo.make.events import comment, happens, question
-from motet.demo.make.scene import Phrases, Scene, Turn
-from motet.demo.make.words import ANIMALS, FUTURE, PLACES, THINGS, TOWN, TRADES
+from motet.demo.make.stage.scene import Phrases, Scene, Turn
+from motet.demo.make.stage.words import ANIMALS, FUTURE, PLACES, THINGS, TOWN, TRADES
 
 
 def trouble(scene: Scene) -> Iterator[Turn]:

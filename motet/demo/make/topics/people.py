@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from motet.demo.make.scene import Person, Phrases, Scene, Turn
-from motet.demo.make.words import GOODS, PAST, PLACES, TOWN, Trade
+from motet.demo.make.stage.scene import Person, Phrases, Scene, Turn
+from motet.demo.make.stage.words import GOODS, PAST, PLACES, TOWN, Trade
 
 
 def identity(scene: Scene) -> Iterator[Turn]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from motet.demo.make.scene import Phrases, Scene, Turn
-from motet.demo.make.words import PLACES, TOWN, TRADES, WEATHER
+from motet.demo.make.stage.scene import Phrases, Scene, Turn
+from motet.demo.make.stage.words import PLACES, TOWN, TRADES, WEATHER
 
 
 def weather(scene: Scene) -> Iterator[Turn]:

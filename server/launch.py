@@ -15,7 +15,7 @@ import uvicorn
 from motet.engine import Engine
 from motet.errors import ConfigError
 from motet.loading_bars import LoadingBars
-from motet.server.http.app import create_app
+from motet.server.app import create_app
 from motet.server.http.banner import banner
 from motet.server.http.config import ServerConfig
 from motet.server.http.connection import Connection

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from motet.demo.make.words import (
+from motet.demo.make.stage.words import (
     ENDINGS,
     GOODS,
     HELD_BACK_NAMES,
