@@ -1,96 +1,29 @@
 """The engine thread as asyncio sees it: streams begin, end and are let go."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import pytest
 
-from motet.engine.core import EngineCore
-from motet.engine.engine import Engine, EngineStatus
-from motet.engine.executor import Executor
 from motet.engine.fake.token_hash import expected_tokens
-from motet.engine.inbox import Inbox
 from motet.engine.messages import RegisterAdapter
-from motet.engine.output import FinishReason, TokenOutput
-from motet.engine.plan import Batch, StepResult
-from motet.engine.request import Request
-from motet.errors import BrokenInvariant, EngineFailed, ModelError, MotetError, Unavailable
-from motet.memory.copy import Transfers
+from motet.engine.output import FinishReason
+from motet.errors import BrokenInvariant, MotetError, Unavailable
+from tests.engine.engines import (
+    a_core,
+    a_gated_core,
+    by_request,
+    run,
+    running,
+    tokens_of,
+    until_idle,
+)
 from tests.engine.factories import (
     PAGE_TOKENS,
     VOCAB_SIZE,
     a_request,
-    a_scheduler,
     an_adapter,
-    an_executor,
-    an_info,
 )
-
-
-def a_core(executor: Executor | None = None) -> EngineCore:
-    scheduler = a_scheduler(num_pages=64, adapters=[an_adapter()])
-    inbox = Inbox()
-    return EngineCore(an_info(), scheduler, executor or an_executor(scheduler, inbox), inbox)
-
-
-class Gate:
-    """An executor that takes a step only when it may."""
-
-    def __init__(self, core: EngineCore) -> None:
-        self._executor = core.executor
-        self._steps = threading.Semaphore(0)
-
-    def begin(self, transfers: Transfers) -> None:
-        self._executor.begin(transfers)
-
-    def execute(self, batch: Batch) -> StepResult:
-        self._steps.acquire()
-        return self._executor.execute(batch)
-
-    async def take(self, engine: Engine, num_steps: int) -> None:
-        """Let it take so many steps, and wait until the loop has heard of them."""
-        goal = engine.stats.steps + num_steps
-        self._steps.release(num_steps)
-        while engine.stats.steps < goal:
-            await asyncio.sleep(0.001)
-
-    def open(self) -> None:
-        self._steps.release(10_000)
-
-
-def a_gated_core() -> tuple[EngineCore, Gate]:
-    core = a_core()
-    gate = Gate(core)
-    return replace(core, executor=gate), gate
-
-
-@asynccontextmanager
-async def running(core: EngineCore) -> AsyncIterator[Engine]:
-    engine = Engine(lambda: core)
-    engine.start()
-    await engine.ready()
-    try:
-        yield engine
-    finally:
-        await engine.stop()
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, timeout=30))
-
-
-async def tokens_of(engine: Engine, *requests: Request) -> list[TokenOutput]:
-    return [output async for batch in engine.generate(*requests) for output in batch]
-
-
-async def until_idle(engine: Engine, core: EngineCore) -> None:
-    while core.scheduler.has_work:
-        await asyncio.sleep(0.001)
 
 
 def test_concurrent_streams_get_their_own_tokens() -> None:
@@ -144,16 +77,6 @@ def test_a_stream_closed_early_returns_every_page(num_tokens: int) -> None:
         assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
 
     run(test())
-
-
-# Several requests in one stream.
-
-
-def by_request(outputs: Iterable[TokenOutput]) -> dict[str, list[TokenOutput]]:
-    told: dict[str, list[TokenOutput]] = {}
-    for output in outputs:
-        told.setdefault(output.request_id, []).append(output)
-    return told
 
 
 def test_one_stream_carries_all_tokens_of_several_requests() -> None:
@@ -311,123 +234,5 @@ def test_a_command_to_an_engine_that_dies_is_answered_too() -> None:
             await stream.aclose()
             with pytest.raises(Unavailable):
                 await engine.call(RegisterAdapter(an_adapter("new")))
-
-    run(test())
-
-
-# Engines that fail or stop.
-
-
-class BrokenExecutor:
-    def begin(self, transfers: Transfers) -> None:
-        pass
-
-    def execute(self, batch: Batch) -> StepResult:
-        raise RuntimeError("the device is on fire")
-
-
-def test_a_dead_engine_ends_every_stream_with_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    async def test() -> None:
-        async with running(a_core(BrokenExecutor())) as engine:
-            (output,) = await tokens_of(engine, a_request())
-            assert output.finish_reason is FinishReason.ERROR
-            assert "on fire" not in (output.error or "")
-            assert engine.status is EngineStatus.FAILED
-            with pytest.raises(Unavailable, match="failed"):
-                await tokens_of(engine, a_request())
-
-    run(test())
-    assert "on fire" in caplog.text
-
-
-def test_a_failed_build_is_raised_to_who_waits() -> None:
-    def build() -> EngineCore:
-        raise ModelError("no such model")
-
-    async def test() -> None:
-        engine = Engine(build)
-        engine.start()
-        with pytest.raises(ModelError, match="no such model"):
-            await engine.ready()
-        assert engine.status is EngineStatus.FAILED
-        await engine.stop()
-
-    run(test())
-
-
-def test_another_error_of_a_build_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
-    def build() -> EngineCore:
-        raise MemoryError("no memory for weights")
-
-    async def test() -> None:
-        engine = Engine(build)
-        engine.start()
-        with pytest.raises(EngineFailed, match="MemoryError: no memory for weights"):
-            await engine.ready()
-        await engine.stop()
-
-    run(test())
-    assert "Traceback" in caplog.text
-
-
-def test_stopping_ends_every_stream() -> None:
-    async def test() -> None:
-        core, gate = a_gated_core()
-        async with running(core) as engine:
-            stream = engine.generate(a_request(4, 200))
-            first = asyncio.ensure_future(anext(stream))
-            await gate.take(engine, 1)
-            await first
-            stopping = asyncio.ensure_future(engine.stop())
-            await asyncio.sleep(0)  # it has begun
-            gate.open()
-            await stopping
-        outputs = [output async for batch in stream for output in batch]
-        assert outputs[-1].finish_reason is FinishReason.ABORT
-
-    run(test())
-
-
-def test_stopping_while_loading_tells_who_waits() -> None:
-    async def test() -> None:
-        is_stopped = threading.Event()
-
-        def build() -> EngineCore:
-            is_stopped.wait(10)
-            return a_core()
-
-        engine = Engine(build)
-        engine.start()
-        waiting = asyncio.create_task(engine.ready())
-        await asyncio.sleep(0)
-        await engine.stop()
-        with pytest.raises(Unavailable, match="stopping"):
-            await waiting
-        is_stopped.set()
-
-    run(test())
-
-
-def test_a_request_id_in_use_harms_nobody() -> None:
-    async def test() -> None:
-        core, gate = a_gated_core()
-        async with running(core) as engine:
-            stream = engine.generate(a_request(4, 100, request_id="a"))
-            first = asyncio.ensure_future(anext(stream))
-            await gate.take(engine, 1)
-            outputs = await first
-            with pytest.raises(BrokenInvariant, match="not unique"):
-                await tokens_of(engine, a_request(4, request_id="a"))
-            gate.open()
-            outputs += [output async for batch in stream for output in batch]
-            assert len(outputs) == 100
-
-    run(test())
-
-
-def test_before_it_is_ready_the_engine_says_so() -> None:
-    async def test() -> None:
-        with pytest.raises(Unavailable, match="loading"):
-            await tokens_of(Engine(a_core), a_request())
 
     run(test())
