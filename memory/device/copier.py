@@ -55,7 +55,7 @@ class Copier:
                 num_pages += len(chunk)
         except Exception as failure:  # whatever it is, those who wait must hear of it
             log.exception("copy of adapter %s", copy.digest)
-            error = str(failure) or type(failure).__name__
+            error = type(failure).__name__  # it reaches clients, who need not know more
         self._under_way.discard(copy.ticket)
         self._cancelled.discard(copy.ticket)
         self._ends.put(CopyEnded(copy.ticket, num_pages, error))

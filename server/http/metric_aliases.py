@@ -35,7 +35,7 @@ VLLM_NAMES = {
 
 PREFIX = "vllm:"
 LABELS = {"finish_reason": "finished_reason"}
-FAILURES = {FinishReason.REFUSED, FinishReason.OVERFLOW, FinishReason.ERROR}
+FAILURES = {FinishReason.REFUSED, FinishReason.OVERFLOW, FinishReason.ERROR, FinishReason.TIMEOUT}
 """Ends that vLLM does not count as success."""
 
 MAX_LISTED_ADAPTERS = 64

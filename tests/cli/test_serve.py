@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from motet.engine.replay import replay
 from tests import dockerfile
 from tests.cli.commands import Commands
 from tests.cli.process import Server
@@ -21,11 +22,20 @@ def banner(server: Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(model_dir: Path, adapter_dir: Path) -> Iterator[Server]:
-    server = Server(model_dir, "--adapter", f"tuned={adapter_dir}", "--pool-bytes", "1MiB")
+def server(
+    model_dir: Path, adapter_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Its run is recorded, and made again at the end."""
+    run = tmp_path_factory.mktemp("record") / "run"
+    options = ("--pool-bytes", "1MiB", "--record", str(run))
+    server = Server(model_dir, "--adapter", f"tuned={adapter_dir}", *options)
     server.wait_for("/ready")
     yield server
     assert server.stop(signal.SIGTERM) == (0, "")
+    with run.open("rb") as file:
+        turns = list(replay(file))
+    assert any(turn.plan.batch.rows for turn in turns)
+    assert all(turn.is_same for turn in turns)
 
 
 def test_the_banner_says_what_is_served(server: Server, banner: str) -> None:
