@@ -194,9 +194,9 @@ def test_the_check_takes_a_moment(tmp_path: Path) -> None:
     vocabulary = {f"token{index}": index for index in range(150_000)}
     write(tmp_path, Backend(models.BPE(vocabulary, [], byte_fallback=False)))
     loaded = load(tmp_path)
-    began = time.perf_counter()
+    began = time.process_time()  # what others do beside it does not count
     check_probes(loaded.probes, lambda text: loaded.backend.encode(text).ids)
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 def test_a_vocabulary_without_the_token_for_the_unknown_is_refused(tmp_path: Path) -> None:

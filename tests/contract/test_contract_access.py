@@ -99,7 +99,7 @@ def test_2_7_1_ten_requests_of_ten_tokens_are_counted_exactly(models: Models) ->
 def test_2_7_2_when_all_work_is_cancelled_nothing_runs_waits_or_holds_pages(api: Api) -> None:
     with pytest.raises(httpx.ReadTimeout):
         wish = {"prompt": [5], "n": 9, "max_tokens": 10_000, "ignore_eos": True}
-        api.http.post("/v1/completions", json=wish, timeout=0.3)
+        api.http.post("/v1/completions", json=wish, timeout=httpx.Timeout(60, read=0.3))
     until(lambda: api.metric("motet_requests_running") == 0)
     assert api.metric("motet_requests_waiting") == 0
     assert api.metric('motet_pages{owner="kv"}') == api.metric('motet_idle_pages{owner="kv"}')
