@@ -13,8 +13,9 @@ help: ## list these words
 demo: serves ## serve the model that comes with motet; PORT=8001 for another port
 	@$(BIN)/motet serve --port $(PORT)
 
+# Each file in one process: what its tests share is made once. Threads that wait take no core.
 test: setup ## run everything that needs no GPU
-	$(BIN)/pytest -m "not soak"
+	OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not soak" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## ruff and mypy
 	$(BIN)/ruff format --check .

@@ -23,14 +23,17 @@ from motet import demo
 from motet.engine import Engine, EngineInfo
 from motet.engine.config import BatchConfig
 from motet.engine.core import EngineCore
-from motet.engine.plan import SampledToken, StepPlan, StepResult
+from motet.engine.inbox import Inbox
+from motet.engine.plan import Batch, SampledToken, StepResult
 from motet.engine.policy import FirstComeFirstServed
 from motet.engine.scheduler import Scheduler
+from motet.file_names import TOKENIZER
+from motet.loading_bars import LoadingBars
+from motet.memory.copy import Transfers
 from motet.memory.eviction import LeastRecentlyUsed
 from motet.memory.manager import MemoryManager
-from motet.server import launch
-from motet.server.console import StartConsole
-from motet.server.settings import ServerConfig
+from motet.server.http import launch
+from motet.server.http.config import ServerConfig
 
 NUM_ROWS = 32
 NUM_TOKENS = 512
@@ -51,15 +54,18 @@ class WaitingExecutor:
     """From the start of a step with all rows to the start of the next, less `step_s`."""
     _started_s: float | None = None
 
-    def execute(self, plan: StepPlan) -> StepResult:
+    def begin(self, transfers: Transfers) -> None:
+        pass  # it serves no adapters
+
+    def execute(self, batch: Batch) -> StepResult:
         now = time.perf_counter()
         if self._started_s is not None:
             self.outside_s.append(now - self._started_s - self.step_s)
-        sampling = [row for row in plan.batch.rows if row.sampling]
+        sampling = [row for row in batch.rows if row.sampling]
         self._started_s = now if len(sampling) == NUM_ROWS else None
         tokens = tuple(SampledToken(row.request_id, self.token_id) for row in sampling)
         time.sleep(self.step_s)
-        return StepResult(plan.step, tokens, ())
+        return StepResult(batch.step, tokens)
 
 
 def main() -> None:
@@ -112,7 +118,7 @@ def _serve(step_s: float) -> None:
     config = ServerConfig(port=0)
     listener = launch.listen(config)
     engine = Engine(lambda: _core(executor))
-    uvloop.run(launch.serve(engine, config, listener, StartConsole()))
+    uvloop.run(launch.serve(engine, config, listener, LoadingBars()))
     print(mean(executor.outside_s))
 
 
@@ -137,11 +143,11 @@ def _core(executor: WaitingExecutor) -> EngineCore:
         adapters=(),
     )
     scheduler = Scheduler(batch, MAX_MODEL_LEN, memory, FirstComeFirstServed())
-    return EngineCore(info, scheduler, executor)
+    return EngineCore(info, scheduler, executor, Inbox())
 
 
 def _tokenizer() -> Tokenizer:
-    return Tokenizer.from_file(str(demo.MODEL / "tokenizer.json"))
+    return Tokenizer.from_file(str(demo.MODEL / TOKENIZER))
 
 
 async def _load(url: str) -> list[bytes]:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from motet.memory.geometry import Module
 
 RANKS = (8, 16, 32, 64)
@@ -88,5 +89,5 @@ def write_adapter(
         "use_dora": kind.use_dora,
     }
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "adapter_config.json").write_text(json.dumps(config, indent=2))
-    save_file(tensors, directory / "adapter_model.safetensors")
+    (directory / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2))
+    save_file(tensors, directory / ADAPTER_WEIGHTS)

@@ -74,7 +74,7 @@ class Chunk(Struct, kw_only=True, frozen=True):
 
 
 class ChatPiece(Struct, kw_only=True, frozen=True):
-    """The same of a streamed chat answer."""
+    """The next piece of a streamed chat answer; the last one has `usage` and no choices."""
 
     choices: list[ChatPieceChoice] = []
     usage: TokenCounts | None = None
@@ -136,7 +136,7 @@ class Client:
                 yield chunk
 
     async def stream_chat(self, request: ChatRequest) -> AsyncGenerator[ChatPiece]:
-        """The same for the next message of a conversation."""
+        """The next message of a conversation as it is generated, as `stream_completion`."""
         async with aclosing(self._stream("/v1/chat/completions", request, ChatPiece)) as pieces:
             async for piece in pieces:
                 yield piece

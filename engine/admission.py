@@ -1,73 +1,111 @@
-"""Will the running set still fit when it is at its largest?
+"""Who begins to run: the first in order of rank, as long as what each will need fits."""
 
-Past-Future scheduling (Gong et al., ASPLOS 2025, arXiv 2507.10150): sequences end at different
-times, so the peak lies at one of the ends. Sorted by remaining length, it is a maximum over prefix
-sums.
-"""
+from motet.engine.demand import Demand, Demands, demand_of
+from motet.engine.lengths import LengthEstimator
+from motet.engine.queue import Candidates, WaitingQueue
+from motet.engine.running import RunningSet
+from motet.engine.sequence import Sequence
+from motet.engine.step_builder import StepBuilder
+from motet.memory.manager import MemoryManager
+from motet.memory.residency import Rank
 
-from collections.abc import Iterable
-
-from msgspec import Struct
-
-
-class Demand(Struct, frozen=True, gc=False):  # one for every row of a step in which someone waits
-    """KV pages one sequence will ask for, without those it borrows from others."""
-
-    pages: int
-    """Own pages once its current tokens are computed."""
-    slack: int
-    """Tokens that still fit in the last of them."""
-    remaining: int
-    """Tokens it is expected to add."""
+MAX_PREEMPTIONS = 3
+"""A request preempted so often runs again only once it is the first, which is never preempted."""
 
 
-class Demands:
-    """Those of the running set, to which a request may be added."""
+class Admission:
+    """Asks memory for what is wanted and admits those for whom all of it is there.
 
-    def __init__(self, demands: Iterable[Demand], page_tokens: int) -> None:
-        self._page_tokens = page_tokens
-        self._demands: list[Demand] = []
-        self._pages = self._remaining = 0  # sums
-        for demand in demands:
-            self.add(demand)
-
-    def add(self, demand: Demand) -> None:
-        self._demands.append(demand)
-        self._pages += demand.pages
-        self._remaining += demand.remaining
-
-    def fit_with(self, demand: Demand, num_pages: int) -> bool:
-        """Will so many pages do for these and one more, even at their peak?"""
-        if self._bound_with(demand) <= num_pages:
-            return True
-        return peak_pages([*self._demands, demand], self._page_tokens) <= num_pages
-
-    def _bound_with(self, demand: Demand) -> int:
-        """No less than their peak, at no cost: as if each kept its pages until the last one ends.
-
-        Thus a burst of requests that fit easily is admitted without counting all for each.
-        """
-        pages, remaining = self._pages + demand.pages, self._remaining + demand.remaining
-        growth = remaining + _left_empty(len(self._demands), self._page_tokens)
-        return pages + -(-growth // self._page_tokens)
-
-
-def peak_pages(demands: Iterable[Demand], page_tokens: int) -> int:
-    """Most pages that sequences with these demands will own together at any time.
-
-    An expectation: growth is counted in tokens, and every sequence but one is taken to leave half
-    of its last page empty. Exact for one sequence.
+    Whoever waits for a copy is skipped. Who does not fit holds up all behind it: otherwise small
+    requests would keep a large one out for ever.
     """
-    peak = pages = slack = 0
-    longest_first = sorted(demands, key=lambda demand: -demand.remaining)
-    for alive, demand in enumerate(longest_first, start=1):
-        pages += demand.pages
-        slack += demand.slack
-        growth = alive * demand.remaining - slack + _left_empty(alive - 1, page_tokens)
-        peak = max(peak, pages + max(0, -(-growth // page_tokens)))
-    return peak
 
+    def __init__(
+        self,
+        memory: MemoryManager,
+        queue: WaitingQueue,
+        running: RunningSet,
+        lengths: LengthEstimator,
+    ) -> None:
+        self._memory = memory
+        self._queue = queue
+        self._running = running
+        self._lengths = lengths
+        self._vain: tuple[int, int] | None = None
 
-def _left_empty(num_sequences: int, page_tokens: int) -> int:
-    """Tokens for which there is room in the last pages of so many."""
-    return num_sequences * (page_tokens - 1) // 2
+    @property
+    def is_vain(self) -> bool:
+        """Nothing has changed since nobody could be admitted."""
+        return self._vain == (self._queue.version, self._memory.version)
+
+    def admit(self, builder: StepBuilder) -> list[Sequence]:
+        """Start who can start now, each with a row in the step."""
+        if self.is_vain:
+            return []
+        demands = Demands(map(self._demand, self._running), self._memory.kv.page_tokens)
+        num_growing = demands.peak - self._memory.kv.num_own_pages
+        limit = self._memory.adapters.load_wanted(max(0, num_growing))
+        candidates = self._queue.candidates((None, *self._memory.adapters.ready))
+        admitted = self._admit_in_order(candidates, demands, limit, builder)
+        candidates.close()
+        if builder.budget:
+            self._vain = (self._queue.version, self._memory.version)
+        return admitted
+
+    def _admit_in_order(
+        self, candidates: Candidates, demands: Demands, limit: Rank | None, builder: StepBuilder
+    ) -> list[Sequence]:
+        """Nobody behind `limit`, whose adapter needs the room first."""
+        admitted: list[Sequence] = []
+        while builder.budget and not self._running.is_full:
+            sequence = candidates.first()
+            if sequence is None or (limit is not None and sequence.rank > limit):
+                break
+            digest = sequence.adapter_digest
+            if sequence.num_preemptions >= MAX_PREEMPTIONS and not self._is_first(
+                sequence, candidates
+            ):
+                candidates.pass_over()
+            elif digest is not None and not self._running.has_slot_for(digest):
+                # Base rows may pass one that waits for a slot: they do not make it wait longer.
+                candidates.pass_over_adapters()
+            elif digest is not None and digest not in self._memory.adapters.ready:
+                candidates.pass_over_group()  # it has made way for one before
+            elif self._fits(sequence, demands):
+                self._running.start(sequence)
+                candidates.take()
+                self._add_row(sequence, builder)
+                admitted.append(sequence)
+            else:
+                break
+        return admitted
+
+    def _fits(self, sequence: Sequence, demands: Demands) -> bool:
+        """Also when all are at their largest; then it is one of them."""
+        memory, prefix = self._memory, sequence.prefix
+        memory.kv.match(prefix, sequence.namespace, sequence.tokens, sequence.num_skippable)
+        demand = self._demand(sequence, num_borrowed=len(prefix))
+        num_pages = memory.pages_beside(sequence.rank, prefix, sequence.adapter_digest)
+        if not demands.fit_with(demand, num_pages):
+            return False
+        demands.add(demand)
+        return True
+
+    def _demand(self, sequence: Sequence, num_borrowed: int | None = None) -> Demand:
+        """`num_borrowed` stands in for the table of a sequence that has none yet."""
+        if num_borrowed is None:
+            assert sequence.table is not None
+            num_borrowed = sequence.table.num_borrowed
+        expected = self._lengths.expected(sequence.adapter_digest)
+        return demand_of(sequence, num_borrowed, expected, self._memory.kv.page_tokens)
+
+    def _is_first(self, sequence: Sequence, candidates: Candidates) -> bool:
+        """Of all that are unfinished."""
+        is_first_waiting = candidates.is_first_of_all(sequence)
+        return is_first_waiting and all(sequence.rank < other.rank for other in self._running)
+
+    def _add_row(self, sequence: Sequence, builder: StepBuilder) -> None:
+        assert sequence.table is not None
+        num_tokens = min(sequence.num_pending, builder.budget)
+        if self._memory.kv.grow(sequence.table, sequence.num_computed + num_tokens):
+            builder.add(sequence, num_tokens)

@@ -92,6 +92,17 @@ class BatchConfig(Bounded):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordConfig(Bounded):
+    """What is kept of a run."""
+
+    record: str | None = option(
+        None,
+        "Write all that the engine is told to this file, prompts as token ids included, so that "
+        "the run can be looked into later.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     model: str
     """Directory of the base model in Hugging Face format."""
@@ -100,6 +111,7 @@ class EngineConfig:
     model_config: ModelConfig = field(default_factory=ModelConfig)
     pool: PoolConfig = field(default_factory=PoolConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
+    record: RecordConfig = field(default_factory=RecordConfig)
     optional_adapters: frozenset[str] = frozenset()
     """Names of the adapters that are reported and left out where they cannot be served."""
 

@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from motet.engine.events import Event, StepFinished
 from motet.engine.executor import Executor
-from motet.engine.output import EngineInfo, StepReport, TokenOutput
+from motet.engine.inbox import Inbox
+from motet.engine.messages import Call, Message, Reply, Report, StepFinished, Stop, Tick
+from motet.engine.output import EngineInfo, TokenOutput
+from motet.engine.plan import StepPlan, StepResult
+from motet.engine.recording import Recorder
 from motet.engine.scheduler import Scheduler
 
 
@@ -16,13 +19,44 @@ class EngineCore:
     info: EngineInfo
     scheduler: Scheduler
     executor: Executor
+    inbox: Inbox
+    """Where users put what they want, and the executor the ends of copies."""
+    recorder: Recorder | None = None
 
-    def turn(self, events: Iterable[Event], now: float) -> StepReport:
-        """Handle what happened, then plan one step and run it if there is work."""
-        outputs: list[TokenOutput] = []
-        for event in events:
-            outputs += self.scheduler.handle(event)
-        if self.scheduler.has_work:
-            result = self.executor.execute(self.scheduler.plan(now))
+    def take(self, now: float) -> list[Message]:
+        """What has come, for the next turn. Waits as long as nothing can be done without it."""
+        return self.inbox.take(self.scheduler.wait_s(now))
+
+    def turn(self, messages: Iterable[Message], now: float) -> Report:
+        """Handle what happened, then plan one step, and run it if any row can."""
+        messages = tuple(messages)
+        outputs, replies = handle(self.scheduler, messages, now)
+        plan = self.scheduler.plan()
+        result = self._carry_out(plan)
+        if result is not None:
             outputs += self.scheduler.handle(StepFinished(result, now))
-        return StepReport(tuple(outputs), self.scheduler.stats())
+        if self.recorder is not None:
+            self.recorder.add(messages, now, plan, result)
+        return Report(tuple(outputs), tuple(replies), self.scheduler.stats())
+
+    def _carry_out(self, plan: StepPlan) -> StepResult | None:
+        if plan.transfers:
+            self.executor.begin(plan.transfers)
+        return self.executor.execute(plan.batch) if plan.batch.rows else None
+
+
+def handle(
+    scheduler: Scheduler, messages: Iterable[Message], now: float
+) -> tuple[list[TokenOutput], list[Reply]]:
+    """Tell a scheduler what has come: what its users should hear."""
+    outputs, replies = list(scheduler.handle(Tick(now))), []
+    for message in messages:
+        match message:
+            case Call(call_id, command):
+                scheduler.memory.adapters.register(command.adapter)
+                replies.append(Reply(call_id))
+            case Stop():
+                pass
+            case _:
+                outputs += scheduler.handle(message)
+    return outputs, replies

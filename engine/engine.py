@@ -1,25 +1,37 @@
 """The engine as asyncio sees it: requests in, streams of tokens out.
 
-The core turns in a thread of its own. Everything that crosses the border, in both directions, is
-a plain frozen value, so the thread can become a process without changing either side.
+The core turns in a thread of its own. Only messages (`engine/messages.py`) cross the border, in
+both directions, so the thread can become a process without changing either side.
 """
 
 import asyncio
 import contextlib
 import enum
 import logging
-import queue
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, field
+from itertools import count
 
 from motet.engine.core import EngineCore
-from motet.engine.events import Aborted, Arrived, Event
-from motet.engine.output import EngineInfo, EngineStats, FinishReason, StepReport, TokenOutput
+from motet.engine.inbox import Inbox
+from motet.engine.messages import (
+    Aborted,
+    Arrived,
+    Call,
+    Command,
+    Failed,
+    News,
+    Ready,
+    Reply,
+    Report,
+    Stop,
+)
+from motet.engine.output import EngineInfo, EngineStats, FinishReason, TokenOutput
 from motet.engine.request import Request
-from motet.errors import BrokenInvariant, Unavailable
+from motet.errors import BrokenInvariant, MotetError, Unavailable, error_named
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +80,10 @@ class Engine:
     def __init__(self, build: Callable[[], EngineCore]) -> None:
         """`build` loads the model; it runs in the engine thread and may take minutes."""
         self._build = build
-        self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()  # None stops the loop
+        self._inbox = Inbox()  # that of the core from when it is ready
+        self._calls: dict[int, asyncio.Future[Reply]] = {}
+        self._call_ids = count()
+        self._must_stop = False
         self._unfinished: dict[str, Unfinished] = {}
         self._thread = threading.Thread(target=self._run, name="motet-engine", daemon=True)
         self._ready: asyncio.Future[EngineInfo]
@@ -140,6 +155,22 @@ class Engine:
         """End one request, whose last output then says so. One that has just ended stays so."""
         self._inbox.put(Aborted(request_id))
 
+    async def call(self, command: Command) -> None:
+        """Have a command carried out, between two steps.
+
+        Raises Unavailable when the engine is not ready, MotetError for what cannot be done.
+        """
+        _ = self.info
+        call_id = next(self._call_ids)
+        self._calls[call_id] = asyncio.get_running_loop().create_future()
+        self._inbox.put(Call(call_id, command))
+        try:
+            reply = await self._calls[call_id]
+        finally:
+            del self._calls[call_id]
+        if reply.error is not None:
+            raise MotetError(reply.error)
+
     async def stop(self) -> None:
         """End every stream, then the thread; one that still loads ends with the process."""
         is_loading = self.status is EngineStatus.LOADING
@@ -148,8 +179,9 @@ class Engine:
         if not self._ready.done():
             self._ready.set_exception(Unavailable(UNAVAILABLE[self.status]))
             self._ready.exception()  # nobody has to ask
-        self._end_streams(FinishReason.ABORT, "the server is stopping")
-        self._inbox.put(None)
+        self._end_all(FinishReason.ABORT, "the server is stopping")
+        self._must_stop = True
+        self._inbox.put(Stop())
         if not is_loading:
             await asyncio.to_thread(self._thread.join)
 
@@ -158,44 +190,43 @@ class Engine:
     def _run(self) -> None:
         try:
             core = self._build()
-        except BaseException as error:
-            self._post(self._on_failed, error)
-            return
-        self._post(self._on_ready, core.info)
-        self._post(self._on_report, core.turn((), time.monotonic()))  # what an idle engine has
-        try:
+            self._inbox = core.inbox
+            self._post(Ready(core.info))
+            self._post(core.turn((), time.monotonic()))  # what an idle engine has
             self._serve(core)
         except BaseException as error:
-            self._post(self._on_failed, error)
+            if not isinstance(error, MotetError):
+                log.exception("the engine has failed")
+            self._post(Failed(type(error).__name__, str(error)))
 
     def _serve(self, core: EngineCore) -> None:
-        while True:
-            events = self._take_events(wait=not core.scheduler.has_work)
-            if None in events:
-                return
-            report = core.turn((e for e in events if e is not None), time.monotonic())
-            self._post(self._on_report, report)
+        while not self._must_stop:
+            messages = core.take(time.monotonic())
+            if not self._must_stop:
+                self._post(core.turn(messages, time.monotonic()))
 
-    def _take_events(self, *, wait: bool) -> list[Event | None]:
-        events = [self._inbox.get()] if wait else []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                events.append(self._inbox.get_nowait())
-        return events
-
-    def _post(self, call: Callable[..., None], argument: object) -> None:
+    def _post(self, news: News) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-            self._loop.call_soon_threadsafe(call, argument)
+            self._loop.call_soon_threadsafe(self._receive, news)
 
     # Back on the asyncio loop.
 
-    def _on_ready(self, info: EngineInfo) -> None:
-        if self.status is EngineStatus.LOADING:  # else it was stopped meanwhile
-            self.status = EngineStatus.READY
-            self._ready.set_result(info)
+    def _receive(self, news: News) -> None:
+        match news:
+            case Ready(info):
+                if self.status is EngineStatus.LOADING:  # else it was stopped meanwhile
+                    self.status = EngineStatus.READY
+                    self._ready.set_result(info)
+            case Report():
+                self._on_report(news)
+            case Failed():
+                self._on_failed(news)
 
-    def _on_report(self, report: StepReport) -> None:
+    def _on_report(self, report: Report) -> None:
         self.stats = report.stats
+        for reply in report.replies:
+            if reply.call_id in self._calls:  # else its caller has gone
+                self._calls[reply.call_id].set_result(reply)
         num_tokens = 0
         for output in report.outputs:
             unfinished = self._unfinished.get(output.request_id)
@@ -210,18 +241,21 @@ class Engine:
         if num_tokens:
             self.iterations.add(num_tokens)
 
-    def _on_failed(self, error: BaseException) -> None:
+    def _on_failed(self, failed: Failed) -> None:
         if self.status is EngineStatus.STOPPED:
             return  # nobody is left to tell
         self.status = EngineStatus.FAILED
         if not self._ready.done():
-            self._ready.set_exception(error)
+            self._ready.set_exception(error_named(failed.kind, failed.error))
             return
-        log.error("engine failed", exc_info=error)
-        self._end_streams(FinishReason.ERROR, "the engine failed; the operator's log says why")
+        log.error("the engine has failed: %s: %s", failed.kind, failed.error)
+        self._end_all(FinishReason.ERROR, "the engine failed; the operator's log says why")
 
-    def _end_streams(self, reason: FinishReason, error: str) -> None:
-        ended, self._unfinished = self._unfinished, {}  # nothing may follow the end of a stream
+    def _end_all(self, reason: FinishReason, error: str) -> None:
+        """End every stream, after which nothing may follow, and every call."""
+        ended, self._unfinished = self._unfinished, {}
         for request_id, unfinished in ended.items():
             output = TokenOutput(request_id, -1, None, finish_reason=reason, error=error)
             unfinished.outputs.put_nowait(output)
+        for call_id, future in self._calls.items():
+            future.set_result(Reply(call_id, error))

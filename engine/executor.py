@@ -2,15 +2,20 @@
 
 from typing import Protocol
 
-from motet.engine.plan import StepPlan, StepResult
+from motet.engine.plan import Batch, StepResult
+from motet.memory.copy import Transfers
 
 
 class Executor(Protocol):
-    """Runs plans in the order given. Decides nothing.
+    """Does what plans say, in the order given. Decides nothing and keeps nothing about sequences:
+    all it needs stands in the plan."""
 
-    `execute` returns when the batch is done; loads may complete in a later step and are reported
-    then. A plan without rows is given only while loads are under way: it returns when one of them
-    completes. The executor keeps no state about sequences: all it needs stands in the plan.
-    """
+    def begin(self, transfers: Transfers) -> None:
+        """Begin some copies and stop others. Never waits.
 
-    def execute(self, plan: StepPlan) -> StepResult: ...
+        Each copy ends with a `CopyEnded` in the inbox of the engine, at any time, whether it is
+        complete, has failed or was cancelled. Before that the core touches none of its pages.
+        """
+
+    def execute(self, batch: Batch) -> StepResult:
+        """Compute a batch with at least one row. Never waits for a copy."""

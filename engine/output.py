@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from motet.memory.adapter import Adapter
+from motet.memory.manager import MemoryCounts
 
 
 class FinishReason(enum.StrEnum):
     STOP = "stop"
     LENGTH = "length"
     ABORT = "abort"
+    TIMEOUT = "timeout"
+    """Its deadline has passed."""
     REFUSED = "refused"
     """Can never be served; `TokenOutput.error` says by how much."""
     OVERFLOW = "overflow"
@@ -49,36 +52,16 @@ class TokenOutput(Struct, frozen=True, gc=False):  # as Row: one for every token
     """In the first output, if asked for: of the prompt's tokens from the second on."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineStats:
-    """Counts after a step. Counters only grow; the others are momentary."""
+class EngineStats(MemoryCounts, frozen=True, kw_only=True):
+    """Counts after a step, those of memory among them."""
 
     num_running: int = 0
     num_waiting: int = 0
-    pages_free: int = 0
-    pages_kv: int = 0
-    pages_adapter: int = 0
-    pages_transfer: int = 0
-    pages_quarantined: int = 0
-    idle_pages_kv: int = 0
-    """Of `pages_kv`, those kept for reuse that no request uses now."""
-    idle_pages_adapter: int = 0
-    kv_page_evictions: int = 0
-    adapter_page_evictions: int = 0
-    adapter_loads: int = 0
     preemptions: int = 0
     prefix_query_tokens: int = 0
     """Prompt tokens that were looked up in the prefix index; of them, those found:"""
     prefix_hit_tokens: int = 0
     steps: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """Everything one turn of the loop has to say."""
-
-    outputs: tuple[TokenOutput, ...]
-    stats: EngineStats
 
 
 @dataclass(frozen=True, slots=True)

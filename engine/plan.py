@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from motet.engine.output import TokenLogprobs
 from motet.engine.request import SamplingParams
+from motet.memory.copy import Transfers
 from motet.memory.page import PageId
 
 BASE_SLOT = -1
@@ -19,7 +20,7 @@ BASE_SLOT = -1
 
 @dataclass(frozen=True, slots=True)
 class PromptTargets:
-    """Tokens of the prompt whose logprobs are read off a row: `tokens[i]` stands at `start + i`.
+    """What prompt logprobs are read off a row: of `tokens[i]`, which stands at `start + i`.
 
     What the model thinks of a token comes out at the position before it, which is in the row.
     """
@@ -64,15 +65,11 @@ class AdapterBinding:
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterLoad:
-    """Copy page i of the host image of adapter `digest` to `pages[i]`."""
-
-    digest: str
-    pages: tuple[PageId, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
+    """What is computed together."""
+
+    step: int
+    """Counts the batches, from 1."""
     rows: tuple[Row, ...]
     adapters: tuple[AdapterBinding, ...]
     """Every adapter that a row of this batch names by slot."""
@@ -80,13 +77,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """The executor takes `released`, `transfers` and `batch` in this order."""
+    """What moves from now on, and what is computed meanwhile: perhaps a batch without rows."""
 
-    step: int
+    transfers: Transfers
     batch: Batch
-    transfers: tuple[AdapterLoad, ...]
-    released: tuple[PageId, ...]
-    """Pages freed since the last plan. Their content is dead; tests poison it."""
 
 
 class SampledToken(Struct, frozen=True, gc=False):
@@ -112,7 +106,5 @@ class StepResult:
     step: int
     tokens: tuple[SampledToken, ...]
     """One for each row that samples, in the order of the batch."""
-    loaded: tuple[str, ...]
-    """Digests of the adapters whose loads have completed, from this step or earlier ones."""
     scores: tuple[PromptScores, ...] = ()
     """One for each row with targets, in the order of the batch."""

@@ -1,31 +1,43 @@
-"""Who is admitted next and who is preempted."""
+"""Whose turn it is and who is preempted."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Ordered
 from typing import Protocol
 
+from motet.engine.plan import Row
+from motet.engine.request import Request
 from motet.engine.sequence import Sequence
 
 
 class SchedulingPolicy(Protocol):
-    """Orders sequences. Changes nothing."""
+    """Orders requests. Changes none."""
 
-    def admission_order(self, waiting: Ordered[Sequence]) -> Iterable[Sequence]:
-        """Whom to try next, from those waiting (oldest first). The first that does not fit ends
-        the admissions of this step."""
+    def rank(self, request: Request) -> float:
+        """The smaller goes first, of equals the elder. Asked once, when the request arrives.
+
+        One order for everything: who is admitted, who goes on in a step that has no room for all,
+        for whom memory is made free, and who is never preempted: the first.
+        """
+
+    def served(self, rows: Mapping[Sequence, Row]) -> None:
+        """These have had a step: for policies that share it out."""
 
     def victim(self, candidates: Ordered[Sequence]) -> Sequence:
-        """Whom to preempt; there is at least one candidate, and the oldest request is never one."""
+        """Whom to preempt; there is at least one candidate, and the first of all is never one."""
 
 
 class FirstComeFirstServed:
-    """Oldest first; preempts whoever loses the least computed work."""
+    """Preempts whoever loses the least computed work, of equals the last."""
 
-    def admission_order(self, waiting: Ordered[Sequence]) -> Iterable[Sequence]:
-        return waiting
+    def rank(self, request: Request) -> float:
+        return 0.0
+
+    def served(self, rows: Mapping[Sequence, Row]) -> None:
+        pass
 
     def victim(self, candidates: Ordered[Sequence]) -> Sequence:
-        return min(candidates, key=lambda sequence: (sequence.num_computed, -sequence.arrival))
+        last_first = sorted(candidates, key=lambda sequence: sequence.rank, reverse=True)
+        return min(last_first, key=lambda sequence: sequence.num_computed)
 
 
 SCHEDULING: dict[str, Callable[[], SchedulingPolicy]] = {"fcfs": FirstComeFirstServed}

@@ -35,7 +35,7 @@ class SamplingParams:
     num_logprobs: int | None = None
     """Most likely alternatives to report with each token; None reports no logprob at all."""
     num_prompt_logprobs: int | None = None
-    """The same for the tokens of the prompt, from the second on."""
+    """As `num_logprobs`, for the tokens of the prompt from the second on."""
 
     @property
     def has_penalties(self) -> bool:
@@ -58,3 +58,5 @@ class Request:
     """None is the base model."""
     cache_salt: str = ""
     """Prefix pages are shared only between requests of equal salt."""
+    deadline_s: float | None = None
+    """Second on the engine's clock at which the answer is worth nothing any more."""

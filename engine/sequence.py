@@ -2,35 +2,28 @@
 
 import enum
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.plan import BASE_SLOT, SampledToken
 from motet.engine.request import Request
 from motet.memory.block_table import BlockTable
+from motet.memory.prefix import Chain, Namespace
+from motet.memory.residency import Rank
 from motet.memory.transition import Legal
 
 
 class SequenceState(enum.StrEnum):
     WAITING = "waiting"
     """Holds nothing."""
-    LOADING = "loading"
-    """Admitted; its adapter is on the way."""
     RUNNING = "running"
     """May have a row in every step."""
-    PREEMPTED = "preempted"
-    """Gave up its pages, about to wait again."""
     FINISHED = "finished"
 
 
-SEQUENCE: Legal[SequenceState] = {
-    SequenceState.WAITING: frozenset(
-        {SequenceState.LOADING, SequenceState.RUNNING, SequenceState.FINISHED}
-    ),
-    SequenceState.LOADING: frozenset(
-        {SequenceState.RUNNING, SequenceState.PREEMPTED, SequenceState.FINISHED}
-    ),
-    SequenceState.RUNNING: frozenset({SequenceState.PREEMPTED, SequenceState.FINISHED}),
-    SequenceState.PREEMPTED: frozenset({SequenceState.WAITING}),
+SEQUENCE_MOVES: Legal[SequenceState] = {
+    SequenceState.WAITING: frozenset({SequenceState.RUNNING, SequenceState.FINISHED}),
+    SequenceState.RUNNING: frozenset({SequenceState.WAITING, SequenceState.FINISHED}),
     SequenceState.FINISHED: frozenset(),
 }
 
@@ -43,14 +36,20 @@ class Sequence:
     tokens  [ prompt ................ | generated .... ]
               computed ............ | pending ........
     ```
-    Invariant: `table` and a reference on the adapter are held exactly while LOADING or RUNNING.
+    Invariant: `table`, a slot and a reference on the adapter are held exactly while RUNNING.
     """
 
+    legal: ClassVar[Legal[SequenceState]] = SEQUENCE_MOVES
+
     request: Request
-    arrival: int
-    """Rank in order of arrival: smaller is older. Kept through preemptions."""
+    rank: Rank
+    """Its turn: in the queue, in a step, and whom it may rob. Kept through preemptions."""
+    namespace: Namespace
+    """Where KV is found that it may share."""
     tokens: list[int] = field(init=False)
     num_computed: int = 0
+    prefix: Chain = field(default_factory=list)
+    """While WAITING: the pages that were found when it was last tried to admit it."""
     table: BlockTable | None = None
     slot: int = BASE_SLOT
     num_cached: int | None = None

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 
 from motet.memory.page import Lease, PageId
 from motet.memory.prefix import Namespace, PrefixNode
+from motet.memory.residency import Rank
 
 
 @dataclass(slots=True, eq=False)
 class BlockTable:
-    """Position p lies in `pages[p // page_tokens]`. Changed by the MemoryManager alone.
+    """Position p lies in `pages[p // page_tokens]`. Changed by the KvCache alone.
 
     ```
     pages    [ n0 | n1 | n2 | p3 | p4 ]
@@ -18,6 +19,8 @@ class BlockTable:
     """
 
     namespace: Namespace
+    rank: Rank
+    """For whom room is made."""
     pages: tuple[PageId, ...] = ()
     """The same object until one of them changes, so that whoever derives something sees at once
     whether it still holds."""

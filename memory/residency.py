@@ -1,10 +1,16 @@
 """Where movable state is: on the host, on the way, on the device."""
 
 import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from motet.memory.page import Lease
 from motet.memory.transition import Legal
+
+Rank = tuple[float, int]
+"""Whose turn it is: the smaller goes first. No two requests have the same."""
 
 
 class Residency(enum.StrEnum):
@@ -19,33 +25,41 @@ class Residency(enum.StrEnum):
     """On the device and clean on the host; evicting it is metadata only."""
 
 
-RESIDENCY: Legal[Residency] = {
-    Residency.ABSENT: frozenset({Residency.HOST, Residency.READY}),
-    Residency.HOST: frozenset({Residency.LOADING}),
-    Residency.LOADING: frozenset({Residency.DUAL}),
-    Residency.READY: frozenset({Residency.ABSENT}),
-    Residency.DUAL: frozenset({Residency.HOST}),
-}
-
 ON_DEVICE = frozenset({Residency.READY, Residency.DUAL})
 
 
 @dataclass(slots=True, eq=False)
-class StateObject:
+class StateObject(ABC):
     """Anything that can be moved or evicted as a whole.
 
     Invariant: `lease` is None exactly while the object has no device pages. Only an object
     without references and in READY or DUAL may be evicted.
     """
 
+    legal: ClassVar[Legal[Residency]]
+    """The moves of its kind."""
+
     lease: Lease | None = None
     references: int = 0
+    wanted: Rank | None = None
+    """Of the first request that waits for it. Whoever is behind that one may not evict it."""
     state: Residency = Residency.ABSENT
     history: tuple[Residency, ...] = ()
 
+    @abstractmethod
+    def leave_device(self) -> Iterator["StateObject"]:
+        """Take the object, and all that is worth nothing without it, out of what can be used.
+
+        Yields each of them as it goes, the object itself last. Their pages are the caller's affair.
+        """
+
+    @property
+    def is_on_device(self) -> bool:
+        return self.state in ON_DEVICE
+
     @property
     def is_idle(self) -> bool:
-        """On the device and used by nobody."""
+        """Evictable: on the device and used by nobody."""
         return self.references == 0 and self.state in ON_DEVICE
 
     @property

@@ -16,10 +16,14 @@ class Stateful(Protocol[State]):
     history: tuple[State, ...]
     """The last few states before this one, oldest first."""
 
+    @property
+    def legal(self) -> Legal[State]:
+        """The moves of its class."""
 
-def move(subject: Stateful[State], to: State, legal: Legal[State]) -> None:
-    """Change `subject.state`. Raises InvalidTransition, with the story, if the table forbids it."""
-    if to not in legal[subject.state]:
+
+def move(subject: Stateful[State], to: State) -> None:
+    """Change `subject.state`. Raises InvalidTransition, with the story, if its table forbids it."""
+    if to not in subject.legal.get(subject.state, ()):
         story = " -> ".join(str(state) for state in (*subject.history, subject.state))
         raise InvalidTransition(f"{subject}: {story} -> {to} is not a legal move")
     subject.history = (*subject.history, subject.state)[-HISTORY_LENGTH:]

@@ -16,10 +16,11 @@ from motet.commands.configurable import ConfigurableCommand
 from motet.commands.options import options_from_fields
 from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.engine import Engine
-from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
+from motet.engine.config import BatchConfig, ModelConfig, PoolConfig, RecordConfig
 from motet.engine.core import EngineCore
-from motet.errors import ConfigError, ServerError
-from motet.server.settings import FormatConfig, ServerConfig
+from motet.errors import ConfigError, EngineFailed, ServerError
+from motet.server.http.config import ServerConfig
+from motet.server.text.format_config import FormatConfig
 
 app = typer.Typer(help=motet.__doc__, add_completion=False, pretty_exceptions_enable=False)
 adapter_commands = typer.Typer()
@@ -45,7 +46,7 @@ def main() -> None:
         _fail(error.format_message())
     except ConfigError as error:
         _fail(str(error))
-    except ServerError as error:
+    except (ServerError, EngineFailed) as error:
         _fail(str(error), code=1)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
@@ -85,6 +86,7 @@ def serve(
     model_config: ModelConfig,
     pool: PoolConfig,
     batch: BatchConfig,
+    record: RecordConfig,
     model: ModelArgument = None,
 ) -> None:
     """Serve a model and its LoRA adapters over an OpenAI-compatible API."""
@@ -92,12 +94,13 @@ def serve(
 
     from motet import hub
     from motet.formats import try_formats
-    from motet.server import launch
-    from motet.server.console import StartConsole
-    from motet.server.given_formats import GivenFormats
+    from motet.loading_bars import LoadingBars
+    from motet.server.http import launch
+    from motet.server.text.given_formats import GivenFormats
 
     given = adapters.read()
     config = demo.engine_config(model, given.adapters, model_config, pool, batch, given.optional)
+    config = replace(config, record=record)
     if server.served_model_name is None:
         server = replace(server, served_model_name=hub.repository_of(config.model))
     server.model_name(config.model, dict(config.adapters))  # a clash is known before all else
@@ -105,14 +108,14 @@ def serve(
     with launch.listen(server) as listener:
         config = hub.fetch(config)
         try_formats(given_formats, config)
-        console = StartConsole()
+        bars = LoadingBars()
 
         def load() -> EngineCore:
             from motet.engine.start.build import build  # takes seconds: in the engine's thread
 
-            return build(config, console.progress)
+            return build(config, bars.progress)
 
-        uvloop.run(launch.serve(Engine(load), server, listener, console, given_formats))
+        uvloop.run(launch.serve(Engine(load), server, listener, bars, given_formats))
 
 
 @app.command(cls=ConfigurableCommand, epilog="Example: motet plan ./llama --pool-bytes 8GiB")

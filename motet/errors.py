@@ -16,6 +16,7 @@ MotetError
 │   ├── QueueFull
 │   ├── TooManyConnections
 │   └── Draining
+├── EngineFailed         the engine has ended by itself; its log says why
 └── BrokenInvariant      motet itself is wrong
     ├── InvalidTransition
     └── PageError
@@ -106,6 +107,10 @@ class Draining(Unavailable):
     code = "draining"
 
 
+class EngineFailed(MotetError):
+    """The engine has ended by something that is no error of motet's: its log has the trace."""
+
+
 class BrokenInvariant(MotetError):
     """motet broke a promise to itself: always a bug."""
 
@@ -116,3 +121,11 @@ class InvalidTransition(BrokenInvariant):
 
 class PageError(BrokenInvariant):
     """A page was freed twice, or freed while something still leases it."""
+
+
+def error_named(kind: str, message: str) -> MotetError:
+    """The error of a class in this module; EngineFailed for any other."""
+    found = globals().get(kind)
+    if isinstance(found, type) and issubclass(found, MotetError):
+        return found(message)
+    return EngineFailed(f"{kind}: {message}")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from motet.engine.config import EngineConfig
-from motet.server.format_reader import FormatReader
-from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
-from motet.server.text import Tokenizer
+from motet.server.text.format_reader import FormatReader
+from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
+from motet.server.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from motet.engine.start.blueprint import Blueprint  # takes seconds

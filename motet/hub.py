@@ -18,6 +18,14 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from motet.engine.config import EngineConfig
 from motet.errors import ConfigError
+from motet.file_names import (
+    ADAPTER_CONFIG,
+    MODEL_CONFIG,
+    MODEL_WEIGHTS_INDEX,
+    SENTENCEPIECE_MODEL,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+)
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +34,20 @@ HUB_ID = re.compile(
 )
 """`organisation/name` or `organisation/name@revision`."""
 
-FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model"]
+FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", SENTENCEPIECE_MODEL]
 """Weights, configuration and tokenizer: never a pickle, never code."""
 
 OTHER_FILES = ["*/*", "consolidated*"]
 """Nothing below the top; no second copy of the weights in another layout."""
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+TOKENIZER_FILES = (TOKENIZER, SENTENCEPIECE_MODEL, "vocab.json")
 
 EXPECTED = {
-    "model": (("config.json",), TOKENIZER_FILES, ("tokenizer_config.json",)),
-    "adapter": (("adapter_config.json",),),
+    "model": ((MODEL_CONFIG,), TOKENIZER_FILES, (TOKENIZER_CONFIG,)),
+    "adapter": ((ADAPTER_CONFIG,),),
 }
 """Kind -> names of files, one of each of which is in a snapshot that is whole."""
 
-INDEX_FILE = "model.safetensors.index.json"
 """Names the shards of weights that are more than one file."""
 _SHARD = "-of-"  # in the names of shards
 
@@ -175,7 +182,7 @@ def _has_any(directory: Path, names: Iterable[str]) -> bool:
 def _has_weights(directory: Path) -> bool:
     """False as well where a download has been broken off: it leaves some of several shards."""
     found = {path.name for path in directory.glob("*.safetensors")}
-    index = directory / INDEX_FILE
+    index = directory / MODEL_WEIGHTS_INDEX
     if index.exists():
         return found.issuperset(json.loads(index.read_bytes())["weight_map"].values())
     return any(_SHARD not in name for name in found)

@@ -1,4 +1,4 @@
-"""A model and its adapters in this process, without a server."""
+"""A model and its adapters in this process, without a server or a web framework."""
 
 import signal
 import threading
@@ -23,21 +23,21 @@ from motet.client.protocol import (
 )
 from motet.engine import Adapter, EngineStats, TokenLogprobs
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
-from motet.engine.events import Aborted, Arrived
+from motet.engine.messages import Aborted, Arrived
 from motet.engine.start.build import build
 from motet.errors import ConfigError, RequestError
 from motet.formats import try_formats
-from motet.server.body import convert
-from motet.server.choices import Choice, Delta, by_request, choices_of, merged
-from motet.server.console import StartConsole
-from motet.server.formats import load_formats
-from motet.server.given_formats import GivenFormats
-from motet.server.prompts import encode_prompts, render_conversation
-from motet.server.requests import Job, Prompt, engine_requests
-from motet.server.selection import Names
-from motet.server.service import Served
-from motet.server.settings import FormatConfig
-from motet.server.text import Tokenizer
+from motet.loading_bars import LoadingBars
+from motet.server.openai.convert import convert
+from motet.server.text.choices import Choice, Delta, by_request, choices_of, merged
+from motet.server.text.format_config import FormatConfig
+from motet.server.text.formats import load_formats
+from motet.server.text.given_formats import GivenFormats
+from motet.server.text.jobs import Job, Prompt, engine_requests
+from motet.server.text.prompts import encode_prompts, render_conversation
+from motet.server.text.selection import Names
+from motet.server.text.served import Served
+from motet.server.text.tokenizer import Tokenizer
 
 Message = Mapping[str, object]
 """`role` and `content`, as in requests over HTTP."""
@@ -109,12 +109,12 @@ class LLM:
         given_formats = GivenFormats.read(formats, dict(wanted.adapters))
         config = hub.fetch(wanted)
         try_formats(given_formats, config)
-        console = StartConsole()
+        bars = LoadingBars()
         self._has_progress = has_progress
         try:
-            self._core = build(config, console.progress if has_progress else _ignore)
+            self._core = build(config, bars.progress if has_progress else _ignore)
         finally:
-            console.close()
+            bars.close()
         info = self._core.info
         tokenizer = Tokenizer.load(info.model)
         self._served = Served(
@@ -229,13 +229,13 @@ class LLM:
     def _steps(self, choices: Sequence[Choice]) -> Iterator[tuple[Choice, Delta]]:
         """Turn the engine until all choices have ended; if it is left early, none goes on."""
         unfinished = {choice.request.request_id: choice for choice in choices}
-        now = time.monotonic()
-        arrivals = [Arrived(choice.request, now) for choice in choices]
+        for choice in choices:
+            self._core.inbox.put(Arrived(choice.request, time.monotonic()))
         try:
             while unfinished:
                 with _uninterrupted():
-                    report = self._core.turn(arrivals, time.monotonic())
-                arrivals = []
+                    messages = self._core.take(time.monotonic())
+                    report = self._core.turn(messages, time.monotonic())
                 for request_id, outputs in by_request(report.outputs):
                     if request_id in unfinished:  # else it came before the abort took effect
                         choice = unfinished[request_id]

@@ -9,14 +9,13 @@ from pathlib import Path
 from tokenizers import Tokenizer, processors
 
 from motet.errors import ModelError
-from motet.tokenizer.added_tokens import CONFIG_FILE, read_object
+from motet.file_names import SENTENCEPIECE_MODEL, TOKENIZER, TOKENIZER_CONFIG
+from motet.tokenizer.added_tokens import read_object
 from motet.tokenizer.byte_level import VOCABULARY_FILE, read_byte_level
 from motet.tokenizer.check import probes
 from motet.tokenizer.faults import LibraryFault, library_faults
 from motet.tokenizer.source import TokenizerSource
 from motet.tokenizer_config import read_tokenizer_config
-
-TOKENIZER_FILE = "tokenizer.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def _loaded(directory: Path, name: str) -> LoadedTokenizer:
     if not vocabulary:
         raise _invalid("it has no tokens")
     roles = {**source.special_tokens, **read_tokenizer_config(directory).special_tokens}
-    if name != TOKENIZER_FILE:  # which says itself what stands around a text
+    if name != TOKENIZER:  # which says itself what stands around a text
         _surround(backend, source.adds_bos, roles, directory)
     return LoadedTokenizer(
         backend=backend,
@@ -77,7 +76,7 @@ def _loaded(directory: Path, name: str) -> LoadedTokenizer:
 
 def _read_json(directory: Path) -> TokenizerSource:
     with library_faults():
-        return TokenizerSource(Tokenizer.from_file(str(directory / TOKENIZER_FILE)))
+        return TokenizerSource(Tokenizer.from_file(str(directory / TOKENIZER)))
 
 
 def _read_sentencepiece(directory: Path) -> TokenizerSource:
@@ -87,8 +86,8 @@ def _read_sentencepiece(directory: Path) -> TokenizerSource:
 
 
 READERS = {
-    TOKENIZER_FILE: _read_json,
-    "tokenizer.model": _read_sentencepiece,
+    TOKENIZER: _read_json,
+    SENTENCEPIECE_MODEL: _read_sentencepiece,
     VOCABULARY_FILE: read_byte_level,
 }
 """By the file that each reads; the first that is there counts."""
@@ -98,14 +97,14 @@ def _surround(
     backend: Tokenizer, adds_bos: bool, roles: Mapping[str, str], directory: Path
 ) -> None:
     """Put around every text what tokenizer_config.json asks for."""
-    fields = read_object(directory, CONFIG_FILE)
+    fields = read_object(directory, TOKENIZER_CONFIG)
     bos, eos = roles.get("bos_token"), roles.get("eos_token")
     before = [bos] if fields.get("add_bos_token", adds_bos) and bos else []
     behind = [eos] if fields.get("add_eos_token") and eos else []
     tokens = [(token, backend.token_to_id(token)) for token in (*before, *behind)]
     if missing := [token for token, index in tokens if index is None]:
         raise ModelError(
-            f"{CONFIG_FILE} puts {reprlib.repr(missing[0])} around texts, which is no token: "
+            f"{TOKENIZER_CONFIG} puts {reprlib.repr(missing[0])} around texts, which is no token: "
             "correct bos_token and eos_token, or set add_bos_token and add_eos_token to false"
         )
     if tokens:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from motet.errors import ConfigError
+from motet.file_names import TOKENIZER_CONFIG
 from motet.memory.device.files import ADAPTER, MODEL, Origin, opened, read_json
 
-CONFIG_FILE = "tokenizer_config.json"
 LEGACY_ROLES_FILE = "special_tokens_map.json"
 TEMPLATE_FILE = "chat_template.jinja"
 TEMPLATE_FOLDER = "additional_chat_templates"
@@ -52,7 +52,7 @@ def read_tokenizer_config(directory: Path, *, is_adapter: bool = False) -> Token
     Raises ModelError or AdapterError, one line, for files that are there but cannot be used.
     """
     origin = ADAPTER if is_adapter else MODEL
-    fields = _object(directory / CONFIG_FILE, origin)
+    fields = _object(directory / TOKENIZER_CONFIG, origin)
     templates = _template_files(directory, origin)
     if list(templates) == ["default"]:
         fields["chat_template"] = templates["default"]
@@ -67,7 +67,7 @@ def read_tokenizer_config(directory: Path, *, is_adapter: bool = False) -> Token
     try:
         return TokenizerConfig(_roles(fields, own_roles), _templates(fields.get("chat_template")))
     except _Unusable as error:
-        file = LEGACY_ROLES_FILE if error.field in legacy else CONFIG_FILE
+        file = LEGACY_ROLES_FILE if error.field in legacy else TOKENIZER_CONFIG
         raise origin.fault(directory, f"{file} has {error}") from None
 
 

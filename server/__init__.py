@@ -1,1 +1,1 @@
-"""Serves the engine over HTTP in OpenAI's format."""
+"""Serves the engine over HTTP in OpenAI's format: `http` asks `openai`, which asks `text`."""

@@ -13,10 +13,11 @@ from motet.engine import Engine
 from motet.engine.config import EngineConfig, PoolConfig
 from motet.engine.start.build import build
 from motet.errors import AdapterError, ConfigError
-from motet.server.app import create_app
-from motet.server.settings import ServerConfig
-from motet.server.text import Tokenizer
-from motet.tokenizer_config import CONFIG_FILE, TEMPLATE_FILE
+from motet.file_names import TOKENIZER_CONFIG
+from motet.server.http.app import create_app
+from motet.server.http.config import ServerConfig
+from motet.server.text.tokenizer import Tokenizer
+from motet.tokenizer_config import TEMPLATE_FILE
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.model_factory import CHAT_TEMPLATE, make_llama, make_tokenizer
 from tests.prompt_files import OWN_TEMPLATE, write_files
@@ -43,7 +44,7 @@ def an_adapter(model: Path, directory: Path, **files: Any) -> Path:
 def adapters(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """One that brings its own format, and one that brings none."""
     parent = tmp_path_factory.mktemp("adapters")
-    files = {TEMPLATE_FILE: OWN_TEMPLATE, CONFIG_FILE: {"eos_token": "<unk>"}}
+    files = {TEMPLATE_FILE: OWN_TEMPLATE, TOKENIZER_CONFIG: {"eos_token": "<unk>"}}
     own, plain = an_adapter(model, parent / "own", **files), an_adapter(model, parent / "plain")
     return {"own": str(own), "plain": str(plain)}
 
@@ -175,7 +176,7 @@ def test_what_cannot_be_given_is_refused_before_the_model_is_loaded(
         load(model, adapters, **options)
 
 
-@pytest.mark.parametrize("files", [{CONFIG_FILE: "{"}, {TEMPLATE_FILE: "{% if %}"}])
+@pytest.mark.parametrize("files", [{TOKENIZER_CONFIG: "{"}, {TEMPLATE_FILE: "{% if %}"}])
 def test_broken_files_of_an_adapter_are_refused_with_its_weights(
     model: Path, tmp_path: Path, files: dict[str, str]
 ) -> None:

@@ -1,6 +1,8 @@
 """The same engine without a server: equal requests have equal answers."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ from motet.engine import Engine
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.start.build import build
 from motet.errors import ConfigError, RequestError
-from motet.server.app import create_app
-from motet.server.settings import ServerConfig
+from motet.server.http.app import create_app
+from motet.server.http.config import ServerConfig
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.model_factory import CHAT_TEMPLATE, make_llama, make_tokenizer
 
@@ -185,3 +187,18 @@ def test_an_interrupt_ends_what_runs(llm: LLM, monkeypatch: pytest.MonkeyPatch) 
 def test_an_unknown_option_is_named(model_dir: Path) -> None:
     with pytest.raises(ConfigError, match="'pool_size' is no option of LLM"):
         LLM(str(model_dir), pool_size=3)
+
+
+WITHOUT_WEB = """
+import sys
+sys.modules |= dict.fromkeys(("starlette", "fastapi", "uvicorn"))  # importing them fails
+from motet import LLM
+[answer] = LLM(sys.argv[1], pool_bytes=2**20).generate("a b c")
+print(len(answer.completions[0].token_ids))
+"""
+
+
+def test_it_needs_no_web_framework(model_dir: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_WEB, str(model_dir)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "16\n"), ran.stderr

@@ -17,9 +17,14 @@ TESTS = (
     "tests/test_pretrained.py",
     "tests/test_tokenizer_config.py",
     "tests/models/test_spec.py",
+    "tests/models/test_spec_context.py",
+    "tests/models/test_spec_files.py",
+    "tests/models/test_spec_refusals.py",
     "tests/models/test_adapters.py",
     "tests/server/test_text.py",
     "tests/server/test_template.py",
+    "tests/server/test_template_files.py",
+    "tests/server/test_template_limits.py",
 )
 
 

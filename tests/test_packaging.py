@@ -19,7 +19,7 @@ import pytest
 import motet
 from motet import demo
 from motet.kernels.cpu import compiler
-from motet.server.console import QUESTION
+from motet.server.http.banner import QUESTION
 from tests.cli.process import Server
 
 ROOT = Path(__file__).parents[1]

@@ -12,9 +12,9 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models
 
 from motet.errors import ModelError
+from motet.file_names import TOKENIZER_CONFIG
 from motet.pretrained import LoadedTokenizer, load_tokenizer
-from motet.server.text import Tokenizer
-from motet.tokenizer.added_tokens import CONFIG_FILE
+from motet.server.text.tokenizer import Tokenizer
 from motet.tokenizer.check import check_probes
 from tests.tokenizer_factory import (
     KINDS,
@@ -210,7 +210,7 @@ def test_an_added_token_whose_id_is_none_is_refused(index: str, tmp_path: Path) 
     train_sentencepiece(tmp_path)
     added = {"added_tokens_decoder": {index: {"content": "<z>"}}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(added))
-    with pytest.raises(ModelError, match=f"{CONFIG_FILE} has added tokens .*{index} is no id"):
+    with pytest.raises(ModelError, match=f"{TOKENIZER_CONFIG} has added tokens .*{index} is no id"):
         load_tokenizer(tmp_path)
 
 

@@ -10,8 +10,8 @@ import pytest
 from transformers import TokenizersBackend
 
 from motet.errors import AdapterError, ModelError
+from motet.file_names import TOKENIZER_CONFIG
 from motet.tokenizer_config import (
-    CONFIG_FILE,
     MAX_TEMPLATE_BYTES,
     TEMPLATE_FILE,
     read_tokenizer_config,
@@ -32,78 +32,87 @@ FOLDER = "additional_chat_templates"
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "nothing": {},
-    "an empty object": {CONFIG_FILE: {}},
-    "texts": {CONFIG_FILE: {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}},
+    "an empty object": {TOKENIZER_CONFIG: {}},
+    "texts": {TOKENIZER_CONFIG: {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}},
     "every role": {
-        CONFIG_FILE: {f"{name}_token": "</s>" for name in ("unk", "sep", "cls", "mask")}
+        TOKENIZER_CONFIG: {f"{name}_token": "</s>" for name in ("unk", "sep", "cls", "mask")}
     },
-    "null": {CONFIG_FILE: {"bos_token": None, "eos_token": "</s>"}},
-    "added tokens": {CONFIG_FILE: {"bos_token": TYPED, "eos_token": "</s>"}},
-    "a role of its own": {CONFIG_FILE: {"image_token": "<image>", "eos_token": "</s>"}},
-    "an added token in a role of its own": {CONFIG_FILE: {"image_token": TYPED}},
-    "an untyped object in a role of its own": {CONFIG_FILE: {"image_token": ADDED}},
-    "a number in a role of its own": {CONFIG_FILE: {"image_token": 5, "add_bos_token": True}},
-    "named extra tokens": {CONFIG_FILE: {"extra_special_tokens": {"image": "<i>", "sound": TYPED}}},
-    "listed extra tokens": {CONFIG_FILE: {"extra_special_tokens": ["<i>"], "x_token": "<x>"}},
-    "named additional tokens": {CONFIG_FILE: {"additional_special_tokens": {"image": "<i>"}}},
+    "null": {TOKENIZER_CONFIG: {"bos_token": None, "eos_token": "</s>"}},
+    "added tokens": {TOKENIZER_CONFIG: {"bos_token": TYPED, "eos_token": "</s>"}},
+    "a role of its own": {TOKENIZER_CONFIG: {"image_token": "<image>", "eos_token": "</s>"}},
+    "an added token in a role of its own": {TOKENIZER_CONFIG: {"image_token": TYPED}},
+    "an untyped object in a role of its own": {TOKENIZER_CONFIG: {"image_token": ADDED}},
+    "a number in a role of its own": {TOKENIZER_CONFIG: {"image_token": 5, "add_bos_token": True}},
+    "named extra tokens": {
+        TOKENIZER_CONFIG: {"extra_special_tokens": {"image": "<i>", "sound": TYPED}}
+    },
+    "listed extra tokens": {TOKENIZER_CONFIG: {"extra_special_tokens": ["<i>"], "x_token": "<x>"}},
+    "named additional tokens": {TOKENIZER_CONFIG: {"additional_special_tokens": {"image": "<i>"}}},
     "both of them": {
-        CONFIG_FILE: {
+        TOKENIZER_CONFIG: {
             "additional_special_tokens": {"image": "<i>"},
             "extra_special_tokens": {"sound": "<s>"},
         }
     },
     "named additional tokens and listed extra ones": {
-        CONFIG_FILE: {
+        TOKENIZER_CONFIG: {
             "additional_special_tokens": {"image": "<i>"},
             "extra_special_tokens": ["<j>"],
         }
     },
-    "saved roles of the model": {CONFIG_FILE: {"model_specific_special_tokens": {"sound": "<s>"}}},
+    "saved roles of the model": {
+        TOKENIZER_CONFIG: {"model_specific_special_tokens": {"sound": "<s>"}}
+    },
     "saved roles that lose": {
-        CONFIG_FILE: {"model_specific_special_tokens": {"sound": "<s>"}, "image_token": "<i>"}
+        TOKENIZER_CONFIG: {"model_specific_special_tokens": {"sound": "<s>"}, "image_token": "<i>"}
     },
     "a common role among the extra ones": {
-        CONFIG_FILE: {"bos_token": "<s>", "extra_special_tokens": {"bos_token": "</s>"}}
+        TOKENIZER_CONFIG: {"bos_token": "<s>", "extra_special_tokens": {"bos_token": "</s>"}}
     },
     "the legacy file": {LEGACY: {"bos_token": "<s>", "eos_token": ADDED, "image_token": "<i>"}},
     "the legacy file wins": {
-        CONFIG_FILE: {"bos_token": "<s>", "pad_token": "<s>", "image_token": "<i>"},
+        TOKENIZER_CONFIG: {"bos_token": "<s>", "pad_token": "<s>", "image_token": "<i>"},
         LEGACY: {"bos_token": "</s>", "pad_token": None, "image_token": "<j>", "x_token": ADDED},
     },
     "the legacy file is out of use": {
-        CONFIG_FILE: {"bos_token": "<s>", "added_tokens_decoder": {"1": ADDED}},
+        TOKENIZER_CONFIG: {"bos_token": "<s>", "added_tokens_decoder": {"1": ADDED}},
         LEGACY: {"bos_token": "</s>"},
     },
     "the legacy file with extra tokens": {
-        CONFIG_FILE: {"x_token": "<x>"},
+        TOKENIZER_CONFIG: {"x_token": "<x>"},
         LEGACY: {"extra_special_tokens": {"image": "<i>"}, "additional_special_tokens": ["<j>"]},
     },
     "the legacy file with listed tokens": {LEGACY: {"extra_special_tokens": [ADDED, "<j>"]}},
-    "a template": {CONFIG_FILE: {"chat_template": "in json"}},
-    "an empty template": {CONFIG_FILE: {"chat_template": ""}},
-    "no template": {CONFIG_FILE: {"chat_template": None}},
+    "a template": {TOKENIZER_CONFIG: {"chat_template": "in json"}},
+    "an empty template": {TOKENIZER_CONFIG: {"chat_template": ""}},
+    "no template": {TOKENIZER_CONFIG: {"chat_template": None}},
     "a list of templates": {
-        CONFIG_FILE: {
+        TOKENIZER_CONFIG: {
             "chat_template": [
                 {"name": "default", "template": "one"},
                 {"name": "tool_use", "template": "two"},
             ]
         }
     },
-    "an empty list of templates": {CONFIG_FILE: {"chat_template": []}},
-    "an object of templates": {CONFIG_FILE: {"chat_template": {"default": "one", "rag": "two"}}},
+    "an empty list of templates": {TOKENIZER_CONFIG: {"chat_template": []}},
+    "an object of templates": {
+        TOKENIZER_CONFIG: {"chat_template": {"default": "one", "rag": "two"}}
+    },
     "a template file": {TEMPLATE_FILE: "in a file\n"},
-    "a template file wins": {TEMPLATE_FILE: "in a file", CONFIG_FILE: {"chat_template": "in json"}},
+    "a template file wins": {
+        TEMPLATE_FILE: "in a file",
+        TOKENIZER_CONFIG: {"chat_template": "in json"},
+    },
     "a template file of many lines": {TEMPLATE_FILE: "one\r\ntwo\rthree\n\nÄ"},
     "an empty template file": {TEMPLATE_FILE: ""},
     "more template files": {TEMPLATE_FILE: "one", f"{FOLDER}/rag.jinja": "two"},
     "only a template file with a name": {
         f"{FOLDER}/rag.jinja": "two",
-        CONFIG_FILE: {"chat_template": "in json"},
+        TOKENIZER_CONFIG: {"chat_template": "in json"},
     },
     "two default template files": {TEMPLATE_FILE: "one", f"{FOLDER}/default.jinja": "two"},
     "a default template file in the folder": {f"{FOLDER}/default.jinja": "two"},
-    "an empty template folder": {f"{FOLDER}/read.me": "", CONFIG_FILE: {"chat_template": "x"}},
+    "an empty template folder": {f"{FOLDER}/read.me": "", TOKENIZER_CONFIG: {"chat_template": "x"}},
     "a template of processors": {"chat_template.json": {"chat_template": "for pictures"}},
 }
 
@@ -111,7 +120,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("files", VARIANTS.values(), ids=VARIANTS)
 def test_is_read_as_transformers_reads_it(tmp_path: Path, files: dict[str, Any]) -> None:
     make_tokenizer(tmp_path)
-    (tmp_path / CONFIG_FILE).unlink()
+    (tmp_path / TOKENIZER_CONFIG).unlink()
     write_files(tmp_path, files)
 
     tokenizer = TokenizersBackend.from_pretrained(tmp_path)
@@ -140,7 +149,7 @@ def test_what_transformers_saves_is_read(
 
 
 def test_needs_no_vocabulary(tmp_path: Path) -> None:
-    found = read_tokenizer_config(write_files(tmp_path, {CONFIG_FILE: {"eos_token": "<end>"}}))
+    found = read_tokenizer_config(write_files(tmp_path, {TOKENIZER_CONFIG: {"eos_token": "<end>"}}))
 
     assert (found.special_tokens, found.chat_template) == ({"eos_token": "<end>"}, None)
 
@@ -152,42 +161,42 @@ def test_does_not_import_transformers() -> None:
 
 
 UNUSABLE: dict[str, tuple[dict[str, Any], str]] = {
-    "no JSON": ({CONFIG_FILE: "{"}, "tokenizer_config.json is not valid JSON"),
-    "a list": ({CONFIG_FILE: []}, "tokenizer_config.json is [], not an object"),
+    "no JSON": ({TOKENIZER_CONFIG: "{"}, "tokenizer_config.json is not valid JSON"),
+    "a list": ({TOKENIZER_CONFIG: []}, "tokenizer_config.json is [], not an object"),
     "a number as a role": (
-        {CONFIG_FILE: {"eos_token": 2}},
+        {TOKENIZER_CONFIG: {"eos_token": 2}},
         "tokenizer_config.json has 2 as eos_token: give the text of a token",
     ),
     "an untyped object": (
-        {CONFIG_FILE: {"eos_token": {"a": 1}}},
+        {TOKENIZER_CONFIG: {"eos_token": {"a": 1}}},
         "tokenizer_config.json has {'a': 1} as eos_token",
     ),
     "an added token without text": (
-        {CONFIG_FILE: {"bos_token": {"__type": "AddedToken"}}},
+        {TOKENIZER_CONFIG: {"bos_token": {"__type": "AddedToken"}}},
         "tokenizer_config.json has {'__type': 'AddedToken'} as bos_token",
     ),
     "a number among the extra tokens": (
-        {CONFIG_FILE: {"extra_special_tokens": {"image": 7}}},
+        {TOKENIZER_CONFIG: {"extra_special_tokens": {"image": 7}}},
         "tokenizer_config.json has 7 as image",
     ),
     "a number as a role in the legacy file": (
-        {CONFIG_FILE: {"bos_token": "<s>"}, LEGACY: {"eos_token": 2}},
+        {TOKENIZER_CONFIG: {"bos_token": "<s>"}, LEGACY: {"eos_token": 2}},
         "special_tokens_map.json has 2 as eos_token",
     ),
     "a number as a role beside the legacy file": (
-        {CONFIG_FILE: {"bos_token": 1}, LEGACY: {"eos_token": "</s>"}},
+        {TOKENIZER_CONFIG: {"bos_token": 1}, LEGACY: {"eos_token": "</s>"}},
         "tokenizer_config.json has 1 as bos_token",
     ),
     "a number as a template": (
-        {CONFIG_FILE: {"chat_template": 5}},
+        {TOKENIZER_CONFIG: {"chat_template": 5}},
         "tokenizer_config.json has 5 as chat_template: give a text",
     ),
     "templates without names": (
-        {CONFIG_FILE: {"chat_template": [{"template": "x"}]}},
+        {TOKENIZER_CONFIG: {"chat_template": [{"template": "x"}]}},
         "tokenizer_config.json has [{'template': 'x'}] as chat_template",
     ),
     "a list of texts": (
-        {CONFIG_FILE: {"chat_template": ["x"]}},
+        {TOKENIZER_CONFIG: {"chat_template": ["x"]}},
         "tokenizer_config.json has ['x'] as chat_template",
     ),
     "a long template": (
@@ -213,7 +222,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
         read_tokenizer_config(tmp_path, is_adapter=True)
 
 
-@pytest.mark.parametrize("name", [CONFIG_FILE, LEGACY, TEMPLATE_FILE])
+@pytest.mark.parametrize("name", [TOKENIZER_CONFIG, LEGACY, TEMPLATE_FILE])
 def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
 

@@ -7,8 +7,7 @@ from itertools import count
 import numpy as np
 
 from motet.engine.core import EngineCore
-from motet.engine.events import Aborted, Arrived, Event
-from motet.engine.output import StepReport
+from motet.engine.messages import Aborted, Arrived, Message, Report
 from motet.engine.request import Request, SamplingParams
 
 MAX_TOKENS = 256
@@ -60,12 +59,12 @@ class Driver:
         self._running = [request.request_id for request in requests]
         waiting = set(self._running)
         start_s = time.perf_counter()
-        events: list[Event] = [Arrived(request, start_s) for request in requests]
+        messages: list[Message] = [Arrived(request, start_s) for request in requests]
         while waiting:
-            for output in self._turn(events).outputs:
+            for output in self._turn(messages).outputs:
                 assert output.error is None, output.error
                 waiting.discard(output.request_id)
-            events = []
+            messages = []
         return time.perf_counter() - start_s
 
     def _request(self, adapter: str | None, num_tokens: int) -> Request:
@@ -77,5 +76,8 @@ class Driver:
             adapter=self._adapters[adapter] if adapter else None,
         )
 
-    def _turn(self, events: Sequence[Event]) -> StepReport:
-        return self.core.turn(events, time.perf_counter())
+    def _turn(self, messages: Sequence[Message]) -> Report:
+        for message in messages:
+            self.core.inbox.put(message)
+        now = time.perf_counter()
+        return self.core.turn(self.core.take(now), now)

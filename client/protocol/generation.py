@@ -62,7 +62,7 @@ class GenerationRequest(SamplingFields, kw_only=True, frozen=True, omit_defaults
     lora_path: Annotated[str, Meta(max_length=512)] | None = None
     """Name of a registered adapter: what other engines call it. Never a path."""
     adapter_id: Annotated[str, Meta(max_length=512)] | None = None
-    """The same."""
+    """Another name of `lora_path`."""
 
     stream: bool = False
     stream_options: StreamOptions | None = None

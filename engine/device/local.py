@@ -1,4 +1,4 @@
-"""Runs plans in this process, one step after the other."""
+"""Carries out plans in this process: one batch after the other, and copies beside them."""
 
 import torch
 from torch import Tensor
@@ -9,17 +9,19 @@ from motet.engine.device.sampler import sample
 from motet.engine.device.slots import DeviceSlots
 from motet.engine.models import Model
 from motet.engine.models.inputs import DeviceState
-from motet.engine.plan import AdapterLoad, Batch, StepPlan, StepResult
+from motet.engine.plan import Batch, StepResult
 from motet.kernels import Kernels
+from motet.memory.copy import Transfers
 from motet.memory.device.arena import Arena
+from motet.memory.device.copier import Copier
 from motet.memory.device.store import HostStore
 
 
 class LocalExecutor:
-    """An `Executor` on one device. Every load completes in the step that starts it.
+    """An `Executor` on one device.
 
-    On CUDA copies and kernels share one stream, so their order on the host is their order on the
-    device.
+    The result of a batch is on the host before the next plan is made, and the end of a copy is
+    told when its pages are there: whatever is on its way touches no page of a batch.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class LocalExecutor:
         arena: Arena,
         slots: DeviceSlots,
         store: HostStore,
+        copier: Copier,
         buffers: StepBuffers,
         shrunk: Tensor,
         *,
@@ -39,28 +42,23 @@ class LocalExecutor:
         self._arena = arena
         self._slots = slots
         self._store = store
+        self._copier = copier
         self._buffers = buffers
         self._poison_released = poison_released
         self._state = DeviceState(kernels, arena.flat, arena.kv, slots.tables, shrunk)
 
-    @torch.inference_mode()
-    def execute(self, plan: StepPlan) -> StepResult:
+    def begin(self, transfers: Transfers) -> None:
         if self._poison_released:
-            self._arena.poison(plan.released)
-        for load in plan.transfers:
-            self._load(load)
-        for binding in plan.batch.adapters:
+            self._arena.poison(transfers.released)
+        for copy in transfers.copies:
+            self._copier.begin(copy)
+        for ticket in transfers.cancelled:
+            self._copier.cancel(ticket)
+
+    @torch.inference_mode()
+    def execute(self, batch: Batch) -> StepResult:
+        for binding in batch.adapters:
             self._slots.bind(binding, self._store[binding.digest])
-        loaded = tuple(load.digest for load in plan.transfers)
-        if not plan.batch.rows:
-            return StepResult(plan.step, (), loaded)
-        return self._run(plan.step, plan.batch, loaded)
-
-    def _load(self, load: AdapterLoad) -> None:
-        image = self._store[load.digest].pages
-        self._state.kernels.copy_pages(self._arena.flat, image, torch.tensor(load.pages))
-
-    def _run(self, step: int, batch: Batch, loaded: tuple[str, ...]) -> StepResult:
         inputs = self._buffers.fill(batch)
         hidden = self._model.forward(inputs, self._state)
 
@@ -71,8 +69,7 @@ class LocalExecutor:
         sampled = [row for row in batch.rows if row.sampling is not None]
         scored = [row for row in batch.rows if row.targets is not None]
         return StepResult(
-            step=step,
+            step=batch.step,
             tokens=sample(self._state.kernels, logits(slice(len(sampled))), sampled),
-            loaded=loaded,
             scores=score(logits, len(sampled), scored),
         )

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 
 from motet.errors import ModelError
+from motet.file_names import ADAPTER_CONFIG, MODEL_WEIGHTS, MODEL_WEIGHTS_INDEX
 from motet.memory.device.files import MODEL, opened_tensors, read_json
-
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-ADAPTER_FILE = "adapter_config.json"
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
@@ -90,10 +87,10 @@ def stored_dtype(directory: Path) -> str:
 
 def weight_files(directory: Path) -> list[Path]:
     """The files that hold the weights: one, or those its index names."""
-    if (directory / WEIGHTS_FILE).exists():
-        return [directory / WEIGHTS_FILE]
-    if (directory / INDEX_FILE).exists():
-        return _shards(directory / INDEX_FILE)
+    if (directory / MODEL_WEIGHTS).exists():
+        return [directory / MODEL_WEIGHTS]
+    if (directory / MODEL_WEIGHTS_INDEX).exists():
+        return _shards(directory / MODEL_WEIGHTS_INDEX)
     must_be_no_adapter(directory)
     pickles = sorted(path.name for path in directory.glob("*.bin"))
     if pickles:
@@ -106,17 +103,17 @@ def weight_files(directory: Path) -> list[Path]:
     if shards:
         raise MODEL.fault(
             directory,
-            f"there is '{shards[0]}', but neither {WEIGHTS_FILE} nor {INDEX_FILE}, which says "
-            "which files the weights are in: download it too",
+            f"there is '{shards[0]}', but neither {MODEL_WEIGHTS} nor {MODEL_WEIGHTS_INDEX}, "
+            "which says which files the weights are in: download it too",
         )
-    raise MODEL.fault(directory, f"{WEIGHTS_FILE} is missing: download the weights too")
+    raise MODEL.fault(directory, f"{MODEL_WEIGHTS} is missing: download the weights too")
 
 
 def must_be_no_adapter(directory: Path) -> None:
     """Raise ModelError if an adapter was given as the model: it names the model to give."""
-    if not (directory / ADAPTER_FILE).exists():
+    if not (directory / ADAPTER_CONFIG).exists():
         return
-    base = read_json(directory / ADAPTER_FILE, MODEL).get("base_model_name_or_path")
+    base = read_json(directory / ADAPTER_CONFIG, MODEL).get("base_model_name_or_path")
     name = directory.resolve().name
     raise ModelError(
         f"'{directory}' is an adapter, not a model: serve its base model with it, as in "

@@ -12,20 +12,19 @@ from typing import Any
 from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from motet.engine.models.checkpoint import ADAPTER_FILE, must_be_no_adapter, stored_dtype
+from motet.engine.models.checkpoint import must_be_no_adapter, stored_dtype
 from motet.engine.models.pretrained import invalid_config, load_config
 from motet.engine.models.rope import RopeSpec, context_length, read_rope
 from motet.engine.models.rope_fields import check_rope_fields
 from motet.engine.models.traits import Traits
 from motet.engine.models.vocabulary import read_vocabulary
 from motet.errors import ModelError
+from motet.file_names import ADAPTER_CONFIG, GENERATION_CONFIG, MODEL_CONFIG
 from motet.memory.device.files import MODEL, must_be_directory, read_json
 from motet.memory.geometry import Module, in_layers
 
 log = logging.getLogger(__name__)
 
-CONFIG_FILE = "config.json"
-GENERATION_FILE = "generation_config.json"
 
 ReadTraits = Callable[[PreTrainedConfig], Traits]
 """How one family's parsed config says what its decoder has."""
@@ -119,12 +118,12 @@ def read_spec(directory: str, families: Mapping[str, ReadTraits]) -> ModelSpec:
     """
     path = Path(directory)
     must_be_directory(path, MODEL)
-    if not (path / CONFIG_FILE).exists():
+    if not (path / MODEL_CONFIG).exists():
         must_be_no_adapter(path)
         _must_not_be_around_models(path)
-    content = read_json(path / CONFIG_FILE, MODEL)
-    has_generation = (path / GENERATION_FILE).exists()
-    generation = read_json(path / GENERATION_FILE, MODEL) if has_generation else {}
+    content = read_json(path / MODEL_CONFIG, MODEL)
+    has_generation = (path / GENERATION_CONFIG).exists()
+    generation = read_json(path / GENERATION_CONFIG, MODEL) if has_generation else {}
     try:
         architecture = _architecture(content, families.keys())
         check_rope_fields(content)
@@ -143,13 +142,13 @@ def _must_not_be_around_models(directory: Path) -> None:
     """Name the newest checkpoint of a trainer, or a snapshot in a directory of the hub's cache."""
     inner = [
         config.parent
-        for pattern in (f"checkpoint-*/{CONFIG_FILE}", f"snapshots/*/{CONFIG_FILE}")
+        for pattern in (f"checkpoint-*/{MODEL_CONFIG}", f"snapshots/*/{MODEL_CONFIG}")
         for config in directory.glob(pattern)
     ]
     if inner:
         newest = max(inner, key=lambda path: path.stat().st_mtime_ns)
-        raise MODEL.fault(directory, f"{CONFIG_FILE} is missing: did you mean '{newest}'?")
-    for adapter in sorted(directory.glob(f"checkpoint-*/{ADAPTER_FILE}")):
+        raise MODEL.fault(directory, f"{MODEL_CONFIG} is missing: did you mean '{newest}'?")
+    for adapter in sorted(directory.glob(f"checkpoint-*/{ADAPTER_CONFIG}")):
         must_be_no_adapter(adapter.parent)
 
 
@@ -157,16 +156,16 @@ def _architecture(content: dict[str, Any], architectures: Collection[str]) -> st
     """By model_type, as transformers chooses; `architectures` may be missing, or must name it."""
     for field, reason in REFUSED_FIELDS.items():
         if content.get(field):
-            raise ModelError(f"{CONFIG_FILE} has {field} {reprlib.repr(content[field])}: {reason}")
+            raise ModelError(f"{MODEL_CONFIG} has {field} {reprlib.repr(content[field])}: {reason}")
     named, model_type = content.get("architectures"), content.get("model_type")
     of_type = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(str(model_type))
     if of_type in architectures and (not named or (isinstance(named, list) and of_type in named)):
         return str(of_type)
     if _model_code(content):
         raise ModelError(
-            f"{CONFIG_FILE} has auto_map {reprlib.repr(content['auto_map'])}: code that comes with "
-            f"a model is never run, and architectures {reprlib.repr(named)} is none that motet "
-            "knows; choose a model without code"
+            f"{MODEL_CONFIG} has auto_map {reprlib.repr(content['auto_map'])}: code that comes "
+            f"with a model is never run, and architectures {reprlib.repr(named)} is none that "
+            "motet knows; choose a model without code"
         )
     raise ModelError(_mismatch(named, model_type, of_type, architectures))
 
@@ -181,16 +180,16 @@ def _mismatch(
         right_type = known[0].removesuffix("ForCausalLM").lower()
         return (
             f"model_type {reprlib.repr(model_type)} is not that of {known[0]}: set it to "
-            f"'{right_type}', or correct architectures in {CONFIG_FILE}"
+            f"'{right_type}', or correct architectures in {MODEL_CONFIG}"
         )
     if of_type in architectures:
         return (
             f"architectures is {reprlib.repr(named)}: choose a model with one of {served}, or set "
-            f"it to {json.dumps([of_type])} in {CONFIG_FILE} if the model is one"
+            f"it to {json.dumps([of_type])} in {MODEL_CONFIG} if the model is one"
         )
     if not named and model_type is None:
         return (
-            f"{CONFIG_FILE} has neither architectures nor model_type: add both, such as "
+            f"{MODEL_CONFIG} has neither architectures nor model_type: add both, such as "
             '"architectures": ["LlamaForCausalLM"] and "model_type": "llama"'
         )
     return (
@@ -214,7 +213,7 @@ def _warn(directory: Path, content: dict[str, Any], architecture: str) -> None:
             "model '%s': its own code (%s) is never run, motet's %s is served",
             directory, reprlib.repr(code[0]), architecture,
         )  # fmt: skip
-    if (directory / ADAPTER_FILE).exists():
+    if (directory / ADAPTER_CONFIG).exists():
         log.warning(
             "model '%s': the adapter beside the weights is not part of it: "
             "add --adapter NAME=%s to apply it",
@@ -269,10 +268,10 @@ def _check(config: PreTrainedConfig) -> None:
     if config.num_attention_heads % config.num_key_value_heads:
         raise ModelError(
             f"num_attention_heads {config.num_attention_heads} is no multiple of "
-            f"num_key_value_heads {config.num_key_value_heads}: correct {CONFIG_FILE}"
+            f"num_key_value_heads {config.num_key_value_heads}: correct {MODEL_CONFIG}"
         )
     if not 0 <= config.rms_norm_eps < math.inf:
-        raise ModelError(f"rms_norm_eps is {config.rms_norm_eps}: correct {CONFIG_FILE}")
+        raise ModelError(f"rms_norm_eps is {config.rms_norm_eps}: correct {MODEL_CONFIG}")
     if config.hidden_act not in ACTIVATIONS:
         raise ModelError(
             f"hidden_act '{config.hidden_act}' is not served: choose a model with {ACTIVATIONS[0]}"
@@ -281,7 +280,7 @@ def _check(config: PreTrainedConfig) -> None:
 
 def _must_be_positive(name: str, value: Any) -> None:
     if not isinstance(value, int) or value < 1:
-        raise ModelError(f"{name} is {value}: it must be at least 1; correct {CONFIG_FILE}")
+        raise ModelError(f"{name} is {value}: it must be at least 1; correct {MODEL_CONFIG}")
 
 
 def _named_dtype(content: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from motet.errors import ModelError
+from motet.file_names import MODEL_CONFIG
 from motet.memory.device.files import MODEL, read_json
 from motet.pretrained import LoadedTokenizer, load_tokenizer
 
@@ -36,7 +37,7 @@ def read_vocabulary(
     num_token_ids = config.vocab_size
     ends = {
         id
-        for fields in (read_json(directory / "config.json", MODEL), generation)
+        for fields in (read_json(directory / MODEL_CONFIG, MODEL), generation)
         for id in _listed_ends(fields.get("eos_token_id"), config.vocab_size)
     }
     tokenizer = load_tokenizer(directory)

@@ -17,41 +17,40 @@ from motet.engine.core import EngineCore
 from motet.engine.device.buffers import StepBuffers
 from motet.engine.device.local import LocalExecutor
 from motet.engine.device.slots import DeviceSlots
-from motet.engine.events import AdapterRegistered
+from motet.engine.inbox import Inbox
 from motet.engine.models import Model, check_weights, load_model
 from motet.engine.models.base_tensors import CheckpointTensors
 from motet.engine.models.checkpoint import weight_files
 from motet.engine.output import EngineInfo
-from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row, StepPlan
-from motet.engine.policy import SCHEDULING
+from motet.engine.plan import BASE_SLOT, Batch, PromptTargets, Row
+from motet.engine.recording import Recorder, SchedulerSpec
 from motet.engine.request import SamplingParams
-from motet.engine.scheduler import Scheduler
 from motet.engine.start.blueprint import Blueprint, blueprint_of
 from motet.engine.start.capacity import free_bytes, pool_bytes
 from motet.engine.start.heap import keep_freed_memory
 from motet.engine.start.kernels import prepare_kernels
 from motet.engine.start.threads import set_threads
 from motet.errors import AdapterError
+from motet.file_names import MODEL_CONFIG
 from motet.kernels import Kernels
 from motet.memory.adapter import Adapter
 from motet.memory.device.arena import Arena
+from motet.memory.device.copier import Copier
 from motet.memory.device.peft import read_adapter
 from motet.memory.device.store import HostStore
-from motet.memory.eviction import EVICTION
 from motet.memory.layout import TILE_RANKS, num_tiles
-from motet.memory.manager import MemoryManager
 from motet.memory.page import PageId
 
 log = logging.getLogger(__name__)
 
-EVICTION_POLICY, SCHEDULING_POLICY = "lru", "fcfs"
-
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 """Called with what is being made ready ("kernels", "adapters" or "weights"), how much of it is
 done, and the total."""
 
 
-def build(config: EngineConfig, progress: Progress, *, poison_released: bool = False) -> EngineCore:
+def build(
+    config: EngineConfig, progress: StageProgress, *, poison_released: bool = False
+) -> EngineCore:
     """Load everything. Raises ConfigError, as early as it can be known, for what cannot work.
 
     `poison_released` fills dead pages with NaN, for tests.
@@ -78,15 +77,23 @@ def build(config: EngineConfig, progress: Progress, *, poison_released: bool = F
         is_deterministic=is_deterministic,
     )
     num_pages = blueprint.num_pages(_pool_bytes(blueprint, model, kernels, store), largest)
-    scheduler = _scheduler(blueprint, base_model_id, num_pages)
-    for adapter in adapters:
-        scheduler.handle(AdapterRegistered(adapter))
+    spec = SchedulerSpec(
+        batch=config.batch,
+        max_model_len=blueprint.max_model_len,
+        num_pages=num_pages,
+        page_tokens=blueprint.layout.page_tokens,
+        base_model=base_model_id,
+        adapters=adapters,
+    )
+    inbox = Inbox()
     executor = _executor(
-        blueprint, model, kernels, store, num_pages, poison_released=poison_released
+        blueprint, model, kernels, store, num_pages, inbox, poison_released=poison_released
     )
     if blueprint.device.type == "cpu":
         keep_freed_memory()
-    return EngineCore(_info(blueprint, num_pages, adapters), scheduler, executor)
+    info = _info(blueprint, num_pages, adapters)
+    recorder = Recorder.open(config.record.record, spec) if config.record.record else None
+    return EngineCore(info, spec.make(), executor, inbox, recorder)
 
 
 def identify(directory: str) -> str:
@@ -96,7 +103,7 @@ def identify(directory: str) -> str:
     and places of all tensors) and its size, but not the values of the weights: it tells apart
     models of different shape, not two trainings of one shape.
     """
-    sha = hashlib.sha256((Path(directory) / "config.json").read_bytes())
+    sha = hashlib.sha256((Path(directory) / MODEL_CONFIG).read_bytes())
     for path in weight_files(Path(directory)):
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -107,7 +114,7 @@ def identify(directory: str) -> str:
 
 
 def _stage_adapters(
-    blueprint: Blueprint, base_model_id: str, progress: Progress
+    blueprint: Blueprint, base_model_id: str, progress: StageProgress
 ) -> tuple[HostStore, tuple[Adapter, ...]]:
     """Read every adapter and lay it out in host memory."""
     config, geometry = blueprint.config, blueprint.geometry
@@ -147,15 +154,15 @@ def _step_bytes(blueprint: Blueprint, model: Model, kernels: Kernels, store: Hos
     device = blueprint.device
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    executor = _executor(blueprint, model, kernels, store, num_pages=1)
-    executor.execute(_step_at_the_limits(blueprint))
+    executor = _executor(blueprint, model, kernels, store, num_pages=1, inbox=Inbox())
+    executor.execute(_batch_at_the_limits(blueprint))
     peak = torch.cuda.max_memory_allocated(device) - before
     gc.collect()
     torch.cuda.empty_cache()
     return peak
 
 
-def _step_at_the_limits(blueprint: Blueprint) -> StepPlan:
+def _batch_at_the_limits(blueprint: Blueprint) -> Batch:
     """As many rows and tokens as a step may have, every one reported; all use page 0."""
     limits = blueprint.config.batch
     num_rows = min(limits.max_batch_rows, limits.max_batch_tokens)
@@ -172,14 +179,7 @@ def _step_at_the_limits(blueprint: Blueprint) -> StepPlan:
         targets=PromptTargets(1, (0,) * length, num_logprobs=1),
     )
     rows = tuple(replace(row, request_id=str(index)) for index in range(num_rows))
-    return StepPlan(step=0, batch=Batch(rows, ()), transfers=(), released=())
-
-
-def _scheduler(blueprint: Blueprint, base_model_id: str, num_pages: int) -> Scheduler:
-    eviction = EVICTION[EVICTION_POLICY]()
-    memory = MemoryManager(num_pages, blueprint.layout.page_tokens, base_model_id, eviction)
-    policy = SCHEDULING[SCHEDULING_POLICY]()
-    return Scheduler(blueprint.config.batch, blueprint.max_model_len, memory, policy)
+    return Batch(step=1, rows=rows, adapters=())
 
 
 def _executor(
@@ -188,14 +188,16 @@ def _executor(
     kernels: Kernels,
     store: HostStore,
     num_pages: int,
+    inbox: Inbox,
     *,
     poison_released: bool = False,
 ) -> LocalExecutor:
     limits, layout, device = blueprint.config.batch, blueprint.layout, blueprint.device
+    arena = Arena(layout, num_pages, blueprint.dtype, device)
     return LocalExecutor(
         model=model,
         kernels=kernels,
-        arena=Arena(layout, num_pages, blueprint.dtype, device),
+        arena=arena,
         slots=DeviceSlots(
             limits.max_batch_adapters,
             blueprint.geometry,
@@ -204,6 +206,7 @@ def _executor(
             device,
         ),
         store=store,
+        copier=Copier(arena, store, inbox),
         buffers=StepBuffers(limits, blueprint.max_model_len, layout.page_tokens, device),
         shrunk=_shrunk(blueprint),
         poison_released=poison_released,

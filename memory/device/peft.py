@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from motet.errors import AdapterError
+from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.copies import fault_of_copy
 from motet.memory.device.files import ADAPTER, opened_tensors, shown
 from motet.memory.device.peft_config import PeftConfig, read_config
-from motet.memory.device.peft_directory import CONFIG_FILE, must_be_adapter
+from motet.memory.device.peft_directory import must_be_adapter
 from motet.memory.device.peft_fields import MERGE, RETRAIN
 from motet.memory.device.peft_names import parameter_name, unwrapped
 from motet.memory.device.weights import AdapterWeights, LoraPair
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import SIDE_A, SIDE_B
 
-WEIGHTS_FILE = "adapter_model.safetensors"
 PICKLE_FILE = "adapter_model.bin"
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -69,7 +69,7 @@ def read_adapter(
 def read_adapter_header(
     directory: str, geometry: AdapterGeometry, max_rank: int, base: BaseTensors
 ) -> AdapterWeights:
-    """The same without the values of the tensors, which stay unread and unchecked."""
+    """As `read_adapter`, without the values of the tensors, which stay unread and unchecked."""
     tensors = _read_tensors(Path(directory))
     headers = ((name, tensor.to("meta")) for name, tensor in tensors)
     return _assemble(directory, geometry, max_rank, base, headers)
@@ -135,7 +135,7 @@ class _Reader:
                 raise self._error(f"tensors '{stored[key].name}' and '{name}' fill the same place")
             stored[key] = _Stored(name, tensor, place.path)
         if not stored:
-            raise self._error(f"{WEIGHTS_FILE} holds no tensors: train it first")
+            raise self._error(f"{ADAPTER_WEIGHTS} holds no tensors: train it first")
         self._must_have_copies(skipped)
         targets = sorted({module for module, _ in stored})
         return {module: self._pair(stored, module) for module in targets}, tuple(skipped)
@@ -158,8 +158,8 @@ class _Reader:
             parameter = parameter_name(f"{module}.weight")
             if parameter not in copies and self.base.tensor(parameter) is not None:
                 raise self._error(
-                    f"modules_to_save in {CONFIG_FILE} names '{module}', {WEIGHTS_FILE} has no "
-                    f"'{module}.weight': save the adapter again"
+                    f"modules_to_save in {ADAPTER_CONFIG} names '{module}', {ADAPTER_WEIGHTS} has "
+                    f"no '{module}.weight': save the adapter again"
                 )
 
     def _must_be_whole(self, name: str, tensor: Tensor) -> None:
@@ -286,10 +286,10 @@ class _Reader:
 
 
 def _read_tensors(directory: Path) -> Iterator[tuple[str, Tensor]]:
-    path = directory / WEIGHTS_FILE
+    path = directory / ADAPTER_WEIGHTS
     if not path.exists() and (directory / PICKLE_FILE).exists():
         raise AdapterError(
-            f"adapter '{directory}': {WEIGHTS_FILE} is missing: {PICKLE_FILE} is a pickle and "
+            f"adapter '{directory}': {ADAPTER_WEIGHTS} is missing: {PICKLE_FILE} is a pickle and "
             "never loaded: save it as safetensors"
         )
     with opened_tensors(path, ADAPTER) as file:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from motet.errors import AdapterError
+from motet.file_names import ADAPTER_CONFIG
 from motet.memory.device.files import ADAPTER, read_json, shown
-from motet.memory.device.peft_directory import CONFIG_FILE
 from motet.memory.device.peft_fields import fault_of, warnings_of
 from motet.memory.device.training import Training
 
@@ -46,7 +46,7 @@ class PeftConfig:
 
 def read_config(directory: Path) -> PeftConfig:
     """Read and check the configuration. Raises AdapterError naming the field and its value."""
-    fields = read_json(directory / CONFIG_FILE, ADAPTER)
+    fields = read_json(directory / ADAPTER_CONFIG, ADAPTER)
     fault = fault_of(fields)
     if fault is not None:
         raise AdapterError(f"adapter '{directory}': {fault}")
@@ -123,7 +123,7 @@ class _Fields:
             re.compile(_pattern(key))
         except (re.error, OverflowError, RecursionError) as error:
             raise AdapterError(
-                f"adapter '{self._directory}': {name} in {CONFIG_FILE} has the key "
+                f"adapter '{self._directory}': {name} in {ADAPTER_CONFIG} has the key "
                 f"{reprlib.repr(key)}, which is no regular expression ({error}): correct it"
             ) from None
 
@@ -134,8 +134,8 @@ class _Fields:
     def _checked(self, name: str, value: Any, is_right: bool, expected: str) -> Any:
         if not is_right:
             raise AdapterError(
-                f"adapter '{self._directory}': {name} in {CONFIG_FILE} is {reprlib.repr(value)}: "
-                f"it must be {expected}"
+                f"adapter '{self._directory}': {name} in {ADAPTER_CONFIG} is "
+                f"{reprlib.repr(value)}: it must be {expected}"
             )
         return value
 

@@ -3,10 +3,8 @@
 import re
 from pathlib import Path
 
+from motet.file_names import ADAPTER_CONFIG, MODEL_CONFIG
 from motet.memory.device.files import ADAPTER, must_be_directory
-
-CONFIG_FILE = "adapter_config.json"
-MODEL_CONFIG_FILE = "config.json"
 
 MAX_NAMED = 8
 """Adapters that a message lists."""
@@ -15,7 +13,7 @@ MAX_NAMED = 8
 def must_be_adapter(directory: Path) -> None:
     """Raises AdapterError for a path that is no adapter, naming the adapters in it."""
     must_be_directory(directory, ADAPTER)
-    if (directory / CONFIG_FILE).exists():
+    if (directory / ADAPTER_CONFIG).exists():
         return
     inner = _adapters_in(directory)
     if inner:
@@ -23,13 +21,13 @@ def must_be_adapter(directory: Path) -> None:
         others = "".join(f", '{name}'" for name in inner[-MAX_NAMED:-1])
         raise ADAPTER.fault(
             directory,
-            f"{CONFIG_FILE} is missing, but adapters are in it: did you mean "
+            f"{ADAPTER_CONFIG} is missing, but adapters are in it: did you mean "
             f"'{directory / last}'?" + (f" (there are also{others[1:]})" if others else ""),
         )
-    if (directory / MODEL_CONFIG_FILE).exists():
+    if (directory / MODEL_CONFIG).exists():
         raise ADAPTER.fault(
             directory,
-            f"it is a model, not an adapter ({MODEL_CONFIG_FILE} is there, {CONFIG_FILE} is not): "
+            f"it is a model, not an adapter ({MODEL_CONFIG} is there, {ADAPTER_CONFIG} is not): "
             "serve it as MODEL",
         )
 
@@ -37,7 +35,7 @@ def must_be_adapter(directory: Path) -> None:
 def _adapters_in(directory: Path) -> list[str]:
     """Directories that trainers save into: `checkpoint-500`, or one of the adapter's name."""
     try:
-        names = [path.parent.name for path in directory.glob(f"*/{CONFIG_FILE}")]
+        names = [path.parent.name for path in directory.glob(f"*/{ADAPTER_CONFIG}")]
     except OSError:  # what cannot be listed is missing its configuration, no more is known
         return []
     return sorted(names, key=_in_order_of_steps)

@@ -9,11 +9,11 @@ import msgspec
 
 from motet.engine.config import option
 from motet.errors import ConfigError
+from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 log = logging.getLogger(__name__)
 
-CONFIG_FILE = "adapter_config.json"
-TRACES = (CONFIG_FILE, "adapter_model.safetensors", f"*/{CONFIG_FILE}")
+TRACES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, f"*/{ADAPTER_CONFIG}")
 """A directory that has one of them is an adapter, or somebody will think that it is one."""
 
 
@@ -90,7 +90,7 @@ def _adapters_in(directory: Path) -> list[tuple[str, str]]:
         raise ConfigError(
             f"--adapter-dir is '{directory}', which cannot be read: {error.strerror}"
         ) from error
-    if (root / CONFIG_FILE).exists():
+    if (root / ADAPTER_CONFIG).exists():
         raise ConfigError(
             f"--adapter-dir is '{directory}', which is an adapter, not a directory of them: "
             f"name it with --adapter {root.name}={directory}"

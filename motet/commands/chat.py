@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from motet.client.chat import Conversation
 from motet.client.client import Client
 from motet.client.protocol import ChatMessage, ChatRequest
 from motet.commands.connect import served_models
+from motet.commands.interrupt import run_until_interrupted
 from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.errors import ConfigError, MotetError
 
@@ -23,16 +25,19 @@ def run_chat(connection: ConnectionConfig, config: ChatConfig) -> None:
     On a terminal errors are shown and Ctrl-C ends only the answer; otherwise nothing but answers
     is printed, and the first error ends the chat. Raises ConfigError and ServerError.
     """
+    is_typed = sys.stdin.isatty()
+    if is_typed:  # then Ctrl-C is meant for us, though whoever started us may have ignored it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     client = Client(connection.base_url, api_key=connection.api_key)
     with asyncio.Runner() as runner:  # one loop for the connections of all answers
         try:
-            names = [model.id for model in runner.run(served_models(client))]
+            names = [model.id for model in run_until_interrupted(runner, served_models(client))]
             request = _request(config, names[0])
             chat = _Chat(runner, Conversation(client, request), names)
             if config.prompt is not None:
                 chat.answer(config.prompt)
-            elif sys.stdin.isatty():
-                _talk(chat)
+            elif is_typed:
+                talk(chat.handle, f"Talking to {chat.model}. /help lists commands, Ctrl-D quits.")
             else:
                 _answer_all(chat, sys.stdin)
         finally:
@@ -55,34 +60,26 @@ def _answer_all(chat: "_Chat", lines: Iterable[str]) -> None:
             return
 
 
-def _talk(chat: "_Chat") -> None:
-    """Line by line with a person."""
+def talk(handle: Callable[[str], bool], greeting: str) -> None:
+    """Line by line with a person, until `handle` says that it is over, or Ctrl-D.
+
+    Ctrl-C ends what `handle` does, or drops a line that is not finished.
+    """
     with contextlib.suppress(ImportError):  # not every Python has it; lines are then plain
         import readline  # noqa: F401 (gives input() its editing)
 
-    print(f"Talking to {chat.model}. /help lists commands, Ctrl-D quits.")
-    for line in typed_lines():
+    print(greeting)
+    goes_on = True
+    while goes_on:
         try:
-            if not chat.handle(line):
-                return
-        except MotetError as error:
-            print(f"error: {error}", file=sys.stderr)
-        except KeyboardInterrupt:  # ends the answer
-            print()
-
-
-def typed_lines() -> Iterator[str]:
-    """What a person types, until Ctrl-D; Ctrl-C drops a line that is not finished."""
-    while True:
-        try:
-            line = input(PROMPT)
-        except KeyboardInterrupt:
-            print()
-            continue
+            goes_on = handle(input(PROMPT))
         except EOFError:
             print()
             return
-        yield line
+        except MotetError as error:
+            print(f"error: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            print()
 
 
 class _Chat:
@@ -112,7 +109,7 @@ class _Chat:
 
     def answer(self, text: str) -> None:
         """Print the answer as it comes."""
-        self._runner.run(self._print_answer(text))
+        run_until_interrupted(self._runner, self._print_answer(text))
 
     async def _print_answer(self, text: str) -> None:
         async with aclosing(self._conversation.say(text)) as pieces:

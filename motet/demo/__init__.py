@@ -4,6 +4,7 @@ from pathlib import Path
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.errors import ConfigError
+from motet.file_names import MODEL_CONFIG
 
 MODEL = Path(__file__).with_name("town")
 """Directory of the base model; its name is the one that requests use."""
@@ -25,7 +26,9 @@ def engine_config(
     """
     if model is None:
         model, adapters = _demo_model(), (*voices(), *adapters)
-    return EngineConfig(model, adapters, model_config, pool, batch, optional_adapters)
+    return EngineConfig(
+        model, adapters, model_config, pool, batch, optional_adapters=optional_adapters
+    )
 
 
 def voices() -> tuple[tuple[str, str], ...]:
@@ -34,7 +37,7 @@ def voices() -> tuple[tuple[str, str], ...]:
 
 
 def _demo_model() -> str:
-    if not (MODEL / "config.json").is_file():
+    if not (MODEL / MODEL_CONFIG).is_file():
         raise ConfigError(
             "no MODEL is given, and this installation lacks the one that comes with motet "
             f"('{MODEL}'): give a MODEL, or install motet again"

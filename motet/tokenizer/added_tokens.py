@@ -7,9 +7,9 @@ from typing import Any
 
 from tokenizers import AddedToken
 
+from motet.file_names import TOKENIZER_CONFIG
 from motet.memory.device.files import MODEL, read_json
 
-CONFIG_FILE = "tokenizer_config.json"
 ADDED_FILE = "added_tokens.json"
 MAX_ID = 2**31
 _FLAGS = ("lstrip", "rstrip", "single_word", "special")
@@ -26,12 +26,12 @@ def read_added_tokens(directory: Path) -> dict[int, AddedToken]:
 
     Raises ModelError.
     """
-    fields = read_object(directory, CONFIG_FILE)
+    fields = read_object(directory, TOKENIZER_CONFIG)
     listed = fields.get("added_tokens_decoder")
     try:
         return dict(_decoder(listed) if listed else _older(read_object(directory, ADDED_FILE)))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        name = CONFIG_FILE if listed else ADDED_FILE
+        name = TOKENIZER_CONFIG if listed else ADDED_FILE
         raise MODEL.fault(
             directory, f"{name} has added tokens that are none ({error!r}): download it again"
         ) from None

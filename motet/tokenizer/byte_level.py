@@ -9,8 +9,9 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from motet.errors import ModelError
+from motet.file_names import MODEL_CONFIG, TOKENIZER_CONFIG
 from motet.memory.device.files import MODEL, read_json
-from motet.tokenizer.added_tokens import CONFIG_FILE, read_added_tokens, read_object
+from motet.tokenizer.added_tokens import read_added_tokens, read_object
 from motet.tokenizer.source import TokenizerSource
 from motet.tokenizer_config import read_tokenizer_config
 
@@ -42,23 +43,23 @@ def read_byte_level(directory: Path) -> TokenizerSource:
             f"{VOCABULARY_FILE} and {MERGES_FILE} cannot be loaded ({reason}): download both again"
         ) from error
     backend = loaded.backend_tokenizer
-    if (directory / CONFIG_FILE).exists():
+    if (directory / TOKENIZER_CONFIG).exists():
         backend = _without_invented_tokens(backend, directory)
     roles = {"bos_token": loaded.bos_token, "eos_token": loaded.eos_token}
     return TokenizerSource(backend, {role: text for role, text in roles.items() if text})
 
 
 def _class_name(directory: Path) -> str:
-    named = read_object(directory, CONFIG_FILE).get("tokenizer_class")
-    model_type = read_object(directory, "config.json").get("model_type")
+    named = read_object(directory, TOKENIZER_CONFIG).get("tokenizer_class")
+    model_type = read_object(directory, MODEL_CONFIG).get("model_type")
     name = named.removesuffix("Fast") if isinstance(named, str) else None
     found = name if name in CLASSES else CLASS_OF_MODEL_TYPE.get(str(model_type))
     if found is None:
         raise ModelError(
             f"{VOCABULARY_FILE} and {MERGES_FILE} alone do not say how text is cut for model_type "
             f"{reprlib.repr(model_type)} and tokenizer_class {reprlib.repr(named)}: download the "
-            f"tokenizer.json of the model, or set tokenizer_class in {CONFIG_FILE} to the one of "
-            f"{', '.join(CLASSES)} that it was trained with"
+            f"tokenizer.json of the model, or set tokenizer_class in {TOKENIZER_CONFIG} to the one "
+            f"of {', '.join(CLASSES)} that it was trained with"
         )
     return found
 

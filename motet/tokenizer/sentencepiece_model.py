@@ -21,10 +21,10 @@ from tokenizers import (
 )
 
 from motet.errors import ModelError
+from motet.file_names import SENTENCEPIECE_MODEL
 from motet.tokenizer.added_tokens import read_added_tokens
 from motet.tokenizer.source import TokenizerSource
 
-FILE = "tokenizer.model"
 _SPACE = "▁"
 _NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))  # Unicode gives them to programs like this
 _EVERY = 2**16  # spaces before a text
@@ -32,13 +32,13 @@ _EVERY = 2**16  # spaces before a text
 
 def read_sentencepiece(directory: Path) -> TokenizerSource:
     """Raises ModelError for a file of another kind, and for added tokens that do not fit it."""
-    processor = _load(directory / FILE)
+    processor = _load(directory / SENTENCEPIECE_MODEL)
     pieces = [processor.id_to_piece(index) for index in range(len(processor))]
     added = _own_symbols(processor, pieces) | read_added_tokens(directory)
     for index, token in added.items():
         if index < len(pieces) and pieces[index] != token.content:
             raise ModelError(
-                f"token {index} is {token.content!r} in the files beside {FILE} and "
+                f"token {index} is {token.content!r} in the files beside {SENTENCEPIECE_MODEL} and "
                 f"{pieces[index]!r} in it: download the files of one model, or its tokenizer.json"
             )
     ids = {piece: index for index, piece in enumerate(pieces)}

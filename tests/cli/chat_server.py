@@ -40,10 +40,12 @@ def chat_server(*, api_key: str | None = None) -> Iterator[ChatServer]:
     with ChatServer(api_key=api_key) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server
-        server.stopped.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.stopped.set()
+            server.shutdown()
+            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

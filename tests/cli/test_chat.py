@@ -1,18 +1,16 @@
 """`motet chat`: once, through a pipe, and with a person at a terminal."""
 
 import io
-import os
-import pty
-import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from motet.commands.chat import typed_lines
+from motet.commands.chat import talk
 from tests.cli.chat_server import KEY, ChatServer, chat_server
 from tests.cli.commands import Commands, Ended
-from tests.cli.process import MOTET
+from tests.cli.terminal import Terminal
 
 
 @pytest.fixture
@@ -123,14 +121,14 @@ def test_the_key_may_stand_in_the_environment(
         assert motet.run(*arguments).out == "base 1 Hi\n"
 
 
-@pytest.fixture
-def terminal(server: ChatServer) -> Iterator["Terminal"]:
-    terminal = Terminal(server.url)
+@pytest.fixture(params=[False, True], ids=["", "ignored by who started it"])
+def terminal(server: ChatServer, request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    terminal = Terminal("chat", "--base-url", server.url, is_ctrl_c_ignored=request.param)
     yield terminal
     terminal.close()
 
 
-def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(terminal: "Terminal") -> None:
+def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(terminal: Terminal) -> None:
     terminal.read_until("> ")
     terminal.type("slow\n")
     terminal.read_until("wait")
@@ -146,6 +144,20 @@ def test_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(terminal: "Terminal") -> Non
     assert terminal.wait() == 0
 
 
+def test_ctrl_c_at_any_moment_leads_back_to_the_prompt(terminal: Terminal) -> None:
+    terminal.read_until("> ")
+    for moment in range(30):
+        terminal.type("slow\n")
+        terminal.read_until("slow\r\n")
+        time.sleep(moment * 0.0005)  # before the answer begins, and after
+        terminal.type("\x03")
+        terminal.read_until("> ")
+    terminal.type("/reset\n")
+    terminal.read_until("> ")
+    terminal.type("more\n")
+    terminal.read_until("base 1 more")
+
+
 def test_ctrl_c_drops_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     typed: list[str | type[BaseException]] = ["a", KeyboardInterrupt, "b", EOFError, "never read"]
     events = iter(typed)
@@ -157,46 +169,11 @@ def test_ctrl_c_drops_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
         raise event
 
     monkeypatch.setattr("builtins.input", read)
-    assert list(typed_lines()) == ["a", "b"]
+    lines: list[str] = []
 
+    def handle(line: str) -> bool:
+        lines.append(line)
+        return True
 
-class Terminal:
-    """`motet chat` with a person in front."""
-
-    def __init__(self, url: str) -> None:
-        self._ours, theirs = pty.openpty()
-        self._process = subprocess.Popen(
-            [str(MOTET), "chat", "--base-url", url],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            env={**os.environ, "TERM": "dumb"},
-            preexec_fn=_own_terminal,
-        )
-        os.close(theirs)
-        self._shown = ""
-
-    def type(self, text: str) -> None:
-        os.write(self._ours, text.encode())
-
-    def read_until(self, expected: str) -> None:
-        while expected not in self._shown:
-            self._shown += os.read(self._ours, 1000).decode()
-        _, _, self._shown = self._shown.partition(expected)
-
-    def wait(self) -> int:
-        return self._process.wait(timeout=60)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        os.close(self._ours)
-
-
-def _own_terminal() -> None:
-    """Ctrl-C reaches the process whose controlling terminal it is typed in."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    talk(handle, "Hello.")
+    assert lines == ["a", "b"]

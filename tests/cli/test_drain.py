@@ -16,9 +16,9 @@ def test_the_second_signal_ends_what_the_first_one_waits_for(model_dir: Path) ->
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(
             b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            b"Content-Length: 9\r\n\r\n"  # and never a body
+            b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"  # and never a body
         )
-        time.sleep(0.5)
+        assert client.recv(1000).startswith(b"HTTP/1.1 100")  # it is waited for now
         server.signal(signal.SIGTERM)
         while httpx.get(f"{server.url}/ready").status_code == 200:
             time.sleep(0.02)

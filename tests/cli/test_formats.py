@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from motet.tokenizer_config import CONFIG_FILE, TEMPLATE_FILE
+from motet.file_names import TOKENIZER_CONFIG
+from motet.tokenizer_config import TEMPLATE_FILE
 from tests.cli.commands import Commands
 from tests.cli.process import Server
 from tests.cli.test_bad_input import assert_one_line
@@ -23,7 +24,7 @@ NOTES = ("template differs from the base's", "ends differ: adds '<unk>' (0)")
 @pytest.fixture
 def own(adapter_dir: Path, tmp_path: Path) -> Path:
     """An adapter with a template and an end of its own."""
-    files = {TEMPLATE_FILE: OWN_TEMPLATE, CONFIG_FILE: {"eos_token": "<unk>"}}
+    files = {TEMPLATE_FILE: OWN_TEMPLATE, TOKENIZER_CONFIG: {"eos_token": "<unk>"}}
     return write_files(shutil.copytree(adapter_dir, tmp_path / "own"), files)
 
 
@@ -42,7 +43,7 @@ def test_check_says_what_differs(
 def test_check_says_what_cannot_be_had(model_dir: Path, own: Path, motet: Commands) -> None:
     content = json.loads((model_dir / "tokenizer.json").read_text())
     content["normalizer"] = {"type": "Lowercase"}
-    write_files(own, {CONFIG_FILE: {"eos_token": "<end>"}, "tokenizer.json": content})
+    write_files(own, {TOKENIZER_CONFIG: {"eos_token": "<end>"}, "tokenizer.json": content})
     ended = motet.run("adapters", "check", own, "--model", model_dir)
     assert ended.code == 0
     assert "\n        eos_token '<end>', which its template writes, is no token" in ended.out
@@ -54,8 +55,8 @@ def test_check_says_what_cannot_be_had(model_dir: Path, own: Path, motet: Comman
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({CONFIG_FILE: "["}, "tokenizer_config.json is not valid JSON"),
-        ({CONFIG_FILE: {"eos_token": 7}}, "tokenizer_config.json has 7 as eos_token"),
+        ({TOKENIZER_CONFIG: "["}, "tokenizer_config.json is not valid JSON"),
+        ({TOKENIZER_CONFIG: {"eos_token": 7}}, "tokenizer_config.json has 7 as eos_token"),
         ({TEMPLATE_FILE: "{{"}, "cannot be compiled"),
     ],
 )
@@ -97,7 +98,7 @@ def test_a_server_takes_formats_from_everywhere(
         "motet.yaml": "chat_template: base.jinja\nadapter_eos_tokens: {own: 7}\n",
     }
     write_files(tmp_path, files)
-    write_files(own, {CONFIG_FILE: {"eos_token": "<end>"}})
+    write_files(own, {TOKENIZER_CONFIG: {"eos_token": "<end>"}})
     server = Server(
         *(model_dir, "--pool-bytes", "1MiB", "--config", "motet.yaml"),
         *("--adapter", f"own={own}", "--adapter", f"plain={adapter_dir}"),

@@ -258,7 +258,7 @@ def test_nobody_is_waited_for_where_the_network_is_silent(
 
 @pytest.fixture
 def real_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same for commands in processes of their own."""
+    """The hub's cache, empty and offline, for commands in processes of their own."""
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path / "hub"

@@ -13,7 +13,7 @@ from motet.commands.options import options_from_fields, parse_size
 from motet.commands.settings import ChatConfig, ConnectionConfig
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
 from motet.errors import ConfigError
-from motet.server.settings import ServerConfig
+from motet.server.http.config import ServerConfig
 from tests.cli.commands import Commands
 
 ENGINE = (ModelConfig, PoolConfig, BatchConfig)

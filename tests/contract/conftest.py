@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
@@ -42,6 +43,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """What `api` serves. Not to be changed."""
     return make_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(models: Models) -> Tokenizer:
+    """Of their base model."""
+    return Tokenizer.from_file(str(models.base / "tokenizer.json"))
 
 
 @pytest.fixture(scope="module")

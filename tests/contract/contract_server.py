@@ -19,9 +19,9 @@ from motet.engine import Engine, EngineStatus
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
 from motet.engine.start.build import build
-from motet.server.app import create_app
-from motet.server.connection import Connection
-from motet.server.settings import ServerConfig
+from motet.server.http.app import create_app
+from motet.server.http.config import ServerConfig
+from motet.server.http.connection import Connection
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.model_factory import CHAT_TEMPLATE, make_llama, make_tokenizer
 
@@ -63,7 +63,15 @@ SURFACES = {
         lambda choice: (choice.get("message") or choice["delta"]).get("content") or "",
     ),
 }
+CHAT = SURFACES["chat"]
 both_surfaces = pytest.mark.parametrize("surface", SURFACES.values(), ids=SURFACES)
+
+
+def only_choice(answer: dict[str, Any]) -> dict[str, Any]:
+    """The one that an answer has."""
+    [choice] = answer["choices"]
+    assert isinstance(choice, dict)
+    return choice
 
 
 class Api:

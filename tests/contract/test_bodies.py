@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from motet.client.protocol import ErrorDetail, ErrorResponse
-from motet.server import connection
-from motet.server.settings import ServerConfig
+from motet.server.http import connection
+from motet.server.http.config import ServerConfig
 from tests.contract.streams import as_whole, chunks_of
 from tests.model_factory import make_tokenizer
 from tests.server.scripted import listening

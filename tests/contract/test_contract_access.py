@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.contract.contract_server import (
-    SURFACES,
+    CHAT,
     Api,
     Models,
     Surface,
@@ -20,7 +20,6 @@ from tests.contract.contract_server import (
     until,
 )
 
-CHAT = SURFACES["chat"]
 KEYS = ("first-key", "second-key")
 PUBLIC = ("/health", "/ready")
 GUARDED = ("/v1/models", "/v1/models/tiny", "/metrics", "/version", "/openapi.json", "/nowhere")

@@ -12,7 +12,8 @@ import pytest
 from transformers import LlamaForCausalLM
 
 from motet.engine.core import EngineCore
-from motet.engine.plan import StepPlan, StepResult
+from motet.engine.plan import Batch, StepResult
+from motet.memory.copy import Transfers
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.contract.contract_server import (
     Api,
@@ -191,11 +192,14 @@ class Breaks:
         self._executor = executor
         self._num_steps = 0
 
-    def execute(self, plan: StepPlan) -> StepResult:
+    def begin(self, transfers: Transfers) -> None:
+        self._executor.begin(transfers)
+
+    def execute(self, batch: Batch) -> StepResult:
         self._num_steps += 1
         if self._num_steps == 3:
             raise RuntimeError("the device is gone, and /secret/path with it")
-        result: StepResult = self._executor.execute(plan)
+        result: StepResult = self._executor.execute(batch)
         return result
 
 

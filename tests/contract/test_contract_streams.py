@@ -10,15 +10,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 from transformers import AutoTokenizer
 
-from tests.contract.contract_server import (
-    SURFACES,
-    Api,
-    Models,
-    Surface,
-    both_surfaces,
-)
+from tests.contract.contract_server import CHAT, Api, Models, Surface, both_surfaces
 
-CHAT = SURFACES["chat"]
 SAMPLED: dict[str, Any] = {"seed": 3, "max_tokens": 24}
 SOME_END_EARLY: dict[str, Any] = {"n": 4, "seed": 5, "max_tokens": 40} | {
     "stop_token_ids": list(range(60, 75)),

@@ -16,9 +16,9 @@ from transformers import LlamaForCausalLM
 from motet.engine import Engine
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.start.build import build
-from motet.server.app import create_app
-from motet.server.settings import ServerConfig
-from motet.server.text import REPLACEMENT
+from motet.server.http.app import create_app
+from motet.server.http.config import ServerConfig
+from motet.server.text.tokenizer import REPLACEMENT
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.contract.pairwise import pairwise
 from tests.contract.parameters import ONLY_BYTES, ROUTES, UNSTOPPED, Said, Value, body_of

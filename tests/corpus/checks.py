@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from motet import LLM, SamplingParams
 from motet.llm import Completion
-from motet.server.text import Tokenizer
+from motet.server.text.tokenizer import Tokenizer
 from tests.corpus.cases import Case
 from tests.corpus.companions import COMPANIONS, OWN_END, rendered
 from tests.corpus.directories import Directories

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from motet.client.protocol import ChatRequest, CompletionRequest, StreamOptions
-from motet.server.app import ROUTES
-from motet.server.errors import ANSWERS, INTERNAL
+from motet.server.http.app import ROUTES
+from motet.server.http.errors import ANSWERS, INTERNAL
 
 PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 NAMES = set(re.findall(r"`(\w+)`", PAGE))

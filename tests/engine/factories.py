@@ -5,15 +5,21 @@ from itertools import count
 from typing import Any
 
 from motet.engine.config import BatchConfig
-from motet.engine.events import AdapterRegistered, Arrived
-from motet.engine.fake import FakeExecutor, StepCost, VirtualClock
+from motet.engine.fake.clock import StepCost, VirtualClock
+from motet.engine.fake.executor import FakeExecutor
+from motet.engine.fake.link import VirtualLink
+from motet.engine.inbox import Inbox
+from motet.engine.messages import Arrived
+from motet.engine.output import EngineInfo
 from motet.engine.plan import BASE_SLOT, PromptTargets, Row
 from motet.engine.policy import FirstComeFirstServed, SchedulingPolicy
 from motet.engine.request import Request, SamplingParams
 from motet.engine.scheduler import Scheduler
+from motet.engine.sequence import Sequence
 from motet.memory.adapter import Adapter
 from motet.memory.eviction import LeastRecentlyUsed
 from motet.memory.manager import MemoryManager
+from motet.memory.prefix import Namespace
 
 PAGE_TOKENS = 4
 VOCAB_SIZE = 1000
@@ -31,6 +37,7 @@ def a_request(
     adapter: Adapter | None = None,
     request_id: str | None = None,
     cache_salt: str = "",
+    deadline_s: float | None = None,
     **sampling: Any,
 ) -> Request:
     """`prompt` is tokens, or their number: then no other request has the same ones.
@@ -49,6 +56,7 @@ def a_request(
         SamplingParams(max_tokens, **sampling),
         adapter,
         cache_salt,
+        deadline_s,
     )
 
 
@@ -92,12 +100,46 @@ def a_scheduler(
         policy or FirstComeFirstServed(),
     )
     for adapter in adapters:
-        scheduler.handle(AdapterRegistered(adapter))
+        scheduler.memory.adapters.register(adapter)
     for request in requests:
         scheduler.handle(Arrived(request, now=0.0))
     return scheduler
 
 
-def an_executor(scheduler: Scheduler, load_steps: int = 0) -> FakeExecutor:
-    num_pages = scheduler.memory.pool.num_pages
-    return FakeExecutor(num_pages, PAGE_TOKENS, VOCAB_SIZE, VirtualClock(), StepCost(), load_steps)
+def an_executor(
+    scheduler: Scheduler, inbox: Inbox | None = None, link: VirtualLink | None = None
+) -> FakeExecutor:
+    """By default its link takes no time."""
+    return FakeExecutor(
+        scheduler.memory.num_pages,
+        PAGE_TOKENS,
+        VOCAB_SIZE,
+        inbox or Inbox(),
+        VirtualClock(),
+        StepCost(),
+        link or VirtualLink(),
+    )
+
+
+def a_sequence(arrival: int = 1, request: Request | None = None) -> Sequence:
+    return Sequence(request or a_request(), (0.0, arrival), Namespace("base", None, ""))
+
+
+def an_info() -> EngineInfo:
+    return EngineInfo(
+        model="fake",
+        architecture="FakeForCausalLM",
+        dtype="float32",
+        device="cpu",
+        vocab_size=VOCAB_SIZE,
+        max_model_len=256,
+        eos_token_ids=(),
+        max_lora_rank=8,
+        max_batch_rows=8,
+        max_batch_adapters=4,
+        num_pages=64,
+        page_bytes=1,
+        page_tokens=PAGE_TOKENS,
+        rank16_adapter_pages=4,
+        adapters=(an_adapter(),),
+    )

@@ -11,13 +11,15 @@ from typing import Any
 
 from msgspec import structs
 
-from motet.engine.fake import NO_ADAPTER, FakeExecutor
+from motet.engine.fake.executor import FakeExecutor
+from motet.engine.fake.token_hash import NO_ADAPTER
 from motet.engine.output import TokenLogprobs
-from motet.engine.plan import BASE_SLOT, AdapterBinding, Row, StepPlan, StepResult
+from motet.engine.plan import BASE_SLOT, AdapterBinding, Batch, Row, StepPlan, StepResult
 from motet.engine.scheduler import Scheduler
 from motet.engine.sequence import Sequence
+from motet.memory.copy import Copy, CopyEnded, PagePair, Transfers
 from motet.memory.page import PageId
-from motet.memory.prefix import Namespace, PrefixNode
+from motet.memory.prefix import Chain, Namespace
 from tests.engine.factories import PAGE_TOKENS
 
 RARELY = 0.02
@@ -67,20 +69,78 @@ def a_write_repeated_too_late(scheduler: Scheduler, executor: FakeExecutor, rng:
     _patch(executor, "write", repeat)
 
 
-def a_lost_load(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    def lose(plan: StepPlan) -> StepPlan:
-        loads = tuple(replace(load, pages=()) for load in plan.transfers)
-        return replace(plan, transfers=loads)
-
-    _change_plans(executor, lose)
+def a_copy_that_brings_nothing(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
+    _patch(executor, "write_copy", lambda ended: None)
 
 
 def tiles_in_the_wrong_pages(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    def reverse(plan: StepPlan) -> StepPlan:
-        loads = tuple(replace(load, pages=load.pages[::-1]) for load in plan.transfers)
-        return replace(plan, transfers=loads)
+    def reverse(copy: Copy) -> Copy:
+        to = [pair.device for pair in copy.pages[::-1]]
+        pages = [PagePair(pair.host, page) for pair, page in zip(copy.pages, to, strict=True)]
+        return structs.replace(copy, pages=tuple(pages))
 
-    _change_plans(executor, reverse)
+    _change_copies(executor, reverse)
+
+
+def the_image_of_another_adapter(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
+    others = [state.digest for state in scheduler.memory.adapters.states()]
+
+    def exchange(copy: Copy) -> Copy:
+        return structs.replace(copy, digest=rng.choice(others)) if rng.random() < RARELY else copy
+
+    _change_copies(executor, exchange)
+
+
+def a_copy_taken_for_complete_too_early(
+    scheduler: Scheduler, executor: FakeExecutor, rng: Any
+) -> None:
+    def tell(copy: Copy) -> Copy:
+        executor.inbox.put(CopyEnded(copy.ticket, len(copy.pages)))
+        return copy
+
+    _change_copies(executor, tell)
+
+
+def a_failed_copy_taken_for_complete(
+    scheduler: Scheduler, executor: FakeExecutor, rng: Any
+) -> None:
+    ended, copies = scheduler.memory.ended, scheduler.memory.copies
+
+    def forgive(event: CopyEnded) -> dict[str, str]:
+        copy = copies._under_way.get(event.ticket)
+        num_pages = len(copy.copy.pages) if copy else event.num_pages
+        return ended(CopyEnded(event.ticket, num_pages))
+
+    _patch(scheduler.memory, "ended", forgive)
+
+
+def pages_reused_before_a_copy_has_stopped(
+    scheduler: Scheduler, executor: FakeExecutor, rng: Any
+) -> None:
+    copies, room = scheduler.memory.copies, scheduler.memory.room
+    give_up = copies.give_up
+
+    def forget(copy: Any) -> None:
+        give_up(copy)
+        room.give_back(copy.lease)
+        del copies._under_way[copy.copy.ticket]
+
+    _patch(copies, "give_up", forget)
+
+
+def an_end_taken_for_that_of_another_copy(
+    scheduler: Scheduler, executor: FakeExecutor, rng: Any
+) -> None:
+    ended, copies = scheduler.memory.ended, scheduler.memory.copies
+
+    def confuse(event: CopyEnded) -> dict[str, str]:
+        """As where a copy has no name that is its own for ever."""
+        waited_for = (copy for copy in copies if not copy.is_given_up)
+        if event.ticket not in copies._under_way and (copy := next(waited_for, None)):
+            return ended(CopyEnded(copy.copy.ticket, len(copy.copy.pages)))
+        return ended(event)
+
+    _patch(scheduler.memory, "ended", confuse)
 
 
 def a_stale_binding_of_a_slot(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
@@ -94,15 +154,15 @@ def a_stale_binding_of_a_slot(scheduler: Scheduler, executor: FakeExecutor, rng:
 
 
 def the_adapter_of_a_neighbour(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    def shift(plan: StepPlan) -> StepPlan:
-        slots = sorted(binding.slot for binding in plan.batch.adapters)
+    def shift(batch: Batch) -> Batch:
+        slots = sorted(binding.slot for binding in batch.adapters)
         if len(slots) < 2 or rng.random() > RARELY:
-            return plan
+            return batch
         to = dict(zip(slots, slots[1:] + slots[:1], strict=True)) | {BASE_SLOT: BASE_SLOT}
-        rows = tuple(structs.replace(row, slot=to[row.slot]) for row in plan.batch.rows)
-        return replace(plan, batch=replace(plan.batch, rows=rows))
+        rows = tuple(structs.replace(row, slot=to[row.slot]) for row in batch.rows)
+        return replace(batch, rows=rows)
 
-    _change_plans(executor, shift)
+    _change_batches(executor, shift)
 
 
 def an_adapter_row_on_the_base(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
@@ -127,72 +187,76 @@ def kv_shared_across_adapters(scheduler: Scheduler, executor: FakeExecutor, rng:
 
 
 def a_match_without_its_chain(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    index = scheduler.memory._index
+    index = scheduler.memory.kv._index
     match = index.match
 
-    def match_end(namespace: Namespace, tokens: list[int], num_tokens: int) -> list[PrefixNode]:
+    def match_end(chain: Chain, namespace: Namespace, tokens: list[int], num_tokens: int) -> None:
         """Pages with the right tokens in the right place, whatever stands before them."""
-        chain = match(namespace, tokens, num_tokens)
+        match(chain, namespace, tokens, num_tokens)
         if chain or num_tokens < 2 * PAGE_TOKENS:
-            return chain
+            return
         second = tuple(tokens[PAGE_TOKENS : 2 * PAGE_TOKENS])
         found = [n for n in index if n.namespace == namespace and n.parent and n.tokens == second]
-        return [part for node in found[:1] for part in (node.parent, node) if part]
+        chain += [part for node in found[:1] for part in (node.parent, node) if part]
 
     _patch(index, "match", match_end)
 
 
 def a_match_of_other_tokens(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    index = scheduler.memory._index
+    index = scheduler.memory.kv._index
 
-    def match(namespace: Namespace, tokens: list[int], num_tokens: int) -> list[PrefixNode]:
+    def match(chain: Chain, namespace: Namespace, tokens: list[int], num_tokens: int) -> None:
         roots = [n for n in index if n.namespace == namespace and n.parent is None]
-        return roots[:1] if num_tokens >= PAGE_TOKENS else []
+        chain[:] = roots[:1] if num_tokens >= PAGE_TOKENS else []
 
     _patch(index, "match", match)
 
 
 def a_page_sealed_before_it_is_full(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    seal, plan = scheduler.memory.seal, scheduler.plan
+    seal, plan = scheduler.memory.kv.seal, scheduler.plan
 
     def seal_all(table: Any, tokens: list[int], num_computed: int) -> None:
         seal(table, tokens, min(len(tokens), len(table.pages) * PAGE_TOKENS))
 
-    def plan_after_preempting_prefills(now: float) -> StepPlan:
+    def plan_after_preempting_prefills() -> StepPlan:
         """No fault in itself: it leaves half-computed pages to others."""
         for sequence in scheduler.running:
             if sequence.num_pending > 1 and rng.random() < 0.5:
                 scheduler.preempt(sequence)
-        return plan(now)
+        return plan()
 
-    _patch(scheduler.memory, "seal", seal_all)
+    _patch(scheduler.memory.kv, "seal", seal_all)
     _patch(scheduler, "plan", plan_after_preempting_prefills)
 
 
 def a_page_freed_while_it_is_read(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    def free(plan: StepPlan) -> StepPlan:
-        in_use = [node for node in scheduler.memory._index if node.references]
+    def free(batch: Batch) -> Batch:
+        in_use = [node for node in scheduler.memory.kv._index if node.references]
         if in_use and rng.random() < RARELY:
             lease = rng.choice(in_use).lease
             if not lease.is_released:
-                scheduler.memory.pool.release(lease)
-        return plan
+                scheduler.memory.room.pool.release(lease)
+        return batch
 
-    _change_plans(executor, free)
+    _release_only_once(scheduler)
+
+    _change_batches(executor, free)
 
 
 def an_adapter_freed_while_it_is_used(
     scheduler: Scheduler, executor: FakeExecutor, rng: Any
 ) -> None:
-    def free(plan: StepPlan) -> StepPlan:
-        for binding in plan.batch.adapters[:1]:
-            adapter = scheduler.memory.adapter(binding.digest)
+    def free(batch: Batch) -> Batch:
+        for binding in batch.adapters[:1]:
+            adapter = scheduler.memory.adapters.get(binding.digest)
             assert adapter is not None and adapter.lease is not None
             if not adapter.lease.is_released:
-                scheduler.memory.pool.release(adapter.lease)
-        return plan
+                scheduler.memory.room.pool.release(adapter.lease)
+        return batch
 
-    _change_plans(executor, free)
+    _release_only_once(scheduler)
+
+    _change_batches(executor, free)
 
 
 def a_preempted_sequence_that_skips_its_recompute(
@@ -241,8 +305,8 @@ def scores_lost_in_a_preemption(scheduler: Scheduler, executor: FakeExecutor, rn
 def scores_kept_twice(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
     execute = executor.execute
 
-    def repeat(plan: StepPlan) -> StepResult:
-        result = execute(plan)
+    def repeat(batch: Batch) -> StepResult:
+        result = execute(batch)
         if rng.random() > RARELY:
             return result
         scores = tuple(replace(s, logprobs=(s.logprobs or ()) * 2) for s in result.scores)
@@ -258,8 +322,13 @@ FAULTS: tuple[Fault, ...] = (
     a_page_of_another_sequence,
     a_lost_write,
     a_write_repeated_too_late,
-    a_lost_load,
+    a_copy_that_brings_nothing,
     tiles_in_the_wrong_pages,
+    the_image_of_another_adapter,
+    a_copy_taken_for_complete_too_early,
+    a_failed_copy_taken_for_complete,
+    pages_reused_before_a_copy_has_stopped,
+    an_end_taken_for_that_of_another_copy,
     a_stale_binding_of_a_slot,
     the_adapter_of_a_neighbour,
     an_adapter_row_on_the_base,
@@ -282,18 +351,34 @@ def _patch(target: object, name: str, replacement: Callable[..., Any]) -> None:
     setattr(target, name, replacement)
 
 
-def _change_plans(executor: FakeExecutor, change: Callable[[StepPlan], StepPlan]) -> None:
+def _release_only_once(scheduler: Scheduler) -> None:
+    """Otherwise the pool would notice before a token is wrong."""
+    room = scheduler.memory.room
+    give_back = room.give_back
+    _patch(room, "give_back", lambda lease: lease.is_released or give_back(lease))
+
+
+def _change_copies(executor: FakeExecutor, change: Callable[[Copy], Copy]) -> None:
+    begin = executor.begin
+
+    def begin_changed(transfers: Transfers) -> None:
+        copies = tuple(change(copy) for copy in transfers.copies)
+        begin(structs.replace(transfers, copies=copies))
+
+    _patch(executor, "begin", begin_changed)
+
+
+def _change_batches(executor: FakeExecutor, change: Callable[[Batch], Batch]) -> None:
     execute = executor.execute
 
-    def execute_changed(plan: StepPlan) -> StepResult:
-        return execute(change(plan))
+    def execute_changed(batch: Batch) -> StepResult:
+        return execute(change(batch))
 
     _patch(executor, "execute", execute_changed)
 
 
 def _change_rows(executor: FakeExecutor, change: Callable[[Row], Row]) -> None:
-    def change_all(plan: StepPlan) -> StepPlan:
-        rows = tuple(change(row) for row in plan.batch.rows)
-        return replace(plan, batch=replace(plan.batch, rows=rows))
+    def change_all(batch: Batch) -> Batch:
+        return replace(batch, rows=tuple(change(row) for row in batch.rows))
 
-    _change_plans(executor, change_all)
+    _change_batches(executor, change_all)

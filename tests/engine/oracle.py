@@ -5,7 +5,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from motet.engine.fake import FakeExecutor, expected_prompt_logprobs, expected_tokens
+from motet.engine.core import EngineCore
+from motet.engine.fake.executor import FakeExecutor
+from motet.engine.fake.link import Fault, LinkCost, VirtualLink
+from motet.engine.fake.token_hash import expected_prompt_logprobs, expected_tokens
+from motet.engine.fake.virtual import VirtualEngine
+from motet.engine.inbox import Inbox
 from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.request import Request
 from motet.engine.scheduler import Scheduler
@@ -16,10 +21,15 @@ from tests.engine.factories import (
     a_scheduler,
     an_adapter,
     an_executor,
+    an_info,
 )
 from tests.engine.storm import Storm, StormPolicy
 
 ADAPTERS = [an_adapter(f"a{i}", num_pages=1 + i % 5) for i in range(24)]
+
+
+NOT_ANSWERED = (FinishReason.ABORT, FinishReason.ERROR)
+"""Given up by the client, or because its adapter did not come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Oracle:
             is_right = output.token_id == next(expected.tokens)
             self.num_right += is_right
             self.num_wrong += not is_right
-        if output.index == 0 and output.finish_reason is not FinishReason.ABORT:
+        if output.index == 0 and output.finish_reason not in NOT_ANSWERED:
             is_right = output.prompt_logprobs == expected.prompt_logprobs
             self.num_right_scores += len(output.prompt_logprobs) * is_right
             self.num_wrong += not is_right
@@ -89,6 +99,21 @@ def storm_requests(rng: random.Random) -> Iterator[Request]:
         )
 
 
+FAULTY = {
+    Fault.SLOW: 0.11,
+    Fault.FAILED: 0.11,
+    Fault.LOST: 0.13,
+    Fault.LATE: 0.16,
+    Fault.DOUBLE: 0.2,
+}
+"""Probability of each fault of a copy."""
+
+
+def a_faulty_link(seed: int, rng: random.Random) -> VirtualLink:
+    cost = LinkCost(latency_s=0.01 * (seed % 3), page_s=0.005 * (seed % 4))
+    return VirtualLink(cost, FAULTY, rng)
+
+
 Sabotage = Callable[[Scheduler, FakeExecutor, random.Random], None]
 
 
@@ -105,14 +130,18 @@ def run_storm(
         adapters=ADAPTERS,
         policy=StormPolicy(rng),
     )
-    executor = an_executor(scheduler, load_steps=seed % 3)
+    inbox, link = Inbox(), a_faulty_link(seed, rng)
+    executor = an_executor(scheduler, inbox, link)
     if sabotage is not None:
         sabotage(scheduler, executor, rng)
     oracle = Oracle()
     requests = oracle.watch(storm_requests(rng))
-    storm = Storm(scheduler, executor, rng, requests, oracle.hear, is_checked=is_checked)
+    engine = VirtualEngine(EngineCore(an_info(), scheduler, executor, inbox), executor)
+    storm = Storm(engine, rng, requests, oracle.hear, is_checked=is_checked)
     while oracle.num_right < num_tokens and not oracle.num_wrong:
         storm.turn()
     if sabotage is None:
         storm.finish()
+        storm.forced |= {f"{fault} copy": number for fault, number in link.num_faults.items()}
+        storm.forced["cancelled copy"] = scheduler.memory.copies.counters.cancelled
     return oracle, storm

@@ -9,16 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from motet.engine.events import Aborted, Arrived, StepFinished
-from motet.engine.executor import Executor
+from motet.engine.core import EngineCore, handle
+from motet.engine.messages import Aborted, Arrived, Message, StepFinished
 from motet.engine.output import TokenOutput
 from motet.engine.plan import Row
 from motet.engine.policy import FirstComeFirstServed
 from motet.engine.request import Request
 from motet.engine.scheduler import Scheduler
 from motet.engine.sequence import Sequence
-from motet.memory.manager import AdapterState
+from motet.memory.adapter_cache import AdapterState
 from motet.memory.prefix import PrefixNode
 
 FORCED_EVENTS = (
@@ -31,61 +32,84 @@ FORCED_EVENTS = (
     "adapter load",
     "abort between steps",
     "abort during a step",
+    "slow copy",
+    "failed copy",
+    "lost copy",
+    "late copy",
+    "double copy",
+    "cancelled copy",
 )
 """What a storm counts."""
 
 
 class StormPolicy(FirstComeFirstServed):
-    """Admits and preempts in random order."""
+    """Every request has a random turn, and any may be preempted."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
-    def admission_order(self, waiting: Ordered[Sequence]) -> Iterable[Sequence]:
-        return self._rng.sample(waiting, len(waiting))
+    def rank(self, request: Request) -> float:
+        return self._rng.random()
 
     def victim(self, candidates: Ordered[Sequence]) -> Sequence:
         return self._rng.choice(candidates)
+
+
+class Driven(Protocol):
+    """A core with its clock: virtual or real."""
+
+    @property
+    def core(self) -> EngineCore: ...
+
+    @property
+    def now(self) -> float: ...
+
+    def take(self) -> list[Message]:
+        """As `EngineCore.take`."""
 
 
 @dataclass(slots=True)
 class Storm:
     """One run. `requests` arrive while fewer than `max_unfinished` are on their way."""
 
-    scheduler: Scheduler
-    executor: Executor
+    engine: Driven
     rng: random.Random
     requests: Iterator[Request]
     on_output: Callable[[TokenOutput], None]
     max_unfinished: int = 24
     abort_probability: float = 0.1
     preempt_probability: float = 0.12
-    evict_probability: float = 0.2
+    evict_probability: float = 0.16
     forced: Counter[str] = field(default_factory=Counter)
     unfinished: dict[str, Request] = field(default_factory=dict)
     is_checked: bool = True
 
+    @property
+    def scheduler(self) -> Scheduler:
+        return self.engine.core.scheduler
+
     def turn(self) -> None:
-        """One step, with everything that may happen before, during and after it."""
-        scheduler = self.scheduler
+        """One turn, with everything that may happen before, during and after its step."""
+        scheduler, executor = self.scheduler, self.engine.core.executor
         self._arrive()
         self._force()
-        if not scheduler.has_work:
-            return
-        plan = scheduler.plan(0.0)
+        self._tell(handle(scheduler, self.engine.take(), self.engine.now)[0])
+        plan = scheduler.plan()
         self.forced["chunked prefill"] += sum(self._is_chunk(row) for row in plan.batch.rows)
-        self.forced["adapter load"] += len(plan.transfers)
-        result = self.executor.execute(plan)
-        self._abort("abort during a step")
-        self._tell(scheduler.handle(StepFinished(result, 0.0)))
+        self.forced["adapter load"] += len(plan.transfers.copies)
+        executor.begin(plan.transfers)
+        if plan.batch.rows:
+            result = executor.execute(plan.batch)
+            self._abort("abort during a step")
+            self._tell(scheduler.handle(StepFinished(result, 0.0)))
         self._abort("abort between steps")
         if self.is_checked:
             scheduler.check()
 
     def finish(self) -> None:
-        """No more arrivals: run until everything has ended."""
+        """No more arrivals: run until everything has ended, and every copy too."""
         self.max_unfinished = 0
-        while self.unfinished:
+        while self.scheduler.has_work:
             self.turn()
 
     def _is_chunk(self, row: Row) -> bool:
@@ -106,14 +130,14 @@ class Storm:
             scheduler.preempt(rng.choice(scheduler.running))
             self.forced["preemption"] += 1
         half_scored = [sequence for sequence in scheduler.running if _is_half_scored(sequence)]
-        if half_scored and rng.random() < 6 * self.preempt_probability:  # there are few of them
+        if half_scored and rng.random() < 8 * self.preempt_probability:  # there are few of them
             scheduler.preempt(rng.choice(half_scored))
             self.forced["preemption amid prompt scores"] += 1
         for kind, event in ((AdapterState, "adapter eviction"), (PrefixNode, "KV eviction")):
-            idle = [state for state in memory.idle() if isinstance(state, kind)]
+            idle = [state for state in memory.room.idle() if isinstance(state, kind)]
             if idle and rng.random() < self.evict_probability:
                 self.forced[event] += 1
-                memory.evict(rng.choice(idle))
+                memory.room.evict(rng.choice(idle))
 
     def _abort(self, when: str) -> None:
         if self.unfinished and self.rng.random() < self.abort_probability:

@@ -29,7 +29,9 @@ def some_buffers() -> StepBuffers:
 
 def a_batch(*rows: Row) -> Batch:
     slots = {row.slot for row in rows} - {BASE_SLOT}
-    return Batch(rows, tuple(AdapterBinding(slot, f"digest-{slot}", ()) for slot in sorted(slots)))
+    return Batch(
+        1, rows, tuple(AdapterBinding(slot, f"digest-{slot}", ()) for slot in sorted(slots))
+    )
 
 
 def a_decode(pages: Pages, slot: int = BASE_SLOT) -> Row:

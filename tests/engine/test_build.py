@@ -11,13 +11,13 @@ from transformers import LlamaForCausalLM
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
-from motet.engine.events import Arrived
 from motet.engine.request import Request, SamplingParams
 from motet.engine.start import build as building
 from motet.engine.start.blueprint import blueprint_of
-from motet.engine.start.build import _step_at_the_limits, build, identify
+from motet.engine.start.build import _batch_at_the_limits, build, identify
 from motet.errors import ConfigError
 from tests.adapter_factory import ADAPTER_KINDS, load_with_peft, save_adapter
+from tests.engine.drive import turns
 from tests.model_factory import make_llama
 
 KINDS = ("patterns", "all-linear", "rank-64", "query-value")
@@ -56,12 +56,8 @@ def generate(core: EngineCore, prompt: tuple[int, ...], num_tokens: int) -> dict
     """Greedy tokens of the base model (as "") and every adapter, all at once."""
     sampling = SamplingParams(num_tokens, temperature=0)
     adapters = {"": None} | {adapter.name: adapter for adapter in core.info.adapters}
-    events = [
-        Arrived(Request(name, prompt, sampling, adapter), 0.0) for name, adapter in adapters.items()
-    ]
-    outputs = list(core.turn(events, 0.0).outputs)
-    while core.scheduler.has_work:
-        outputs += core.turn((), 0.0).outputs
+    requests = [Request(name, prompt, sampling, adapter) for name, adapter in adapters.items()]
+    outputs = [output for report in turns(core, requests) for output in report.outputs]
     tokens: dict[str, list[int]] = {name: [] for name in adapters}
     for output in outputs:
         assert output.error is None and output.token_id is not None
@@ -138,7 +134,7 @@ def test_the_step_that_measures_memory_samples_and_scores_all_it_may(
     limits = BatchConfig(max_batch_tokens=50, max_batch_rows=7)
     config = directories.config(batch=limits)
     result = build(config, ignore_progress).executor.execute(
-        _step_at_the_limits(blueprint_of(config))
+        _batch_at_the_limits(blueprint_of(config))
     )
     assert [token.token_id is not None for token in result.tokens] == [True] * 7
     assert [len(scores.logprobs or ()) for scores in result.scores] == [50 // 7] * 7
@@ -210,7 +206,7 @@ def test_more_context_than_a_dynamic_rotary_embedding_is_the_same_for_is_refused
 
 def test_weights_of_another_model_are_not_taken_for_a_small_pool(tmp_path: Path) -> None:
     model = make_llama(tmp_path)
-    edit_config(model, num_hidden_layers=10**9)
+    edit_config(model, num_hidden_layers=10**7)
     with pytest.raises(ConfigError, match=r"no tensor 'model.layers.2.*different models"):
         build(EngineConfig(str(model), pool=PoolConfig(pool_bytes=4_000_000)), ignore_progress)
 

@@ -15,7 +15,7 @@ import torch
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
-from motet.engine.events import Arrived
+from motet.engine.messages import Arrived
 from motet.engine.request import Request, SamplingParams
 from motet.engine.start.blueprint import blueprint_of
 from motet.engine.start.build import build
@@ -23,6 +23,7 @@ from motet.errors import ConfigError
 from motet.kernels.cpu import compiler
 from motet.kernels.cpu.native import Library
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
+from tests.engine.drive import RealEngine
 from tests.model_factory import FAMILIES, make_model
 
 ARCHITECTURES = ("LlamaForCausalLM", "Qwen3ForCausalLM")
@@ -87,11 +88,14 @@ def requests(core: EngineCore, rng: random.Random, count: int) -> list[Request]:
 def answers(core: EngineCore, asked: Sequence[Request], together: int) -> dict[str, Answer]:
     """All bits of each answer, `together` requests at a time, which arrive a few each step."""
     result: dict[str, Answer] = defaultdict(list)
+    engine = RealEngine(core)
     for start in range(0, len(asked), together):
         waiting = [Arrived(request, 0.0) for request in asked[start : start + together]]
         while waiting or core.scheduler.has_work:
             arriving, waiting = waiting[:9], waiting[9:]
-            for output in core.turn(arriving, 0.0).outputs:
+            for message in arriving:
+                core.inbox.put(message)
+            for output in core.turn(engine.take(), engine.now).outputs:
                 assert output.error is None
                 result[output.request_id].append((output.token_id, output.logprob, output.top))
     return result

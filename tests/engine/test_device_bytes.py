@@ -2,6 +2,7 @@
 
 import gc
 import json
+from collections import deque
 from pathlib import Path
 
 import torch
@@ -9,9 +10,9 @@ from safetensors.torch import save_file
 
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.device.local import LocalExecutor
-from motet.engine.events import Arrived
 from motet.engine.request import Request, SamplingParams
 from motet.engine.start.build import build
+from tests.engine.drive import turns
 from tests.model_factory import make_llama
 
 NUM_ADAPTERS = 300
@@ -65,9 +66,7 @@ def test_300_adapters_pass_through_without_a_byte_more(tmp_path: Path) -> None:
     def serve(number: int) -> None:
         sampling = SamplingParams(max_tokens=2, temperature=0)
         request = Request(f"{number}", (3, 4, 5), sampling, adapters[number % NUM_ADAPTERS])
-        core.turn([Arrived(request, 0.0)], 0.0)
-        while core.scheduler.has_work:
-            core.turn([], 0.0)
+        deque(turns(core, [request]), maxlen=0)
 
     serve(0)
     before = live_tensor_bytes()

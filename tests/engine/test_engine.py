@@ -13,11 +13,14 @@ import pytest
 from motet.engine.core import EngineCore
 from motet.engine.engine import Engine, EngineStatus
 from motet.engine.executor import Executor
-from motet.engine.fake import expected_tokens
-from motet.engine.output import EngineInfo, FinishReason, TokenOutput
-from motet.engine.plan import StepPlan, StepResult
+from motet.engine.fake.token_hash import expected_tokens
+from motet.engine.inbox import Inbox
+from motet.engine.messages import RegisterAdapter
+from motet.engine.output import FinishReason, TokenOutput
+from motet.engine.plan import Batch, StepResult
 from motet.engine.request import Request
-from motet.errors import BrokenInvariant, ModelError, Unavailable
+from motet.errors import BrokenInvariant, EngineFailed, ModelError, MotetError, Unavailable
+from motet.memory.copy import Transfers
 from tests.engine.factories import (
     PAGE_TOKENS,
     VOCAB_SIZE,
@@ -25,29 +28,14 @@ from tests.engine.factories import (
     a_scheduler,
     an_adapter,
     an_executor,
+    an_info,
 )
 
 
 def a_core(executor: Executor | None = None) -> EngineCore:
     scheduler = a_scheduler(num_pages=64, adapters=[an_adapter()])
-    info = EngineInfo(
-        model="fake",
-        architecture="FakeForCausalLM",
-        dtype="float32",
-        device="cpu",
-        vocab_size=VOCAB_SIZE,
-        max_model_len=256,
-        eos_token_ids=(),
-        max_lora_rank=8,
-        max_batch_rows=8,
-        max_batch_adapters=4,
-        num_pages=64,
-        page_bytes=1,
-        page_tokens=PAGE_TOKENS,
-        rank16_adapter_pages=4,
-        adapters=(an_adapter(),),
-    )
-    return EngineCore(info, scheduler, executor or an_executor(scheduler))
+    inbox = Inbox()
+    return EngineCore(an_info(), scheduler, executor or an_executor(scheduler, inbox), inbox)
 
 
 class Gate:
@@ -57,9 +45,12 @@ class Gate:
         self._executor = core.executor
         self._steps = threading.Semaphore(0)
 
-    def execute(self, plan: StepPlan) -> StepResult:
+    def begin(self, transfers: Transfers) -> None:
+        self._executor.begin(transfers)
+
+    def execute(self, batch: Batch) -> StepResult:
         self._steps.acquire()
-        return self._executor.execute(plan)
+        return self._executor.execute(batch)
 
     async def take(self, engine: Engine, num_steps: int) -> None:
         """Let it take so many steps, and wait until the loop has heard of them."""
@@ -149,8 +140,8 @@ def test_a_stream_closed_early_returns_every_page(num_tokens: int) -> None:
             await stream.aclose()
             await until_idle(engine, core)
         core.scheduler.check()
-        memory = core.scheduler.memory
-        assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+        room = core.scheduler.memory.room
+        assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
 
     run(test())
 
@@ -214,8 +205,8 @@ def test_closing_a_stream_aborts_all_that_is_unfinished_and_nothing_else() -> No
             assert len(await other) == 60
             await until_idle(engine, core)
             assert engine.num_waiting == 0
-        memory = core.scheduler.memory
-        assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+        room = core.scheduler.memory.room
+        assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
 
     run(test())
 
@@ -286,11 +277,52 @@ def test_no_request_may_be_named_twice_in_one_stream() -> None:
     run(test())
 
 
+# Commands.
+
+
+def test_a_command_is_carried_out_between_two_steps_and_answered() -> None:
+    async def test() -> None:
+        new = an_adapter("new", num_pages=3)
+        async with running(a_core()) as engine:
+            (refused,) = await tokens_of(engine, a_request(4, 3, new))
+            assert "register it first" in (refused.error or "")
+            await asyncio.gather(*(engine.call(RegisterAdapter(new)) for _ in range(3)))
+            assert len(await tokens_of(engine, a_request(4, 3, new))) == 3
+
+    run(test())
+
+
+def test_a_command_to_an_engine_that_dies_is_answered_too() -> None:
+    async def test() -> None:
+        core, gate = a_gated_core()
+        async with running(core) as engine:
+            stream = engine.generate(a_request(4, 200))
+            reader = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0.05)  # its step is under way, and holds up the command
+            call = asyncio.ensure_future(engine.call(RegisterAdapter(an_adapter("new"))))
+            await asyncio.sleep(0)
+            stopping = asyncio.ensure_future(engine.stop())
+            await asyncio.sleep(0)
+            gate.open()
+            with pytest.raises(MotetError, match="stopping"):
+                await call
+            await stopping
+            await reader
+            await stream.aclose()
+            with pytest.raises(Unavailable):
+                await engine.call(RegisterAdapter(an_adapter("new")))
+
+    run(test())
+
+
 # Engines that fail or stop.
 
 
 class BrokenExecutor:
-    def execute(self, plan: StepPlan) -> StepResult:
+    def begin(self, transfers: Transfers) -> None:
+        pass
+
+    def execute(self, batch: Batch) -> StepResult:
         raise RuntimeError("the device is on fire")
 
 
@@ -321,6 +353,21 @@ def test_a_failed_build_is_raised_to_who_waits() -> None:
         await engine.stop()
 
     run(test())
+
+
+def test_another_error_of_a_build_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
+    def build() -> EngineCore:
+        raise MemoryError("no memory for weights")
+
+    async def test() -> None:
+        engine = Engine(build)
+        engine.start()
+        with pytest.raises(EngineFailed, match="MemoryError: no memory for weights"):
+            await engine.ready()
+        await engine.stop()
+
+    run(test())
+    assert "Traceback" in caplog.text
 
 
 def test_stopping_ends_every_stream() -> None:

@@ -49,7 +49,7 @@ def a_row(
 def inputs_of(*rows: Row) -> StepInputs:
     slots = sorted({row.slot for row in rows} - {BASE_SLOT})
     bindings = tuple(AdapterBinding(slot, f"digest-{slot}", ()) for slot in slots)
-    return some_buffers().fill(Batch(rows, bindings))
+    return some_buffers().fill(Batch(1, rows, bindings))
 
 
 def some_buffers() -> StepBuffers:
@@ -95,7 +95,7 @@ def test_base_rows_alone_have_no_adapters_to_compute() -> None:
 
 def test_a_row_on_a_slot_that_the_batch_does_not_bind_is_refused() -> None:
     with pytest.raises(BrokenInvariant, match="slot 2"):
-        some_buffers().fill(Batch((a_row(slot=2),), ()))
+        some_buffers().fill(Batch(1, (a_row(slot=2),), ()))
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(BASE_SLOT, 3)), min_size=1, max_size=9))

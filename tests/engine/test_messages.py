@@ -3,16 +3,26 @@
 import msgspec
 import pytest
 
-from motet.engine.events import Aborted, AdapterRegistered, Arrived, StepFinished
-from motet.engine.output import (
-    EngineStats,
-    FinishReason,
-    StepReport,
-    TokenLogprobs,
-    TokenOutput,
+from motet.engine.messages import (
+    Aborted,
+    Arrived,
+    Call,
+    Event,
+    Failed,
+    Message,
+    News,
+    Ready,
+    RegisterAdapter,
+    Reply,
+    Report,
+    StepFinished,
+    Stop,
+    Tick,
 )
+from motet.engine.output import EngineStats, FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.plan import PromptScores, SampledToken, StepPlan, StepResult
-from tests.engine.factories import a_request, a_scheduler, an_adapter
+from motet.memory.copy import CopyEnded, Ticket
+from tests.engine.factories import a_request, a_scheduler, an_adapter, an_info
 
 A_LOGPROB = TokenLogprobs(-1.5, ((5, -0.5), (6, -1.5)))
 
@@ -24,35 +34,56 @@ def a_plan() -> StepPlan:
         a_request(adapter=adapter),
         a_request(num_prompt_logprobs=2, presence_penalty=0.5, logit_bias=((7, -1.5),)),
     ]
-    return a_scheduler(adapters=[adapter], requests=requests).plan(0.0)
+    return a_scheduler(adapters=[adapter], requests=requests).plan()
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        Arrived(a_request(adapter=an_adapter()), 1.5),
-        Aborted("r1"),
-        AdapterRegistered(an_adapter()),
-        StepFinished(
-            StepResult(
-                step=1,
-                tokens=(SampledToken("r1", 5, -0.5, ((5, -0.5),)), SampledToken("r2", None)),
-                loaded=("digest",),
-                scores=(PromptScores("r1", (A_LOGPROB,)), PromptScores("r2", None)),
-            ),
-            2.0,
+TO_ENGINE: list[Message | Event] = [
+    Arrived(a_request(adapter=an_adapter()), 1.5),
+    Aborted("r1"),
+    Call(7, RegisterAdapter(an_adapter())),
+    CopyEnded(Ticket(3), 2, "the link has failed"),
+    Stop(),
+    Tick(1.5),
+    StepFinished(
+        StepResult(
+            step=1,
+            tokens=(SampledToken("r1", 5, -0.5, ((5, -0.5),)), SampledToken("r2", None)),
+            scores=(PromptScores("r1", (A_LOGPROB,)), PromptScores("r2", None)),
         ),
-        StepReport(
-            (
-                TokenOutput("r1", 0, None, finish_reason=FinishReason.ERROR, error="x"),
-                TokenOutput("r2", 0, 5, prompt_logprobs=(A_LOGPROB,)),
-            ),
-            EngineStats(num_running=1),
+        2.0,
+    ),
+]
+
+FROM_ENGINE: list[News] = [
+    Ready(an_info()),
+    Report(
+        (
+            TokenOutput("r1", 0, None, finish_reason=FinishReason.ERROR, error="x"),
+            TokenOutput("r2", 0, 5, prompt_logprobs=(A_LOGPROB,)),
         ),
-        a_plan(),
-    ],
-    ids=lambda message: type(message).__name__,
-)
-def test_a_message_survives_the_wire(message: object) -> None:
+        (Reply(7, "no room"),),
+        EngineStats(num_running=1, pages_free=2),
+    ),
+    Failed("ModelError", "no such model"),
+]
+
+
+def kind(message: object) -> str:
+    return type(message).__name__
+
+
+@pytest.mark.parametrize("message", TO_ENGINE, ids=kind)
+def test_what_is_told_to_the_engine_survives_the_wire(message: Message | Event) -> None:
     wire = msgspec.msgpack.encode(message)
-    assert msgspec.msgpack.decode(wire, type=type(message)) == message
+    assert msgspec.msgpack.decode(wire, type=Message | Event) == message
+
+
+@pytest.mark.parametrize("news", FROM_ENGINE, ids=kind)
+def test_what_the_engine_tells_survives_the_wire(news: News) -> None:
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(news), type=News) == news
+
+
+def test_a_plan_survives_the_wire() -> None:
+    plan = a_plan()
+    assert plan.transfers.copies and plan.batch.rows
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(plan), type=StepPlan) == plan

@@ -7,15 +7,15 @@ from tests.engine.oracle import run_storm
 from tests.engine.storm import FORCED_EVENTS
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_no_token_or_score_changes_in_a_storm(seed: int) -> None:
-    oracle, storm = run_storm(seed, num_tokens=28_000)
+    oracle, storm = run_storm(seed, num_tokens=34_000)
     assert oracle.num_wrong == 0
-    assert oracle.num_right >= 28_000
+    assert oracle.num_right >= 34_000
     assert oracle.num_right_scores > 6_000
     assert all(storm.forced[event] > 200 for event in FORCED_EVENTS), storm.forced
-    memory = storm.scheduler.memory
-    assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+    room = storm.scheduler.memory.room
+    assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 
 import pytest
@@ -15,12 +15,14 @@ from motet.engine.device.local import LocalExecutor
 from motet.engine.models import MODELS, Model, read_config
 from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.engine.output import TokenLogprobs, TokenOutput
-from motet.engine.plan import StepPlan, StepResult
+from motet.engine.plan import Batch, StepResult
 from motet.engine.request import Request, SamplingParams
 from motet.engine.start.build import build
 from motet.kernels import LoraBatch
 from motet.memory.adapter import Adapter
+from motet.memory.copy import Transfers
 from tests.adapter_factory import ADAPTER_KINDS
+from tests.engine.drive import RealEngine
 from tests.engine.storm import FORCED_EVENTS, Storm
 from tests.model_factory import VOCAB_SIZE
 from tests.reference import MAX_EXCLUDED_SHARE, Reference, check_greedy, make_reference
@@ -28,6 +30,7 @@ from tests.reference import MAX_EXCLUDED_SHARE, Reference, check_greedy, make_re
 NUM_TOKENS = 64
 
 MEMORY_EVENTS = [event for event in FORCED_EVENTS if not event.startswith("abort")]
+MEMORY_EVENTS = [event for event in MEMORY_EVENTS if not event.endswith("copy")]
 
 WHOLE_PREFILL = BatchConfig(max_batch_tokens=2048, max_batch_rows=40, max_batch_adapters=20)
 CHUNKED_PREFILL = BatchConfig(max_batch_tokens=19, max_batch_rows=7, max_batch_adapters=4)
@@ -49,13 +52,16 @@ class Recorder:
     most_adapters: int = 0
     """In one batch."""
 
-    def execute(self, plan: StepPlan) -> StepResult:
-        self.most_adapters = max(self.most_adapters, len(plan.batch.adapters))
+    def begin(self, transfers: Transfers) -> None:
+        self.executor.begin(transfers)
+
+    def execute(self, batch: Batch) -> StepResult:
+        self.most_adapters = max(self.most_adapters, len(batch.adapters))
         model = _RecordingModel(self.executor._model)
         self.executor._model = model
-        result = self.executor.execute(plan)
+        result = self.executor.execute(batch)
         self.executor._model = model.model
-        rows = [row for row in plan.batch.rows if row.sampling]
+        rows = [row for row in batch.rows if row.sampling]
         for index, row in enumerate(rows):
             self.logits[row.request_id, row.num_generated] = model.calls[0][index]
         return result
@@ -135,8 +141,7 @@ def test_logits_and_greedy_tokens_equal_the_reference(
 
     chance = 0.3 if is_stormy else 0.0
     storm = Storm(
-        core.scheduler,
-        recorder,
+        RealEngine(replace(core, executor=recorder)),
         rng,
         iter(requests.values()),
         hear,

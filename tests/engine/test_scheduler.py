@@ -5,30 +5,35 @@ from typing import Any
 
 import pytest
 
-from motet.engine.draft import Draft
-from motet.engine.events import Aborted, AdapterRegistered, Arrived, StepFinished
+from motet.engine.admission import MAX_PREEMPTIONS
 from motet.engine.lengths import ENOUGH, PRIOR_TOKENS
+from motet.engine.messages import Aborted, Arrived, StepFinished
 from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.plan import PromptScores, PromptTargets, Row, SampledToken, StepPlan, StepResult
 from motet.engine.policy import SCHEDULING, FirstComeFirstServed
-from motet.engine.scheduler import MAX_PREEMPTIONS, Scheduler
-from motet.engine.sequence import SEQUENCE, Sequence, SequenceState
+from motet.engine.scheduler import Scheduler
+from motet.engine.sequence import SequenceState
+from motet.engine.step_builder import StepBuilder
 from motet.errors import InvalidTransition
+from motet.memory.copy import CopyEnded
 from motet.memory.transition import move
-from tests.engine.factories import PAGE_TOKENS, a_request, a_scheduler, an_adapter
+from tests.engine.factories import PAGE_TOKENS, a_request, a_scheduler, a_sequence, an_adapter
 
 
 def finish(scheduler: Scheduler, plan: StepPlan, token: int | None = 5) -> list[TokenOutput]:
-    """Answer a plan: every load completes, every sampling row gets the same token, every target
+    """Answer a plan: every copy is complete, every sampling row gets the same token, every target
     the logprob minus its token."""
+    outputs: list[TokenOutput] = []
     rows = plan.batch.rows
-    tokens = tuple(SampledToken(row.request_id, token) for row in rows if row.sampling)
-    loaded = tuple(load.digest for load in plan.transfers)
-    scores = tuple(scores_of(row) for row in rows if row.targets)
-    result = StepResult(plan.step, tokens, loaded, scores)
-    outputs = scheduler.handle(StepFinished(result, 0.0))
+    if rows:
+        tokens = tuple(SampledToken(row.request_id, token) for row in rows if row.sampling)
+        scores = tuple(scores_of(row) for row in rows if row.targets)
+        result = StepResult(plan.batch.step, tokens, scores)
+        outputs += scheduler.handle(StepFinished(result, 0.0))
+    for copy in plan.transfers.copies:
+        outputs += scheduler.handle(CopyEnded(copy.ticket, len(copy.pages)))
     scheduler.check()
-    return list(outputs)
+    return outputs
 
 
 def scores_of(row: Row) -> PromptScores:
@@ -37,7 +42,7 @@ def scores_of(row: Row) -> PromptScores:
 
 
 def step(scheduler: Scheduler, token: int | None = 5) -> tuple[StepPlan, list[TokenOutput]]:
-    plan = scheduler.plan(0.0)
+    plan = scheduler.plan()
     return plan, finish(scheduler, plan, token)
 
 
@@ -113,11 +118,12 @@ def test_a_request_waits_for_its_adapter_while_others_run() -> None:
         requests=[a_request(4, request_id="a", adapter=adapter), a_request(4, request_id="b")],
     )
     first, _ = step(scheduler)
-    assert [load.digest for load in first.transfers] == [adapter.digest]
+    assert [copy.digest for copy in first.transfers.copies] == [adapter.digest]
     assert rows(first) == [("b", 0, 4)]
     second, _ = step(scheduler)
     assert rows(second) == [("b", 4, 5), ("a", 0, 4)]
-    assert second.batch.adapters[0].pages == first.transfers[0].pages
+    (copy,) = first.transfers.copies
+    assert second.batch.adapters[0].pages == tuple(pair.device for pair in copy.pages)
     assert second.batch.adapters[0].slot == second.batch.rows[1].slot
 
 
@@ -128,7 +134,7 @@ def test_an_idle_adapter_stays_until_its_pages_are_needed() -> None:
     for adapter in (one, one, two, one):
         scheduler.handle(Arrived(a_request(4, max_tokens=1, adapter=adapter), 0.0))
         while scheduler.has_work:
-            loads += [load.digest for load in step(scheduler)[0].transfers]
+            loads += [copy.digest for copy in step(scheduler)[0].transfers.copies]
     assert loads == [one.digest, two.digest, one.digest]
 
 
@@ -139,7 +145,7 @@ def test_names_of_equal_content_share_pages_and_slot() -> None:
         adapters=[adapter, twin],
         requests=[a_request(adapter=adapter, max_tokens=9), a_request(adapter=twin, max_tokens=9)],
     )
-    loads = len(step(scheduler)[0].transfers)
+    loads = len(step(scheduler)[0].transfers.copies)
     plan, _ = step(scheduler)
     assert loads == 1
     assert len({row.slot for row in plan.batch.rows}) == len(plan.batch.adapters) == 1
@@ -168,9 +174,9 @@ def test_waiting_for_a_slot_is_no_use_of_a_prefix() -> None:
         scheduler.handle(Arrived(a_request(range(9), max_tokens, adapter), 0.0))
         step(scheduler)
         step(scheduler)
-    order = list(scheduler.memory.idle())
+    order = list(scheduler.memory.room.idle())
     step(scheduler)
-    assert list(scheduler.memory.idle()) == order
+    assert list(scheduler.memory.room.idle()) == order
 
 
 def test_distinct_adapters_are_capped_and_base_rows_are_free() -> None:
@@ -203,11 +209,11 @@ def test_admission_counts_the_adapter_with_the_kv() -> None:
     adapters = [an_adapter(name, num_pages=4) for name in "ab"]
     requests = [a_request(4, max_tokens=4, adapter=adapter) for adapter in adapters]
     scheduler = a_scheduler(num_pages=10, adapters=adapters, requests=requests)
-    first, _ = step(scheduler)
-    assert len(first.transfers) == 1  # 2 x (2 KV + 4) does not fit in 10
     while scheduler.has_work:
-        step(scheduler)
-    assert scheduler.stats().preemptions == 0
+        plan, _ = step(scheduler)
+        assert len(plan.batch.rows) <= 1  # 2 x (2 KV + 4) does not fit in 10
+    stats = scheduler.stats()
+    assert (stats.preemptions, stats.adapter_loads) == (0, 2)
 
 
 def test_admission_counts_what_is_idle_now_and_used_then() -> None:
@@ -217,7 +223,7 @@ def test_admission_counts_what_is_idle_now_and_used_then() -> None:
     scheduler.handle(Arrived(a_request(prompt, 3, adapter), 0.0))
     while scheduler.has_work:
         step(scheduler)
-    assert scheduler.memory.num_idle_pages == 8
+    assert scheduler.memory.room.num_idle_pages == 8
     scheduler.handle(Arrived(a_request(4, 4, request_id="base"), 0.0))
     step(scheduler)
     scheduler.handle(Arrived(a_request(prompt, 3, adapter, "later"), 0.0))
@@ -232,15 +238,15 @@ def test_pages_and_adapters_are_evicted_in_one_order_of_last_use() -> None:
         scheduler.handle(Arrived(a_request(5, 1, adapter), 0.0))
         while scheduler.has_work:
             step(scheduler)
-    order = [(type(state).__name__, state.num_pages) for state in scheduler.memory.idle()]
+    order = [(type(state).__name__, state.num_pages) for state in scheduler.memory.room.idle()]
     kv, adapter_pages = ("PrefixNode", 1), ("AdapterState", 4)
     assert order == [kv, adapter_pages, kv, kv, adapter_pages]
-    counters = scheduler.memory.counters
-    assert (counters.kv_page_evictions, counters.adapter_page_evictions) == (0, 0)
+    stats = scheduler.stats()
+    assert (stats.kv_page_evictions, stats.adapter_page_evictions) == (0, 0)
     scheduler.handle(Arrived(a_request(18, 1), 0.0))
     step(scheduler)
-    assert (counters.kv_page_evictions, counters.adapter_page_evictions) == (1, 4)
-    assert scheduler.stats().kv_page_evictions == 1
+    stats = scheduler.stats()
+    assert (stats.kv_page_evictions, stats.adapter_page_evictions) == (1, 4)
 
 
 def overcommitted(policy: str = "fcfs") -> Scheduler:
@@ -295,19 +301,19 @@ def test_who_was_preempted_waits_until_it_fits_again() -> None:
     while scheduler.stats().preemptions == 0:
         plan, _ = step(scheduler)
     assert ids(plan) == ["oldest", "middle"]
-    assert [sequence.request.request_id for sequence in scheduler._waiting] == ["newest"]
+    assert [sequence.request.request_id for sequence in scheduler._queue] == ["newest"]
 
 
 def test_a_row_taken_out_of_a_plan_gives_its_budget_back() -> None:
-    sequence = Sequence(a_request(), arrival=1)
-    draft = Draft(budget=10)
-    draft.add(sequence, 4)
-    draft.discard(sequence)
-    assert (draft.budget, draft.rows()) == (10, {})
+    sequence = a_sequence()
+    builder = StepBuilder(budget=10)
+    builder.add(sequence, 4)
+    builder.discard(sequence)
+    assert (builder.budget, builder.rows()) == (10, {})
 
 
 def test_of_equal_work_the_younger_is_lost() -> None:
-    older, younger = Sequence(a_request(), arrival=1), Sequence(a_request(), arrival=2)
+    older, younger = a_sequence(1), a_sequence(2)
     assert FirstComeFirstServed().victim([older, younger]) is younger
 
 
@@ -336,39 +342,39 @@ def test_an_abort_returns_everything_in_every_state() -> None:
     names = {"loading": adapter, "running": None, "waiting": None}
     for name, used in names.items():
         scheduler.handle(Arrived(a_request(6, adapter=used, request_id=name), 0.0))
-    plan = scheduler.plan(0.0)
+    plan = scheduler.plan()
     for name in names:
         (output,) = scheduler.handle(Aborted(name))
         assert output.finish_reason is FinishReason.ABORT
         scheduler.check()
         assert scheduler.handle(Aborted(name)) == ()
     finish(scheduler, plan)
-    memory = scheduler.memory
+    room = scheduler.memory.room
     assert not scheduler.has_work
-    assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+    assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
 
 
-def test_a_load_that_outlives_its_users_is_waited_for() -> None:
+def test_a_copy_that_nobody_waits_for_is_cancelled_and_keeps_its_pages_until_it_ends() -> None:
     adapter = an_adapter()
     scheduler = a_scheduler(adapters=[adapter], requests=[a_request(6, 4, adapter, "a")])
-    plan = scheduler.plan(0.0)
-    scheduler.handle(StepFinished(StepResult(plan.step, (), loaded=()), 0.0))
+    (copy,) = scheduler.plan().transfers.copies
     scheduler.handle(Aborted("a"))
+    assert scheduler.plan().transfers.cancelled == (copy.ticket,)
     assert scheduler.has_work
-    plan = scheduler.plan(0.0)
-    scheduler.handle(StepFinished(StepResult(plan.step, (), (adapter.digest,)), 0.0))
+    assert scheduler.stats().pages_quarantined == adapter.num_pages
+    scheduler.handle(CopyEnded(copy.ticket, 1))
     assert not scheduler.has_work
-    assert scheduler.memory.num_idle_pages == adapter.num_pages
+    assert scheduler.stats().pages_free == scheduler.memory.num_pages
 
 
 def test_pages_of_an_aborted_row_are_not_reused_while_the_step_runs() -> None:
     scheduler = a_scheduler(requests=[a_request(6, request_id="a")])
-    plan = scheduler.plan(0.0)
+    plan = scheduler.plan()
     scheduler.handle(Aborted("a"))
     assert scheduler.stats().pages_quarantined == 2
     assert scheduler.stats().num_running == 0
     finish(scheduler, plan)
-    assert scheduler.stats().pages_free == scheduler.memory.pool.num_pages
+    assert scheduler.stats().pages_free == scheduler.memory.num_pages
 
 
 @pytest.mark.parametrize("chunk", [3, 2 * PAGE_TOKENS])
@@ -380,7 +386,7 @@ def test_a_row_without_finite_logits_fails_alone_and_leaves_no_kv(chunk: int) ->
         _, outputs = step(scheduler, token=None)
     assert outputs[0].finish_reason is FinishReason.OVERFLOW
     assert "the model is not finite" in (outputs[0].error or "")
-    assert scheduler.stats().pages_free == scheduler.memory.pool.num_pages
+    assert scheduler.stats().pages_free == scheduler.memory.num_pages
 
 
 # Prompts that are scored, or nothing more.
@@ -472,7 +478,7 @@ def test_evicted_pages_are_computed_again_but_not_scored_again() -> None:
     scheduler = a_scheduler(max_batch_tokens=PAGE_TOKENS + 1, requests=[request])
     step(scheduler)
     scheduler.preempt(scheduler.running[0])
-    scheduler.memory.evict(next(iter(scheduler.memory.idle())))
+    scheduler.memory.room.evict(next(iter(scheduler.memory.room.idle())))
     plans, outputs = run_to_the_end(scheduler)
     row = plans[0].batch.rows[0]
     assert (row.start, row.end) == (0, PAGE_TOKENS + 1)
@@ -486,12 +492,12 @@ def test_a_prompt_whose_scores_are_not_finite_ends_and_leaves_no_kv() -> None:
         requests=[a_request(2 * PAGE_TOKENS, num_prompt_logprobs=0, request_id="a")],
     )
     step(scheduler)
-    plan = scheduler.plan(0.0)
+    plan = scheduler.plan()
     tokens = tuple(SampledToken(row.request_id, 5) for row in plan.batch.rows)
-    result = StepResult(plan.step, tokens, (), (PromptScores("a", None),))
+    result = StepResult(plan.batch.step, tokens, (PromptScores("a", None),))
     (output,) = scheduler.handle(StepFinished(result, 0.0))
     assert output.finish_reason is FinishReason.OVERFLOW
-    assert scheduler.stats().pages_free == scheduler.memory.pool.num_pages
+    assert scheduler.stats().pages_free == scheduler.memory.num_pages
 
 
 @pytest.mark.parametrize(
@@ -573,11 +579,11 @@ def test_an_illegal_move_raises_with_the_story() -> None:
     scheduler = a_scheduler(requests=[a_request(request_id="a")])
     step(scheduler)
     (sequence,) = scheduler.running
-    with pytest.raises(InvalidTransition, match="sequence a: waiting -> running -> waiting"):
-        move(sequence, SequenceState.WAITING, SEQUENCE)
+    with pytest.raises(InvalidTransition, match="sequence a: waiting -> running -> running"):
+        move(sequence, SequenceState.RUNNING)
 
 
 def test_registering_twice_is_harmless() -> None:
     scheduler = a_scheduler(adapters=[an_adapter()])
-    scheduler.handle(AdapterRegistered(an_adapter()))
+    scheduler.memory.adapters.register(an_adapter())
     scheduler.check()

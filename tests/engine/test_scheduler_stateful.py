@@ -1,15 +1,17 @@
-"""Any order of events leaves the scheduler consistent, and everything admitted ends."""
+"""Any order of events leaves scheduler and memory consistent, and every request ends."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from motet.engine.events import Aborted, Arrived, StepFinished
+from motet.engine.admission import MAX_PREEMPTIONS
 from motet.engine.lengths import ENOUGH
+from motet.engine.messages import Aborted, Arrived, StepFinished, Tick
 from motet.engine.output import FinishReason, TokenOutput
-from motet.engine.plan import StepPlan
-from motet.engine.scheduler import MAX_PREEMPTIONS
+from motet.engine.plan import Batch
 from motet.memory.adapter import Adapter
+from motet.memory.copies import PATIENCE_S
+from motet.memory.copy import Copy, CopyEnded, Ticket
 from tests.engine.factories import a_request, a_scheduler, an_adapter, an_executor
 
 ADAPTERS = [an_adapter(f"a{i}", num_pages=1 + i) for i in range(4)]
@@ -28,8 +30,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         )
         for _ in range(ENOUGH):  # expects short outputs, admits too many and has to preempt
             self.scheduler._lengths.finished(None, 1)
-        self.executor = an_executor(self.scheduler, load_steps=1)
-        self.in_flight: StepPlan | None = None
+        self.executor = an_executor(self.scheduler)
+        self.now = 0.0
+        self.under_way: dict[Ticket, Copy] = {}
+        self.ended: list[CopyEnded] = []
+        self.in_flight: Batch | None = None
         self.num_tokens: dict[str, int] = {}  # of unfinished requests
         self.num_scores: dict[str, int] = {}  # prompt logprobs that each of them wants
 
@@ -51,12 +56,16 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight is None and self.scheduler.has_work)
     @rule()
     def plan(self) -> None:
-        admitted = [s for s in self.scheduler._admitted]
-        self.in_flight = self.scheduler.plan(0.0)
-        if admitted:
-            oldest = min(admitted, key=lambda sequence: sequence.arrival)
-            assert oldest in self.scheduler._admitted  # whoever else was preempted
-        batch = self.in_flight.batch
+        running = self.scheduler.running
+        plan = self.scheduler.plan()
+        if running:
+            first = min(running, key=lambda sequence: sequence.rank)
+            assert first in self.scheduler.running  # whoever else was preempted
+        self.under_way |= {copy.ticket: copy for copy in plan.transfers.copies}
+        for ticket in plan.transfers.cancelled:
+            assert ticket in self.under_way or ticket in {end.ticket for end in self.ended}
+        batch = plan.batch
+        self.in_flight = batch if batch.rows else None
         assert sum(len(row.tokens) for row in batch.rows) <= 10
         assert len(batch.rows) <= 4
         assert len(batch.adapters) <= 2
@@ -69,6 +78,28 @@ class SchedulerMachine(RuleBasedStateMachine):
         result = self.executor.execute(self.in_flight)
         self.in_flight = None
         self.hear(self.scheduler.handle(StepFinished(result, 0.0)))
+
+    @precondition(lambda self: self.under_way)
+    @rule(choice=st.integers(0, 100), outcome=st.sampled_from(["whole", "whole", "part", "error"]))
+    def end_copy(self, choice: int, outcome: str) -> None:
+        copy = list(self.under_way.values())[choice % len(self.under_way)]
+        del self.under_way[copy.ticket]
+        num_pages = len(copy.pages) if outcome == "whole" else choice % len(copy.pages)
+        end = CopyEnded(copy.ticket, num_pages, "broken" if outcome == "error" else None)
+        self.ended.append(end)
+        self.hear(self.scheduler.handle(end))
+
+    @precondition(lambda self: self.ended)
+    @rule(choice=st.integers(0, 100))
+    def end_copy_again(self, choice: int) -> None:
+        before = self.scheduler.stats()
+        assert self.scheduler.handle(self.ended[choice % len(self.ended)]) == ()
+        assert self.scheduler.stats() == before
+
+    @rule(seconds=st.sampled_from([0.1, PATIENCE_S]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.now += seconds
+        self.hear(self.scheduler.handle(Tick(self.now)))
 
     @precondition(lambda self: self.num_tokens)
     @rule(choice=st.integers(0, 100))
@@ -92,12 +123,17 @@ class SchedulerMachine(RuleBasedStateMachine):
         num_turns = 0
         while self.scheduler.has_work:
             self.plan()
-            self.finish_step()
+            if self.in_flight is not None:
+                self.finish_step()
+            else:
+                assert self.under_way, "requests wait for nothing"
+            while self.under_way:
+                self.end_copy(0, "whole")
             num_turns += 1
             assert num_turns < 100 * (1 + len(self.num_tokens)) + 2000
         assert not self.num_tokens
-        memory = self.scheduler.memory
-        assert memory.pool.num_free + memory.num_idle_pages == memory.pool.num_pages
+        room = self.scheduler.memory.room
+        assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
 
     def hear(self, outputs: tuple[TokenOutput, ...]) -> None:
         for output in outputs:

@@ -1,14 +1,14 @@
 """Compile every Triton kernel for one GPU architecture, without a GPU.
 
-Run as a module with the compute capability as its argument, in a process where TRITON_INTERPRET
-is not set: there the kernels are compiled functions. Exits 1 when a kernel cannot be compiled,
-needs more shared memory than the GPU has, or is not in `LAUNCHES`.
+Run as a module with the compute capability and dtypes as its arguments, in a process where
+TRITON_INTERPRET is not set: there the kernels are compiled functions. Exits 1 when a kernel cannot
+be compiled, needs more shared memory than the GPU has, or is not in `LAUNCHES`.
 """
 
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import triton
@@ -25,7 +25,6 @@ WARP_SIZE = 32
 SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024}
 """Most shared memory of one program, by compute capability (CUDA programming guide)."""
 
-DTYPES = ("fp32", "bf16", "fp16")
 ENGINE = "engine dtype"
 
 
@@ -93,14 +92,14 @@ CALLED_BY_KERNELS = {"dot"}
 """Functions that are compiled as part of the kernels that call them."""
 
 
-def main(capability: int) -> None:
+def main(capability: int, dtypes: Sequence[str]) -> None:
     kernels = {kernel.__name__: kernel for kernel in jit_functions()}
     kernels = {name: kernels[name] for name in kernels.keys() - CALLED_BY_KERNELS}
     if kernels.keys() != LAUNCHES.keys():
         sys.exit(f"kernels {sorted(kernels)} differ from LAUNCHES {sorted(LAUNCHES)}")
     for name, launches in LAUNCHES.items():
         for launch in launches:
-            for dtype in DTYPES:
+            for dtype in dtypes:
                 compile_kernel(kernels[name], launch, dtype, capability)
 
 
@@ -123,4 +122,4 @@ def compile_kernel(kernel: JITFunction, launch: Launch, dtype: str, capability: 
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:])

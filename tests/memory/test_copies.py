@@ -11,7 +11,7 @@ from motet.errors import AdapterError
 from motet.memory.device.peft import read_adapter, read_adapter_header
 from motet.memory.device.weights import AdapterWeights
 from tests.adapter_factory import SomeTensors
-from tests.memory.test_peft import GEOMETRY, a_directory, some_tensors
+from tests.memory.peft_directories import GEOMETRY, a_directory, some_tensors
 
 EMBEDDING, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 BIAS = "model.layers.0.self_attn.k_proj.bias"

@@ -12,11 +12,13 @@ from hypothesis.stateful import (
 
 from motet.memory.block_table import BlockTable
 from motet.memory.eviction import EVICTION
-from motet.memory.manager import MemoryManager
+from motet.memory.kv_cache import KvCache
 from motet.memory.page import Lease, PageId, PageOwner
-from motet.memory.prefix import Namespace, PrefixIndex, PrefixNode
+from motet.memory.prefix import Chain, Namespace, PrefixIndex, PrefixNode, num_idle
+from motet.memory.room import Room
 
 BASE = Namespace("model", None, "")
+RANK = (0.0, 1)
 
 
 def a_lease(page: int) -> Lease:
@@ -36,16 +38,46 @@ def an_index(*chains: tuple[Namespace, list[int]]) -> PrefixIndex:
     return index
 
 
+def match(index: PrefixIndex, namespace: Namespace, tokens: list[int], num_tokens: int) -> Chain:
+    chain: Chain = []
+    index.match(chain, namespace, tokens, num_tokens)
+    return chain
+
+
 def test_the_longest_chain_of_full_pages_is_matched() -> None:
     index = an_index((BASE, [1, 2, 3, 4]))
-    assert [n.tokens for n in index.match(BASE, [1, 2, 3, 4, 5], 5)] == [(1, 2), (3, 4)]
-    assert [n.tokens for n in index.match(BASE, [1, 2, 3, 4, 5], 3)] == [(1, 2)]
-    assert [n.tokens for n in index.match(BASE, [1, 2, 9, 4], 4)] == [(1, 2)]
+    assert [n.tokens for n in match(index, BASE, [1, 2, 3, 4, 5], 5)] == [(1, 2), (3, 4)]
+    assert [n.tokens for n in match(index, BASE, [1, 2, 3, 4, 5], 3)] == [(1, 2)]
+    assert [n.tokens for n in match(index, BASE, [1, 2, 9, 4], 4)] == [(1, 2)]
 
 
 def test_a_page_is_not_matched_behind_other_pages() -> None:
     index = an_index((BASE, [1, 2, 3, 4]))
-    assert index.match(BASE, [3, 4], 2) == []
+    assert match(index, BASE, [3, 4], 2) == []
+
+
+def test_a_remembered_match_follows_what_comes_and_goes() -> None:
+    index = an_index((BASE, [1, 2, 3, 4]))
+    tokens, chain = [1, 2, 3, 4, 5, 6, 7], match(index, BASE, [1, 2], 2)
+    index.match(chain, BASE, tokens, 7)
+    assert [n.tokens for n in chain] == [(1, 2), (3, 4)]
+    last = index.insert(BASE, chain[-1], (5, 6), a_lease(9))
+    index.match(chain, BASE, tokens, 7)
+    assert [n.tokens for n in chain] == [(1, 2), (3, 4), (5, 6)]
+    index.remove(last)
+    index.remove(chain[1])
+    index.match(chain, BASE, tokens, 7)
+    assert [n.tokens for n in chain] == [(1, 2)]
+    index.match(chain, BASE, tokens, 1)
+    assert chain == []
+
+
+def test_the_idle_pages_of_a_chain_are_its_last_ones() -> None:
+    tokens = [1, 2, 3, 4, 5, 6]
+    chain = match(an_index((BASE, tokens)), BASE, tokens, 6)
+    for node, references in zip(chain, (2, 1, 0), strict=True):
+        node.references = references
+    assert [num_idle(chain[:length]) for length in range(4)] == [0, 0, 0, 1]
 
 
 def test_nothing_is_shared_across_model_adapter_or_tenant() -> None:
@@ -55,13 +87,13 @@ def test_nothing_is_shared_across_model_adapter_or_tenant() -> None:
         Namespace("model", "digest", ""),
         Namespace("model", None, "tenant"),
     ):
-        assert index.match(other, [1, 2], 2) == []
+        assert match(index, other, [1, 2], 2) == []
 
 
 def test_tokens_with_equal_hashes_are_told_apart() -> None:
     assert hash((-1, 0)) == hash((-2, 0))
     index = an_index((BASE, [-1, 0]))
-    assert index.match(BASE, [-2, 0], 2) == []
+    assert match(index, BASE, [-2, 0], 2) == []
 
 
 def test_a_namespace_without_pages_leaves_nothing_behind() -> None:
@@ -71,19 +103,19 @@ def test_a_namespace_without_pages_leaves_nothing_behind() -> None:
 
 
 def test_the_pages_of_a_table_are_one_object_until_one_of_them_changes() -> None:
-    memory = MemoryManager(4, 2, "model", EVICTION["lru"]())
-    first, second = (memory.open_table(BASE, []) for _ in range(2))
-    memory.grow(first, 1)
-    memory.grow(second, 2)
+    kv = KvCache(Room(4, EVICTION["lru"]()), page_tokens=2)
+    first, second = (kv.open(BASE, [], RANK) for _ in range(2))
+    kv.grow(first, 1)
+    kv.grow(second, 2)
     pages, others = first.pages, second.pages
 
-    memory.grow(first, 2)
-    memory.seal(first, [5, 6], 2)
+    kv.grow(first, 2)
+    kv.seal(first, [5, 6], 2)
     assert first.pages is pages
 
-    memory.grow(first, 3)
+    kv.grow(first, 3)
     assert first.pages[:1] == pages and len(first.pages) == 2
-    memory.seal(second, [5, 6], 2)
+    kv.seal(second, [5, 6], 2)
     assert second.pages == pages != others
 
 
@@ -95,13 +127,15 @@ class TableMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.memory = MemoryManager(12, 2, "model", EVICTION[self.eviction]())
+        self.room = Room(12, EVICTION[self.eviction]())
+        self.kv = KvCache(self.room, page_tokens=2)
         self.tokens: dict[BlockTable, list[int]] = {}
 
     @rule(target=tables, tokens=st.lists(st.integers(0, 1), max_size=12))
     def open(self, tokens: list[int]) -> BlockTable:
-        prefix = self.memory.match(BASE, tokens, len(tokens))
-        table = self.memory.open_table(BASE, prefix)
+        prefix: Chain = []
+        self.kv.match(prefix, BASE, tokens, len(tokens))
+        table = self.kv.open(BASE, prefix, RANK)
         for start, node in zip(range(0, len(tokens), 2), prefix, strict=False):
             assert node.tokens == tuple(tokens[start : start + 2])
         self.tokens[table] = tokens
@@ -110,23 +144,24 @@ class TableMachine(RuleBasedStateMachine):
     @rule(table=tables, num_tokens=st.integers(1, 12))
     def compute(self, table: BlockTable, num_tokens: int) -> None:
         tokens = self.tokens.get(table, [])[:num_tokens]
-        if tokens and self.memory.grow(table, len(tokens)):
-            self.memory.seal(table, tokens, len(tokens))
+        if tokens and self.kv.grow(table, len(tokens)):
+            self.kv.seal(table, tokens, len(tokens))
 
     @rule(table=tables)
     def close(self, table: BlockTable) -> None:
         if self.tokens.pop(table, None) is not None:
-            self.memory.close(table)
+            self.kv.close(table)
 
     @rule(choice=st.integers(0, 100))
     def evict(self, choice: int) -> None:
-        idle = list(self.memory.idle())
+        idle = list(self.room.idle())
         if idle:
-            self.memory.evict(idle[choice % len(idle)])
+            self.room.evict(idle[choice % len(idle)])
 
     @invariant()
     def all_views_agree(self) -> None:
-        self.memory.check()
+        self.kv.check()
+        self.room.check(list(self.kv.states()))
 
 
 @pytest.mark.parametrize("name", EVICTION)
@@ -140,7 +175,7 @@ def test_no_order_of_use_loses_a_page(name: str) -> None:
 class LruMachine(TableMachine):
     @invariant()
     def a_chain_is_evicted_from_its_end(self) -> None:
-        order = {state: rank for rank, state in enumerate(self.memory.idle())}
+        order = {state: rank for rank, state in enumerate(self.room.idle())}
         for node in order:
             assert isinstance(node, PrefixNode)
             assert all(order[child] < order[node] for child in node.children.values())

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from motet.engine.models import check_weights, load_model, read_config
-from motet.engine.models.checkpoint import INDEX_FILE, WEIGHTS_FILE
 from motet.engine.models.loader import Progress
 from motet.errors import ModelError
+from motet.file_names import MODEL_WEIGHTS, MODEL_WEIGHTS_INDEX
 from tests.model_factory import make_llama
 from tests.models.stepping import Stepper, Track
 
@@ -34,9 +34,9 @@ def load(path: Path, progress: Progress = lambda *_: None) -> None:
 
 
 def edit_tensors(path: Path, edit: Callable[[dict[str, Tensor]], object]) -> None:
-    tensors = load_file(path / WEIGHTS_FILE)
+    tensors = load_file(path / MODEL_WEIGHTS)
     edit(tensors)
-    save_file(tensors, path / WEIGHTS_FILE)
+    save_file(tensors, path / MODEL_WEIGHTS)
 
 
 def cut(path: Path, num_bytes: int) -> None:
@@ -60,7 +60,7 @@ def test_weights_are_cast_to_the_dtype_of_the_engine(tmp_path: Path) -> None:
 def test_progress_counts_every_byte_once(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     load(make_llama(tmp_path), lambda done, total: calls.append((done, total)))
-    expected = sum(t.nbytes for t in load_file(tmp_path / WEIGHTS_FILE).values())
+    expected = sum(t.nbytes for t in load_file(tmp_path / MODEL_WEIGHTS).values())
     done = [done for done, _ in calls]
     assert done == sorted(set(done))
     assert done[-1] == expected
@@ -92,9 +92,9 @@ def test_tied_matrix_may_be_stored_as_the_head(tmp_path: Path) -> None:
     make_llama(tmp_path, tie_word_embeddings=True)
     before = logits_of(tmp_path)
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
-    (tmp_path / WEIGHTS_FILE).unlink()
-    save_model(model, str(tmp_path / WEIGHTS_FILE))  # keeps the alphabetically first name
-    assert HEAD in load_file(tmp_path / WEIGHTS_FILE).keys() - {EMBEDDING}
+    (tmp_path / MODEL_WEIGHTS).unlink()
+    save_model(model, str(tmp_path / MODEL_WEIGHTS))  # keeps the alphabetically first name
+    assert HEAD in load_file(tmp_path / MODEL_WEIGHTS).keys() - {EMBEDDING}
     assert torch.equal(logits_of(tmp_path), before)
 
 
@@ -129,10 +129,10 @@ RENAMED: dict[str, Callable[[str], str]] = {
 def test_names_of_wrappers_are_no_part_of_a_name(tmp_path: Path, case: str, is_tied: bool) -> None:
     make_llama(tmp_path, tie_word_embeddings=is_tied)
     before, rename = logits_of(tmp_path), RENAMED[case]
-    tensors = load_file(tmp_path / WEIGHTS_FILE)
+    tensors = load_file(tmp_path / MODEL_WEIGHTS)
     renamed = {rename(name): tensor for name, tensor in tensors.items()}
     assert renamed.keys() != tensors.keys()
-    save_file(renamed, tmp_path / WEIGHTS_FILE)
+    save_file(renamed, tmp_path / MODEL_WEIGHTS)
     assert torch.equal(logits_of(tmp_path), before)
 
 
@@ -152,7 +152,7 @@ def test_tensors_outside_the_model_are_named_in_one_warning(
 
 
 def test_an_adapter_with_a_config_is_no_model_without_weights(tmp_path: Path) -> None:
-    (make_llama(tmp_path) / WEIGHTS_FILE).unlink()
+    (make_llama(tmp_path) / MODEL_WEIGHTS).unlink()
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
     assert_refused(tmp_path, "is an adapter, not a model: serve .* org/base --adapter")
 
@@ -221,7 +221,7 @@ def shard(path: Path) -> Path:
 
 
 def index_of(path: Path, weight_map: object) -> None:
-    (path / INDEX_FILE).write_text(json.dumps({"weight_map": weight_map}))
+    (path / MODEL_WEIGHTS_INDEX).write_text(json.dumps({"weight_map": weight_map}))
 
 
 def remove_weights(path: Path) -> None:
@@ -237,7 +237,7 @@ def all_in_both(path: Path) -> None:
 REFUSED_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (remove_weights, "model.safetensors is missing: download"),
     "no index": (
-        lambda p: (p / INDEX_FILE).unlink(),
+        lambda p: (p / MODEL_WEIGHTS_INDEX).unlink(),
         "there is 'model-00001-of.*, but neither model.safetensors nor .*index.json.*download it",
     ),
     "missing shard": (lambda p: shard(p).unlink(), "model-00002-of.*is missing"),
@@ -259,12 +259,12 @@ REFUSED_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda p: shard(p).write_text("<!doctype html><p>404"),
         "is not a complete safetensors file",
     ),
-    "corrupt index": (lambda p: cut(p / INDEX_FILE, 30), "index.json is not valid JSON"),
+    "corrupt index": (lambda p: cut(p / MODEL_WEIGHTS_INDEX, 30), "index.json is not valid JSON"),
     "index without a map": (
-        lambda p: (p / INDEX_FILE).write_text("{}"),
+        lambda p: (p / MODEL_WEIGHTS_INDEX).write_text("{}"),
         "is not a valid index.*weight_map",
     ),
-    "index that is a list": (lambda p: (p / INDEX_FILE).write_text("[]"), "not an object"),
+    "index that is a list": (lambda p: (p / MODEL_WEIGHTS_INDEX).write_text("[]"), "not an object"),
     "index of numbers": (lambda p: index_of(p, {HEAD: 1}), "is not a valid index"),
     "index of nothing": (lambda p: index_of(p, {}), "is not a valid index"),
     "index of lists": (lambda p: index_of(p, {HEAD: []}), "is not a valid index"),
@@ -289,7 +289,7 @@ def test_file_is_refused_by_name(tmp_path: Path, case: str) -> None:
 
 def test_pickled_weights_are_refused_without_being_read(tmp_path: Path) -> None:
     make_llama(tmp_path)
-    (tmp_path / WEIGHTS_FILE).unlink()
+    (tmp_path / MODEL_WEIGHTS).unlink()
     (tmp_path / "pytorch_model.bin").write_bytes(b"not even a pickle")
     assert_refused(tmp_path, "'pytorch_model.bin', a pickle.*save them as safetensors")
 
@@ -303,10 +303,10 @@ def test_weight_too_large_for_the_dtype_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_weights_must_be_a_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    weights = make_llama(tmp_path) / WEIGHTS_FILE
+    weights = make_llama(tmp_path) / MODEL_WEIGHTS
     weights.unlink()
     make(weights)
-    assert_refused(tmp_path, f"{WEIGHTS_FILE} is no regular file")
+    assert_refused(tmp_path, f"{MODEL_WEIGHTS} is no regular file")
 
 
 def test_headers_are_compared_before_memory_is_taken(tmp_path: Path) -> None:

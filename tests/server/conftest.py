@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from motet.server.text import Tokenizer
+from motet.server.text.tokenizer import Tokenizer
 from tests.model_factory import make_tokenizer
 
 

@@ -16,14 +16,16 @@ from fastapi import FastAPI
 
 from motet.engine import Adapter, Engine, EngineInfo, EngineStats, FinishReason, TokenOutput
 from motet.engine.core import EngineCore
-from motet.engine.events import Aborted, Arrived, Event
-from motet.engine.output import StepReport, TokenLogprobs
+from motet.engine.inbox import Inbox
+from motet.engine.messages import Aborted, Arrived, Message, Report
+from motet.engine.output import TokenLogprobs
 from motet.engine.request import Request
-from motet.server.app import create_app
-from motet.server.connection import Connection
-from motet.server.service import Served, Service
-from motet.server.settings import ServerConfig
-from motet.server.template import ChatTemplate
+from motet.server.http.app import create_app
+from motet.server.http.config import ServerConfig
+from motet.server.http.connection import Connection
+from motet.server.http.service import Service
+from motet.server.text.served import Served
+from motet.server.text.template import ChatTemplate
 from tests.model_factory import VOCAB_SIZE
 
 EOS = 2
@@ -58,29 +60,32 @@ class ScriptedCore:
         self.aborted: set[str] = set()
         self.script = script
         self._playing: dict[str, Iterator[TokenOutput]] = {}
-        self.scheduler = self  # the engine asks it whether there is work
+        self.inbox = Inbox()
 
     @property
     def has_work(self) -> bool:
         return bool(self._playing)
 
-    def turn(self, events: Iterable[Event], now: float) -> StepReport:
+    def take(self, now: float) -> list[Message]:
+        return self.inbox.take(0 if self.has_work else None)
+
+    def turn(self, messages: Iterable[Message], now: float) -> Report:
         outputs = []
-        for event in events:
-            if isinstance(event, Arrived):
-                self.requests.append(event.request)
-                script = self.script if event.request.sampling.max_tokens else computes
-                self._playing[event.request.request_id] = script(event.request)
-            elif isinstance(event, Aborted):
-                self.aborted.add(event.request_id)
-                if self._playing.pop(event.request_id, None):
-                    outputs.append(an_abort(event.request_id))
+        for message in messages:
+            if isinstance(message, Arrived):
+                self.requests.append(message.request)
+                script = self.script if message.request.sampling.max_tokens else computes
+                self._playing[message.request.request_id] = script(message.request)
+            elif isinstance(message, Aborted):
+                self.aborted.add(message.request_id)
+                if self._playing.pop(message.request_id, None):
+                    outputs.append(an_abort(message.request_id))
         for output in [next(script) for script in self._playing.values()]:
             outputs.append(output)
             if output.finish_reason is not None:
                 del self._playing[output.request_id]
         stats = EngineStats(num_running=len(self._playing), pages_kv=7)
-        return StepReport(tuple(outputs), stats)
+        return Report(tuple(outputs), (), stats)
 
 
 Core = ScriptedCore | EngineCore

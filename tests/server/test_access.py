@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from motet.errors import ConfigError
-from motet.server.app import ROUTES
-from motet.server.settings import ServerConfig
+from motet.server.http.app import ROUTES
+from motet.server.http.config import ServerConfig
 from tests.server.scripted import (
     ScriptedCore,
     a_config,

@@ -16,10 +16,11 @@ from motet.engine import Adapter, Engine
 from motet.engine.config import MAX_NAME_LENGTH
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError, MotetError
-from motet.server.app import ROUTES, Route, create_app
-from motet.server.body import MAX_BODY_BYTES, convert
-from motet.server.errors import ANSWERS, body_of, row_of
-from motet.server.settings import ServerConfig
+from motet.server.http.app import ROUTES, Route, create_app
+from motet.server.http.body import MAX_BODY_BYTES
+from motet.server.http.config import ServerConfig
+from motet.server.http.errors import ANSWERS, body_of, row_of
+from motet.server.openai.convert import convert
 from tests.server.scripted import ScriptedCore, a_config, an_info, connect, dies, says, serving
 from tests.server.test_body import HOSTILE
 

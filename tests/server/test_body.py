@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from motet.client.protocol import ChatRequest, CompletionRequest
 from motet.errors import PayloadTooLarge, RequestError
-from motet.server.body import convert
-from motet.server.large_json import MAX_REST_BYTES, parse_large_object
-from motet.server.strict_json import parse_object
+from motet.server.openai.convert import convert
+from motet.server.openai.large_json import MAX_REST_BYTES, parse_large_object
+from motet.server.openai.strict_json import parse_object
 
 HOSTILE = {
     "NaN": b'{"n": NaN}',

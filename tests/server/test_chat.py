@@ -10,10 +10,10 @@ import pytest
 
 from motet.client.protocol import ChatChunk, ChatRequest, ChatResponse
 from motet.engine import FinishReason, Request, TokenOutput
-from motet.server.large_json import MAX_REST_BYTES
-from motet.server.template import ChatTemplate
-from motet.server.text import Tokenizer
-from motet.server.wishes import DEFAULT_ONLY
+from motet.server.openai.large_json import MAX_REST_BYTES
+from motet.server.openai.wishes import DEFAULT_ONLY
+from motet.server.text.template import ChatTemplate
+from motet.server.text.tokenizer import Tokenizer
 from tests.server.scripted import (
     EOS,
     LETTER_A,

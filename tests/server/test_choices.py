@@ -9,9 +9,9 @@ import pytest
 from motet.client.protocol import SamplingFields
 from motet.engine import FinishReason, Request, TokenOutput
 from motet.errors import RequestError, Unavailable
-from motet.server.choices import Choice, Delta, choices_of, merged
-from motet.server.requests import Job, Prompt, engine_requests
-from motet.server.text import Tokenizer
+from motet.server.text.choices import Choice, Delta, choices_of, merged
+from motet.server.text.jobs import Job, Prompt, engine_requests
+from motet.server.text.tokenizer import Tokenizer
 from tests.server.scripted import EOS, a_logprob, an_info, an_output
 
 BOS = 1  # a special token

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from motet.engine import FinishReason, Request, TokenOutput
-from motet.server.requests import MAX_CHOICES
-from motet.server.text import Tokenizer
+from motet.server.text.jobs import MAX_CHOICES
+from motet.server.text.tokenizer import Tokenizer
+from tests.server.completions import HELLO, complete, core_again, refusal, stream
 from tests.server.scripted import (
     EOS,
     LETTER_A,
@@ -24,7 +25,6 @@ from tests.server.scripted import (
     serving,
     until,
 )
-from tests.server.test_completions import HELLO, complete, core_again, refusal, stream
 
 pytestmark = pytest.mark.anyio
 

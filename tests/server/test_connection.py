@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from motet.server import connection
-from motet.server.body import MAX_BODY_BYTES
-from motet.server.connection import MAX_HEAD_BYTES, MAX_URL_BYTES
+from motet.server.http import connection
+from motet.server.http.body import MAX_BODY_BYTES
+from motet.server.http.connection import MAX_HEAD_BYTES, MAX_URL_BYTES
 from tests.server.scripted import (
     ScriptedCore,
     an_info,

@@ -8,8 +8,8 @@ import pytest
 
 from motet.client.protocol import ChatRequest, SamplingFields
 from motet.errors import ModelError
-from motet.server.body import convert
-from motet.server.defaults import SAMPLING_KEYS, SamplingDefaults
+from motet.server.openai.convert import convert
+from motet.server.text.defaults import SAMPLING_KEYS, SamplingDefaults
 
 SHIPPED = {
     "temperature": 0.6,

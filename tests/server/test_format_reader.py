@@ -12,11 +12,12 @@ from tokenizers import normalizers
 from transformers import TokenizersBackend
 
 from motet.errors import AdapterError, ConfigError
-from motet.server.format_reader import FormatReader, FoundFormat
-from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
-from motet.server.settings import FormatConfig
-from motet.server.text import Tokenizer
-from motet.tokenizer_config import CONFIG_FILE, TEMPLATE_FILE
+from motet.file_names import TOKENIZER_CONFIG
+from motet.server.text.format_config import FormatConfig
+from motet.server.text.format_reader import FormatReader, FoundFormat
+from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
+from motet.server.text.tokenizer import Tokenizer
+from motet.tokenizer_config import TEMPLATE_FILE
 from tests.model_factory import CHAT_TEMPLATE, VOCAB_SIZE, make_tokenizer
 from tests.prompt_files import OWN_TEMPLATE, write_files
 
@@ -65,7 +66,7 @@ def test_its_own_template_and_end_are_those_that_transformers_would_use(
 ) -> None:
     adapter = Path(shutil.copytree(model, tmp_path / "adapter"))
     write_files(adapter, {TEMPLATE_FILE: OWN_TEMPLATE})
-    rewrite(adapter / CONFIG_FILE, eos_token="<unk>")
+    rewrite(adapter / TOKENIZER_CONFIG, eos_token="<unk>")
 
     found = read(model, adapter)
 
@@ -88,7 +89,7 @@ def test_a_template_alone_gets_the_roles_of_the_base(model: Path, tmp_path: Path
 
 
 def test_an_end_alone_leaves_the_template_of_the_base(model: Path, tmp_path: Path) -> None:
-    files = {CONFIG_FILE: {"eos_token": "<unk>"}}
+    files = {TOKENIZER_CONFIG: {"eos_token": "<unk>"}}
     found = read(model, write_files(tmp_path / "adapter", files))
     assert text_of(found) == "<s>[user] a b</s>"
     assert found.differences == ("ends differ: adds '<unk>' (0)",)
@@ -99,9 +100,9 @@ def test_a_copy_of_the_base_is_nothing_of_its_own(model: Path, tmp_path: Path, f
     adapter = Path(shutil.copytree(model, tmp_path / "adapter"))
     if form == "as JSON":
         (adapter / TEMPLATE_FILE).unlink()
-        rewrite(adapter / CONFIG_FILE, chat_template=CHAT_TEMPLATE.removesuffix("\n"))
+        rewrite(adapter / TOKENIZER_CONFIG, chat_template=CHAT_TEMPLATE.removesuffix("\n"))
     if form == "with other roles that it lacks":
-        rewrite(adapter / CONFIG_FILE, pad_token="</s>", sep_token="<unk>")
+        rewrite(adapter / TOKENIZER_CONFIG, pad_token="</s>", sep_token="<unk>")
     reader = a_reader(model)
     found = reader.read("tuned", str(adapter))
     assert found == FoundFormat(reader.base, (), ())
@@ -109,7 +110,7 @@ def test_a_copy_of_the_base_is_nothing_of_its_own(model: Path, tmp_path: Path, f
 
 def test_a_copy_of_the_template_with_other_roles_is_its_own(model: Path, tmp_path: Path) -> None:
     adapter = Path(shutil.copytree(model, tmp_path / "adapter"))
-    rewrite(adapter / CONFIG_FILE, bos_token="<unk>")
+    rewrite(adapter / TOKENIZER_CONFIG, bos_token="<unk>")
     assert text_of(read(model, adapter)) == "<unk>[user] a b</s>"
 
 
@@ -127,7 +128,7 @@ def test_an_end_that_the_model_does_not_have_is_said(
     model: Path, tmp_path: Path, vocab_size: int
 ) -> None:
     end = "<end>" if vocab_size == VOCAB_SIZE else "</s>"
-    adapter = write_files(tmp_path / "adapter", {CONFIG_FILE: {"eos_token": end}})
+    adapter = write_files(tmp_path / "adapter", {TOKENIZER_CONFIG: {"eos_token": end}})
     found = a_reader(model, vocab_size=vocab_size).read("tuned", str(adapter))
     assert found.format.eos_token_ids == (EOS,)
     [fault] = found.faults
@@ -140,7 +141,7 @@ def test_a_role_that_the_template_writes_and_the_model_does_not_have_is_said(
 ) -> None:
     files = {
         TEMPLATE_FILE: "{{ bos_token }}" + OWN_TEMPLATE,
-        CONFIG_FILE: {"bos_token": "<begin>", "eos_token": "</s>", "pad_token": "<pad>"},
+        TOKENIZER_CONFIG: {"bos_token": "<begin>", "eos_token": "</s>", "pad_token": "<pad>"},
     }
     [fault] = read(model, write_files(tmp_path / "adapter", files)).faults
     assert fault.startswith("bos_token '<begin>', which its template writes, is no token")
@@ -169,7 +170,7 @@ def test_tokens_that_were_added_are_said_but_for_padding(
     tokenizer.add_special_tokens(["<new>"])
     tokenizer.save(str(adapter / "tokenizer.json"))
     roles = {"pad_token": "<new>"} if is_padding else {}
-    write_files(adapter, {CONFIG_FILE: {"eos_token": "</s>", **roles}})
+    write_files(adapter, {TOKENIZER_CONFIG: {"eos_token": "</s>", **roles}})
     said = [
         f"tokenizer differs: '<new>' ({VOCAB_SIZE}) is no token of the model's, one of 1 such; "
         "prompts get the ids of the model's, with which the adapter was not trained"
@@ -213,7 +214,7 @@ def test_a_pipe_in_place_of_a_tokenizer_is_not_waited_for(model: Path, tmp_path:
 
 
 def test_without_a_tokenizer_it_is_said_that_nothing_is_used(tmp_path: Path) -> None:
-    files = {TEMPLATE_FILE: OWN_TEMPLATE, CONFIG_FILE: {"eos_token": "</s>"}}
+    files = {TEMPLATE_FILE: OWN_TEMPLATE, TOKENIZER_CONFIG: {"eos_token": "</s>"}}
     found = read(tmp_path / "model", write_files(tmp_path / "adapter", files))
     assert (found.format.template, found.format.eos_token_ids) == (None, (EOS,))
     assert [fault.partition(":")[0] for fault in found.faults] == [
@@ -225,12 +226,12 @@ def test_without_a_tokenizer_it_is_said_that_nothing_is_used(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({CONFIG_FILE: "{"}, r"^adapter '.*': tokenizer_config.json is not valid JSON"),
+        ({TOKENIZER_CONFIG: "{"}, r"^adapter '.*': tokenizer_config.json is not valid JSON"),
         ({TEMPLATE_FILE: "{% if %}"}, r"cannot be compiled .*remove it to use the base model's"),
         ({TEMPLATE_FILE: "{% macro f(a, a) %}{% endmacro %}"}, "cannot be compiled .*duplicate"),
         ({TEMPLATE_FILE: "{{ f(a=1, a=2) }}"}, "cannot be compiled .*keyword argument repeated"),
         ({"additional_chat_templates/rag.jinja": "x"}, "have no 'default'"),
-        ({CONFIG_FILE: '{"eos_token": "\\ud800"}'}, "as eos_token: give the text of a token"),
+        ({TOKENIZER_CONFIG: '{"eos_token": "\\ud800"}'}, "as eos_token: give the text of a token"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused(
@@ -246,7 +247,7 @@ def test_files_that_cannot_be_used_are_refused(
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """An adapter with a template and an end of its own."""
-    files = {TEMPLATE_FILE: OWN_TEMPLATE, CONFIG_FILE: {"eos_token": "<unk>"}}
+    files = {TEMPLATE_FILE: OWN_TEMPLATE, TOKENIZER_CONFIG: {"eos_token": "<unk>"}}
     return write_files(tmp_path / "own", files)
 
 

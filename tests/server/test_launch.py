@@ -17,15 +17,16 @@ import pytest
 from motet.engine import Engine, EngineInfo
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError
-from motet.server import launch
-from motet.server.console import QUESTION, StartConsole, banner
-from motet.server.open_files import MAX_CONNECTIONS, connection_limit
-from motet.server.prompt_format import PromptFormat, PromptFormats
-from motet.server.selection import Names
-from motet.server.service import Served
-from motet.server.settings import ServerConfig
-from motet.server.template import ChatTemplate
-from motet.server.text import Tokenizer
+from motet.loading_bars import LoadingBars
+from motet.server.http import launch
+from motet.server.http.banner import QUESTION, banner
+from motet.server.http.config import ServerConfig
+from motet.server.http.open_files import MAX_CONNECTIONS, connection_limit
+from motet.server.text.prompt_format import PromptFormat, PromptFormats
+from motet.server.text.selection import Names
+from motet.server.text.served import Served
+from motet.server.text.template import ChatTemplate
+from motet.server.text.tokenizer import Tokenizer
 from tests.curl import curls_in
 from tests.engine.factories import an_adapter
 from tests.server.scripted import Script, ScriptedCore, an_info, babbles, rushes
@@ -47,14 +48,14 @@ class Launch:
         self._core = ScriptedCore(script, an_info(model, max_model_len=1_000_000))
         self._failure = failure
         self._released = threading.Event()
-        self.console = StartConsole()
+        self.bars = LoadingBars()
         self._listener = launch.listen(CONFIG)
         # Small, so that it is soon seen who does not read; connections inherit it.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         self.url = launch.url_of(self._listener)
 
     def start(self) -> asyncio.Task[None]:
-        running = launch.serve(Engine(self._load), self._config, self._listener, self.console)
+        running = launch.serve(Engine(self._load), self._config, self._listener, self.bars)
         return asyncio.create_task(running)
 
     def release(self) -> None:
@@ -62,7 +63,7 @@ class Launch:
 
     def _load(self) -> EngineCore:
         while not self._released.wait(0.01):
-            self.console.progress("weights", 1, 2)
+            self.bars.progress("weights", 1, 2)
         if self._failure:
             raise self._failure
         return cast(EngineCore, self._core)

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from motet.engine import Adapter, FinishReason, Request, SamplingParams, TokenOutput, Unfinished
 from motet.errors import ConfigError
-from motet.server.aliases import MAX_LISTED_ADAPTERS, listed
-from motet.server.settings import ServerConfig
+from motet.server.http.config import ServerConfig
+from motet.server.http.metric_aliases import MAX_LISTED_ADAPTERS, listed
 from tests.server.scripted import (
     LETTER_A,
     ScriptedCore,

@@ -12,15 +12,16 @@ import pytest
 from motet.engine import Engine, EngineInfo
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError
-from motet.server.app import create_app
-from motet.server.console import banner
-from motet.server.formats import MAX_WARNED, load_formats
-from motet.server.given_formats import NOTHING_GIVEN, GivenFormats
-from motet.server.prompt_format import PromptFormats
-from motet.server.selection import Names
-from motet.server.service import Served
-from motet.server.text import Tokenizer
-from motet.tokenizer_config import CONFIG_FILE, TEMPLATE_FILE
+from motet.file_names import TOKENIZER_CONFIG
+from motet.server.http.app import create_app
+from motet.server.http.banner import banner
+from motet.server.text.formats import MAX_WARNED, load_formats
+from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
+from motet.server.text.prompt_format import PromptFormats
+from motet.server.text.selection import Names
+from motet.server.text.served import Served
+from motet.server.text.tokenizer import Tokenizer
+from motet.tokenizer_config import TEMPLATE_FILE
 from tests.engine.factories import an_adapter
 from tests.model_factory import CHAT_TEMPLATE, make_tokenizer
 from tests.prompt_files import OWN_TEMPLATE, write_files
@@ -43,7 +44,7 @@ TEXTS = {
 def info(tmp_path: Path) -> EngineInfo:
     """A model with one adapter that brings its own format and one that brings none."""
     model = make_tokenizer(tmp_path / "model", CHAT_TEMPLATE)
-    files = {TEMPLATE_FILE: OWN_TEMPLATE, CONFIG_FILE: {"eos_token": "<unk>"}}
+    files = {TEMPLATE_FILE: OWN_TEMPLATE, TOKENIZER_CONFIG: {"eos_token": "<unk>"}}
     own = write_files(tmp_path / "own", files)
     paths = {"own": str(own), "plain": str(tmp_path / "plain")}
     adapters = tuple(replace(an_adapter(name), path=path) for name, path in paths.items())
@@ -155,14 +156,14 @@ async def test_what_cannot_be_used_ends_the_start(
     info: EngineInfo, core: ScriptedCore, given: GivenFormats
 ) -> None:
     if given == NOTHING_GIVEN:
-        write_files(Path(info.adapters[0].path), {CONFIG_FILE: "{"})
+        write_files(Path(info.adapters[0].path), {TOKENIZER_CONFIG: "{"})
     with pytest.raises(ConfigError, match=r"<end>|tokenizer_config\.json is not valid JSON"):
         async with serving_as_loaded(core, given):
             pass
 
 
 def faulty(tmp_path: Path, num_adapters: int, model: Path) -> EngineInfo:
-    files = {CONFIG_FILE: {"eos_token": "<end>"}}
+    files = {TOKENIZER_CONFIG: {"eos_token": "<end>"}}
     path = str(write_files(tmp_path / "faulty", files))
     names = [f"v{number}" for number in range(num_adapters)]
     return an_info(model, adapters=tuple(replace(an_adapter(name), path=path) for name in names))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from motet.errors import ConfigError
-from motet.server.settings import ServerConfig
+from motet.server.http.config import ServerConfig
 from tests.server.scripted import ScriptedCore, an_info, connect, hesitates, serving, until
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ import pytest
 from motet.client.protocol import SamplingFields
 from motet.engine import Request, SamplingParams
 from motet.errors import RequestError
-from motet.server.requests import MAX_CHOICES, Job, Prompt, engine_requests
+from motet.server.text.jobs import MAX_CHOICES, Job, Prompt, engine_requests
 from tests.model_factory import VOCAB_SIZE
 from tests.server.scripted import EOS, an_info
 

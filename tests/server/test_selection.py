@@ -8,7 +8,7 @@ import pytest
 from motet.client.protocol import CompletionRequest
 from motet.engine import Adapter
 from motet.errors import ModelNotFound, RequestError
-from motet.server.selection import MAX_SHOWN_CHARS, Names, Spellings
+from motet.server.text.selection import MAX_SHOWN_CHARS, Names, Spellings
 from tests.server.scripted import ScriptedCore, an_info, connect, says, serving
 
 ADAPTERS = {name: Adapter(name, f"digest of {name}", 1, 8, 2) for name in ("tuned", "org/other")}

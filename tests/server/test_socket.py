@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from motet.engine import FinishReason
-from motet.server.text import Tokenizer
+from motet.server.text.tokenizer import Tokenizer
 from tests.server.scripted import (
     ScriptedCore,
     an_info,

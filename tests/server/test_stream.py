@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from motet.server.stream import EventStream, while_connected
+from motet.server.http.stream import EventStream, while_connected
 
 pytestmark = pytest.mark.anyio
 

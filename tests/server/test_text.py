@@ -11,7 +11,9 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models
 
 from motet.errors import ModelError, RequestError
-from motet.server.text import StopStrings, TextStream, Tokenizer
+from motet.server.text.stop_strings import StopStrings
+from motet.server.text.text_stream import TextStream
+from motet.server.text.tokenizer import Tokenizer
 
 STOPS = st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=4)
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from motet.server.text import Tokenizer
+from motet.server.text.tokenizer import Tokenizer
 from tests.server.scripted import ScriptedCore, an_info, connect, says, serving
 
 pytestmark = pytest.mark.anyio

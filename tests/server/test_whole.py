@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from motet.engine.core import EngineCore
-from motet.engine.fake import expected_tokens
+from motet.engine.fake.token_hash import expected_tokens
+from motet.engine.inbox import Inbox
 from tests.engine.factories import (
     PAGE_TOKENS,
     VOCAB_SIZE,
@@ -38,7 +39,8 @@ def a_core(model_dir: Path) -> EngineCore:
         eos_token_ids=(),
         adapters=(adapter,),
     )
-    return EngineCore(info, scheduler, an_executor(scheduler))
+    inbox = Inbox()
+    return EngineCore(info, scheduler, an_executor(scheduler, inbox), inbox)
 
 
 def a_wish(number: int, max_tokens: int) -> dict[str, Any]:
@@ -96,8 +98,8 @@ async def test_leaving_at_a_random_token_returns_every_page(model_dir: Path, n: 
         after = await client.post("/v1/completions", json=a_wish(99, max_tokens=5))
     assert after.json()["choices"][0]["token_ids"] == expected(a_wish(99, max_tokens=5))
     core.scheduler.check()
-    memory = core.scheduler.memory
-    assert memory.pool.num_free + memory.num_idle_pages == NUM_PAGES
+    room = core.scheduler.memory.room
+    assert room.pool.num_free + room.num_idle_pages == NUM_PAGES
 
 
 async def test_what_never_fits_the_pool_is_refused_by_how_much(model_dir: Path) -> None:

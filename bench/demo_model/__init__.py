@@ -1,1 +1,0 @@
-"""The demo model: a small town, a tiny Llama that talks about it, and eight voices."""

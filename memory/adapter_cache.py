@@ -1,0 +1,239 @@
+"""Adapters: on the host, on the way, or on the device for as long as room lasts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import ClassVar
+
+from motet.memory.adapter import Adapter
+from motet.memory.agreement import must_agree
+from motet.memory.copies import Copies, CopyUnderWay
+from motet.memory.copy import CopyEnded
+from motet.memory.page import PageId, PageOwner
+from motet.memory.residency import Rank, Residency, StateObject
+from motet.memory.room import Answer, Room
+from motet.memory.transition import Legal, move
+
+MAX_LOADS = 8
+"""Copies under way at once: enough to keep a link busy, few enough to take the next in order."""
+
+MAX_LOST = 3
+"""After so many copies in a row that did not end, those who wait for the adapter are told."""
+
+ADAPTER_MOVES: Legal[Residency] = {
+    Residency.ABSENT: frozenset({Residency.HOST}),
+    Residency.HOST: frozenset({Residency.LOADING}),
+    Residency.LOADING: frozenset({Residency.DUAL, Residency.HOST}),
+    Residency.DUAL: frozenset({Residency.HOST}),
+}
+
+
+@dataclass(slots=True, eq=False)
+class AdapterState(StateObject):
+    """The pages of one adapter content, shared by every name bound to it."""
+
+    legal: ClassVar[Legal[Residency]] = ADAPTER_MOVES
+
+    cache: "AdapterCache" = field(kw_only=True)
+    digest: str = field(kw_only=True)
+    size: int = field(kw_only=True)
+    """Pages the adapter takes on the device."""
+    num_lost: int = 0
+    """Copies in a row that did not end."""
+
+    def leave_device(self) -> Iterator[StateObject]:
+        """Costs nothing: the host has an image."""
+        move(self, Residency.HOST)
+        self.cache.note(self)
+        yield self
+
+    def __str__(self) -> str:
+        return f"adapter {self.digest[:12]}"
+
+
+class AdapterCache:
+    """Loads what is wanted, in the order of who wants it; keeps what was used while room lasts."""
+
+    def __init__(self, room: Room, copies: Copies) -> None:
+        self._room = room
+        self._copies = copies
+        self._adapters: dict[str, AdapterState] = {}
+        self._ready: dict[str, Rank] = {}
+        self._to_load: list[tuple[Rank, str]] = []  # a heap; entries may be out of date
+
+    # Who there is.
+
+    def register(self, adapter: Adapter) -> None:
+        """The adapter's host image is complete. Equal content under another name is the same."""
+        if adapter.digest not in self._adapters:
+            state = AdapterState(cache=self, digest=adapter.digest, size=adapter.num_pages)
+            move(state, Residency.HOST)
+            self._adapters[adapter.digest] = state
+
+    def get(self, digest: str) -> AdapterState | None:
+        return self._adapters.get(digest)
+
+    def pages(self, digest: str) -> tuple[PageId, ...]:
+        """Where an adapter lies that is on the device."""
+        lease = self._adapters[digest].lease
+        assert lease is not None
+        return lease.pages
+
+    # Who wants and who uses it.
+
+    @property
+    def ready(self) -> Mapping[str, Rank]:
+        """Digest -> first request that waits for it, of the adapters that are on the device."""
+        return self._ready
+
+    def want(self, digest: str, rank: Rank | None) -> None:
+        """The first request that waits for the adapter is `rank`; None: nobody waits."""
+        state = self._adapters[digest]
+        if state.wanted != rank:
+            self._room.want(state, rank)
+            self.note(state)
+            if rank is None and state.state is Residency.LOADING:
+                self._give_up(self._copies.of(state))
+
+    def acquire(self, digest: str) -> None:
+        """One more user of an adapter that is on the device."""
+        self._room.acquire(self._adapters[digest])
+
+    def release(self, digest: str) -> None:
+        self._room.release(self._adapters[digest])
+
+    # Loads.
+
+    def load_wanted(self, num_reserved: int) -> Rank | None:
+        """Begin copies of what is wanted; leave `num_reserved` pages to those who run.
+
+        The first request for whose adapter there is no room: whoever comes after it must not take
+        more.
+        """
+        while self._to_load and len(self._room.expected) < MAX_LOADS:
+            rank, digest = self._to_load[0]
+            state = self._adapters[digest]
+            if state.wanted != rank or state.state is not Residency.HOST:
+                heappop(self._to_load)
+                continue
+            answer = self._room.answer(state.size, rank, num_reserved)
+            if answer is Answer.NO:
+                return rank
+            if answer is Answer.SOON:
+                self.hurry(state.size, rank, num_reserved)
+                return None
+            heappop(self._to_load)
+            self._load(state, rank)
+        return None
+
+    def ended(self, event: CopyEnded) -> dict[str, str]:
+        """A copy has ended; perhaps one that is not waited for, or has ended before.
+
+        Digest -> why, of adapters that do not come.
+        """
+        copy = self._copies.end(event)
+        if copy is None:
+            return {}
+        if copy.is_given_up:
+            self._room.give_back(copy.lease)
+            return {}
+        state = copy.subject
+        assert isinstance(state, AdapterState)
+        del self._room.expected[state]
+        if event.error is None and event.num_pages == state.size:
+            state.num_lost = 0
+            self._room.pool.relabel(copy.lease, PageOwner.ADAPTER)
+            move(state, Residency.DUAL)
+            self._room.enter(state)
+            self.note(state)
+            return {}
+        self._copies.counters.failed += 1
+        self._room.give_back(copy.lease)
+        self._return_to_host(state)
+        return {state.digest: event.error or f"{event.num_pages} of {state.size} pages came"}
+
+    def look_for_lost(self) -> dict[str, str]:
+        """Begin lost copies anew, or give up after some. Digest -> why."""
+        failures = {}
+        for copy in self._copies.overdue():
+            if copy.is_given_up:
+                self._copies.ask(copy)
+                continue
+            state = copy.subject
+            assert isinstance(state, AdapterState)
+            self._copies.counters.lost += 1
+            state.num_lost += 1
+            self._give_up(copy)
+            if state.num_lost == MAX_LOST:
+                state.num_lost = 0
+                failures[state.digest] = f"{MAX_LOST} copies in a row have not ended"
+        return failures
+
+    def hurry(self, num_pages: int, rank: Rank, num_reserved: int = 0) -> None:
+        """Give up copies for requests behind `rank`, as many as it takes to make room."""
+        num_missing = self._room.num_missing(num_pages, rank, num_reserved)
+        for state in self._room.expected_behind(rank):
+            if self._room.pool.count(PageOwner.QUARANTINED) >= num_missing:
+                return
+            self._give_up(self._copies.of(state))
+
+    def note(self, state: AdapterState) -> None:
+        """Its residency or who wants it has changed: it is ready, or to be loaded, or neither."""
+        self._ready.pop(state.digest, None)
+        if state.wanted is None:
+            return
+        self._room.version += 1
+        if state.is_on_device:
+            self._ready[state.digest] = state.wanted
+        elif state.state is Residency.HOST:
+            heappush(self._to_load, (state.wanted, state.digest))
+
+    # Counts.
+
+    def states(self) -> list[AdapterState]:
+        return list(self._adapters.values())
+
+    def references(self) -> dict[str, int]:
+        """Digest -> references, of the adapters in use."""
+        return {d: state.references for d, state in self._adapters.items() if state.references}
+
+    def check(self) -> None:
+        """Raise BrokenInvariant where two views of who is wanted or on the way disagree."""
+        wanted = {d: s.wanted for d, s in self._adapters.items() if s.wanted is not None}
+        ready = {d: rank for d, rank in wanted.items() if self._adapters[d].is_on_device}
+        must_agree("wanted adapters on the device", self._ready, ready)
+        absent = {(rank, d) for d, rank in wanted.items() if self._is_on_host(d)}
+        must_agree("adapters to load", absent - set(self._to_load), set())
+        loading = {s for s in self._adapters.values() if s.state is Residency.LOADING}
+        must_agree("expected adapters", set(self._room.expected), loading)
+        awaited = [copy.subject for copy in self._copies if not copy.is_given_up]
+        must_agree("subjects of copies", set(awaited), loading)
+        must_agree("copies that are waited for", len(awaited), len(loading))
+
+    # One place for each change.
+
+    def _load(self, state: AdapterState, rank: Rank) -> None:
+        has_room = self._room.make(state.size, rank)
+        assert has_room, "the answer was now"
+        state.lease = self._room.pool.reserve(state.size, PageOwner.TRANSFER)
+        assert state.lease is not None
+        move(state, Residency.LOADING)
+        self._room.expected[state] = None
+        self._copies.load(state, state.digest, state.lease)
+
+    def _give_up(self, copy: CopyUnderWay) -> None:
+        """The adapter is on the host again; the pages come back when the copy has ended."""
+        state = copy.subject
+        assert isinstance(state, AdapterState)
+        self._room.pool.relabel(copy.lease, PageOwner.QUARANTINED)
+        self._copies.give_up(copy)
+        del self._room.expected[state]
+        self._return_to_host(state)
+
+    def _return_to_host(self, state: AdapterState) -> None:
+        state.lease = None
+        move(state, Residency.HOST)
+        self.note(state)
+
+    def _is_on_host(self, digest: str) -> bool:
+        return self._adapters[digest].state is Residency.HOST

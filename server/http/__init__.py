@@ -1,0 +1,1 @@
+"""The HTTP server: sockets, routes, limits, errors, metrics."""

@@ -1,0 +1,230 @@
+"""What Prometheus sees. The engine's counts are read when asked for; times are taken here."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from motet.engine import Engine, EngineStats, EngineStatus, FinishReason
+from motet.server.http.metric_aliases import VllmAliases
+
+
+@dataclass(frozen=True, slots=True)
+class ByOwner:
+    """A metric with one series for each owner of pages."""
+
+    name: str
+    help: str
+    of_owner: dict[str, str]
+    """Owner -> field of EngineStats."""
+
+
+PAGES = ByOwner(
+    "motet_pages",
+    "Pages of the pool, by owner.",
+    {
+        "free": "pages_free",
+        "kv": "pages_kv",
+        "adapter": "pages_adapter",
+        "transfer": "pages_transfer",
+        "quarantined": "pages_quarantined",
+    },
+)
+IDLE_PAGES = ByOwner(
+    "motet_idle_pages",
+    "Of these, pages kept for reuse that no request uses now.",
+    {"kv": "idle_pages_kv", "adapter": "idle_pages_adapter"},
+)
+EVICTIONS = ByOwner(
+    "motet_page_evictions",
+    "Pages taken from idle owners.",
+    {"kv": "kv_page_evictions", "adapter": "adapter_page_evictions"},
+)
+
+GAUGES = (
+    ("motet_requests_running", "Requests in the running batch.", "num_running"),
+    ("motet_requests_waiting", "Requests that wait for room or for their adapter.", "num_waiting"),
+)
+COUNTERS = (
+    ("motet_preemptions", "Requests that gave their pages up and run again.", "preemptions"),
+    ("motet_adapter_loads", "Copies of adapters into the page pool.", "adapter_loads"),
+    ("motet_prefix_query_tokens", "Prompt tokens looked up there.", "prefix_query_tokens"),
+    ("motet_prefix_hit_tokens", "Prompt tokens found in the prefix index.", "prefix_hit_tokens"),
+    ("motet_steps", "Steps of the engine.", "steps"),
+)
+"""Name, help and field of EngineStats. Prometheus appends `_total` to the names of counters."""
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+TOKEN_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5)
+ITERATION_BUCKETS = tuple(2**power for power in range(18))
+CHOICE_BUCKETS = (1, 2, 5, 10, 20, 50, 100)
+REQUEST_BUCKETS_S = (*LATENCY_BUCKETS_S, 120, 300, 600, 1800)
+
+
+class Metrics:
+    """All series of one server, in registries of their own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._own = registry = CollectorRegistry()
+        self._shown = CollectorRegistry()
+        self._shown.register(registry)
+        registry.register(_EngineCollector(engine))
+        self.requests = Counter(
+            "motet_requests", "Requests that ended.", ["finish_reason"], registry=registry
+        )
+        for reason in FinishReason:
+            self.requests.labels(reason.value)  # shown as 0 from the start
+        self.prompt_tokens = Counter(
+            "motet_prompt_tokens", "Prompt tokens of answered requests.", registry=registry
+        )
+        self.generation_tokens = Counter(
+            "motet_generation_tokens", "Tokens generated.", registry=registry
+        )
+
+        def histogram(name: str, help: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(f"motet_{name}", help, buckets=buckets, registry=registry)
+
+        self.first_token_s = histogram(
+            "time_to_first_token_seconds",
+            "From the arrival of a request to its first token.",
+            LATENCY_BUCKETS_S,
+        )
+        self.inter_token_s = histogram(
+            "inter_token_latency_seconds",
+            "From one token of a request to its next.",
+            LATENCY_BUCKETS_S,
+        )
+        self.request_s = histogram(
+            "e2e_request_latency_seconds",
+            "From the arrival of a request to its end.",
+            REQUEST_BUCKETS_S,
+        )
+        self.decode_s = histogram(
+            "request_decode_time_seconds",
+            "From the first token of a request to its end.",
+            REQUEST_BUCKETS_S,
+        )
+        self.request_prompt_tokens = histogram(
+            "request_prompt_tokens", "Prompt tokens of a request.", TOKEN_BUCKETS
+        )
+        self.request_generation_tokens = histogram(
+            "request_generation_tokens", "Tokens generated for a request.", TOKEN_BUCKETS
+        )
+        self.request_n = histogram(
+            "request_params_n", "Choices that a request asks for.", CHOICE_BUCKETS
+        )
+        self.request_max_tokens = histogram(
+            "request_params_max_tokens", "Limit of tokens that a request sets.", TOKEN_BUCKETS
+        )
+
+    def name_model(self, name: str) -> None:
+        """Show the series under vLLM's names as well. Called once, when the model is loaded."""
+        self._shown.register(VllmAliases(self._engine, self._own, name))
+
+    def params(self, n: int, max_tokens: int | None) -> None:
+        """What a request that was let in asks for."""
+        self.request_n.observe(n)
+        if max_tokens is not None:
+            self.request_max_tokens.observe(max_tokens)
+
+    def meter(self, num_prompt_tokens: int, arrived_s: float) -> "Meter":
+        """For one request that arrived at `arrived_s` on the monotonic clock."""
+        return Meter(self, num_prompt_tokens, arrived_s)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All series in the format that `accept` asks for, and its content type."""
+        encode: Callable[[CollectorRegistry], bytes]
+        encode, content_type = choose_encoder(accept)
+        return encode(self._shown), content_type
+
+
+class Meter:
+    """Takes the times of one request."""
+
+    def __init__(self, metrics: Metrics, num_prompt_tokens: int, arrived_s: float) -> None:
+        self._metrics = metrics
+        self._num_prompt_tokens = num_prompt_tokens
+        self._arrived_s = arrived_s
+        self._num_tokens = 0
+        self._first_token_s: float | None = None
+        self._last_token_s = 0.0
+
+    def token(self) -> None:
+        """A token has come."""
+        now = time.monotonic()
+        self._num_tokens += 1
+        self._metrics.generation_tokens.inc()
+        if self._first_token_s is None:
+            self._first_token_s = now
+            self._metrics.prompt_tokens.inc(self._num_prompt_tokens)
+            self._metrics.first_token_s.observe(now - self._arrived_s)
+        else:
+            self._metrics.inter_token_s.observe(now - self._last_token_s)
+        self._last_token_s = now
+
+    def finish(self, reason: FinishReason) -> None:
+        """The request has ended. Called once."""
+        now, metrics = time.monotonic(), self._metrics
+        metrics.requests.labels(reason.value).inc()
+        metrics.request_s.observe(now - self._arrived_s)
+        if self._first_token_s is not None:
+            metrics.decode_s.observe(now - self._first_token_s)
+            if self._num_prompt_tokens:  # else another choice has counted them
+                metrics.request_prompt_tokens.observe(self._num_prompt_tokens)
+            metrics.request_generation_tokens.observe(self._num_tokens)
+
+
+class _EngineCollector(Collector):
+    """Reads the engine's latest snapshot."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._engine.stats
+        yield _by_owner(GaugeMetricFamily, PAGES, stats)
+        yield _by_owner(GaugeMetricFamily, IDLE_PAGES, stats)
+        yield _by_owner(CounterMetricFamily, EVICTIONS, stats)
+        if self._engine.status is EngineStatus.READY:
+            size = self._engine.info.page_bytes
+            yield GaugeMetricFamily("motet_page_bytes", "Size of a page.", value=size)
+        for name, help, field in GAUGES:
+            yield GaugeMetricFamily(name, help, value=getattr(stats, field))
+        for name, help, field in COUNTERS:
+            yield CounterMetricFamily(name, help, value=getattr(stats, field))
+        yield _iteration_tokens(self._engine)
+
+
+def _iteration_tokens(engine: Engine) -> Metric:
+    iterations, total = engine.iterations, 0
+    family = HistogramMetricFamily(
+        "motet_iteration_tokens", "Tokens of a step: those generated, and prompts it completes."
+    )
+    buckets: list[tuple[str, float]] = []
+    for size in ITERATION_BUCKETS:
+        total += iterations.num_steps[size]
+        buckets.append((f"{size:.1f}", total))
+    buckets.append(("+Inf", iterations.num_steps.total()))
+    family.add_metric([], buckets, iterations.num_tokens)
+    return family
+
+
+def _by_owner(
+    family_type: type[GaugeMetricFamily] | type[CounterMetricFamily],
+    fields: ByOwner,
+    stats: EngineStats,
+) -> Metric:
+    family = family_type(fields.name, fields.help, labels=["owner"])
+    for owner, field in fields.of_owner.items():
+        family.add_metric([owner], getattr(stats, field))
+    return family

@@ -1,1 +1,0 @@
-"""One module per group of routes; `server/app.py` lists them."""

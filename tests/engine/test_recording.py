@@ -1,0 +1,94 @@
+"""A recorded run, made again, has the same plans."""
+
+import io
+import random
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from motet.engine.config import BatchConfig
+from motet.engine.core import EngineCore
+from motet.engine.fake.virtual import VirtualEngine
+from motet.engine.inbox import Inbox
+from motet.engine.messages import Aborted, Arrived, Call, RegisterAdapter
+from motet.engine.output import TokenOutput
+from motet.engine.recording import Recorder, SchedulerSpec
+from motet.engine.replay import replay
+from motet.errors import ConfigError
+from tests.engine.factories import PAGE_TOKENS, a_request, an_adapter, an_executor, an_info
+from tests.engine.oracle import ADAPTERS, a_faulty_link, storm_requests
+
+SPEC = SchedulerSpec(
+    batch=BatchConfig(24, 12, 5),
+    max_model_len=256,
+    num_pages=80,
+    page_tokens=PAGE_TOKENS,
+    base_model="base",
+    adapters=tuple(ADAPTERS),
+)
+
+
+def a_recorded_run(file: io.BufferedIOBase, num_requests: int) -> list[TokenOutput]:
+    """Requests, aborts, a command and copies that go wrong."""
+    rng, inbox = random.Random(3), Inbox()
+    scheduler = SPEC.make()
+    executor = an_executor(scheduler, inbox, a_faulty_link(3, rng))
+    recorder = Recorder(file, SPEC)  # type: ignore[arg-type]
+    core = EngineCore(an_info(), scheduler, executor, inbox, recorder)
+    engine = VirtualEngine(core, executor)
+    late = an_adapter("late", num_pages=3)
+    inbox.put(Call(1, RegisterAdapter(late)))
+    inbox.put(Arrived(a_request(5, 9, late, "late"), 0.0))
+    outputs: list[TokenOutput] = []
+    for request in islice(storm_requests(rng), num_requests):
+        inbox.put(Arrived(request, engine.now))
+        if rng.random() < 0.2:
+            inbox.put(Aborted(request.request_id))
+        outputs += engine.turn().outputs
+    while scheduler.has_work:
+        outputs += engine.turn().outputs
+    return outputs
+
+
+def test_the_same_messages_give_the_same_plans() -> None:
+    file = io.BytesIO()
+    outputs = a_recorded_run(file, num_requests=300)
+    assert len(outputs) > 3000
+    file.seek(0)
+    turns = list(replay(file))
+    assert len(turns) > 300
+    assert all(turn.is_same for turn in turns)
+    stats = turns[-1].scheduler.stats()
+    assert stats.preemptions > 0 and stats.adapter_page_evictions > 0
+
+
+def test_another_message_gives_another_plan() -> None:
+    """The comparison can fail."""
+    file = io.BytesIO()
+    a_recorded_run(file, num_requests=5)
+    recorded = file.getvalue()
+    assert b"storm-0" in recorded
+    changed = io.BytesIO(recorded.replace(b"storm-0", b"storm-X", 1))
+    *same, last = replay(changed)
+    assert all(turn.is_same for turn in same) and not last.is_same
+
+
+@pytest.mark.parametrize("num_missing", [1, 100])
+def test_a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes(num_missing: int) -> None:
+    file = io.BytesIO()
+    a_recorded_run(file, num_requests=20)
+    whole = len(list(replay(io.BytesIO(file.getvalue()))))
+    turns = list(replay(io.BytesIO(file.getvalue()[:-num_missing])))
+    assert 0 < len(turns) < whole and all(turn.is_same for turn in turns)
+
+
+@pytest.mark.parametrize("content", [b"", b"no recording at all", b"\x02\x00\x00\x00\x92\x01"])
+def test_other_files_are_refused(content: bytes) -> None:
+    with pytest.raises(ConfigError, match="this is no recording"):
+        list(replay(io.BytesIO(content)))
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--record .*missing/run: No such file"):
+        Recorder.open(str(tmp_path / "missing" / "run"), SPEC)
