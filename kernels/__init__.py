@@ -1,5 +1,7 @@
 """Every operation the engine needs from a device, with one signature for all backends.
 
+Operations come in groups, and each group may come from another backend.
+
 A kernel knows tensors, not requests. The arena is one flat tensor of the engine's dtype,
 `[num_pages * page_elements]`; `kv` is its view
 `[num_pages, num_layers, 2, page_tokens, num_kv_heads, head_dim]`. LoRA tiles are found through
@@ -8,7 +10,8 @@ tables of element offsets into the arena.
 
 import importlib
 from dataclasses import dataclass
-from typing import Protocol, cast
+from types import SimpleNamespace
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
@@ -83,8 +86,12 @@ class DrawBatch:
     number: Tensor  # float64 [num_rows], in [0, 1)
 
 
-class Kernels(Protocol):
-    """What a backend module provides. All outputs are written in place."""
+AttentionPlan = Any
+"""What a backend's `prepare_attention` returns and its `paged_attention` takes: its own affair."""
+
+
+class ElementwiseKernels(Protocol):
+    """Norms and gates. Here and below, all outputs are written in place."""
 
     def add_rms_norm(
         self, out: Tensor, x: Tensor, delta: Tensor | None, weight: Tensor, epsilon: float
@@ -98,6 +105,20 @@ class Kernels(Protocol):
     def silu_mul(self, out: Tensor, gate_up: Tensor) -> None:
         """out = silu(gate) * up, of `[num_tokens, 2 * width]` with the gate first."""
 
+
+class AttentionKernels(Protocol):
+    """KV in pages: written, and attended to."""
+
+    def prepare_attention(
+        self, batch: AttentionBatch, kv: Tensor, num_heads: int, scale: float, window: int | None
+    ) -> AttentionPlan:
+        """What is the same in all layers of a step that have this window, found once before them.
+
+        Scores are scaled by `scale`. The query at position p sees positions
+        `max(0, p - window + 1)` to p, or all up to p when `window` is None. Of kv only the shape
+        is looked at.
+        """
+
     def rotate_and_write_kv(
         self, heads: Tensor, num_heads: int, cos: Tensor, sin: Tensor, kv: Tensor, layer: int,
         kv_index: Tensor,
@@ -110,14 +131,17 @@ class Kernels(Protocol):
         """
 
     def paged_attention(
-        self, out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch,
-        scale: float, window: int | None,
-    ) -> None:  # fmt: skip
+        self, out: Tensor, query: Tensor, kv: Tensor, layer: int, plan: AttentionPlan
+    ) -> None:
         """Causal attention of query and out `[num_tokens, num_heads, head_dim]` over paged KV.
 
-        The query at position p sees positions `max(0, p - window + 1)` to p, or all up to p when
-        `window` is None. What no query sees, in the pages of a row too, may hold anything.
+        `plan` is that of the step, for the window of this layer. What no query sees, in the pages
+        of a row too, may hold anything.
         """
+
+
+class LoraKernels(Protocol):
+    """What adapters add to the outputs of linear layers and to the two ends of a model."""
 
     def lora_shrink(
         self, shrunk: Tensor, x: Tensor, arena: Tensor, tables: LoraTables, batch: LoraBatch,
@@ -150,6 +174,10 @@ class Kernels(Protocol):
         targeted site with gains are then rescaled. The slices of shrunk may be one and the same.
         """
 
+
+class DrawKernels(Protocol):
+    """Tokens from logits."""
+
     def draw(self, token_ids: Tensor, logits: Tensor, batch: DrawBatch) -> None:
         """token_ids[i] = the token that row i draws: the inverse of its CDF in the order of ids.
 
@@ -160,17 +188,55 @@ class Kernels(Protocol):
         that has a NaN, gets any number.
         """
 
+
+class PageKernels(Protocol):
+    """Bytes between host and arena."""
+
     def copy_pages(self, arena: Tensor, image: Tensor, pages: Tensor) -> None:
         """Copy row i of the host image `[n, page_elements]` to page `pages[i]` (int64 `[n]`)."""
 
 
-BACKENDS = {
-    "cpu": "motet.kernels.cpu",
-    "reference": "motet.kernels.reference",
-    "triton": "motet.kernels.triton",
+class Kernels(
+    ElementwiseKernels, AttentionKernels, LoraKernels, DrawKernels, PageKernels, Protocol
+):
+    """One of each group, as `load_kernels` puts them together."""
+
+
+GROUPS: dict[str, type] = {
+    "elementwise": ElementwiseKernels,
+    "attention": AttentionKernels,
+    "lora": LoraKernels,
+    "draw": DrawKernels,
+    "pages": PageKernels,
 }
 
+CPU, REFERENCE, TRITON = (f"motet.kernels.{name}" for name in ("cpu", "reference", "triton"))
 
-def load_backend(name: str) -> Kernels:
-    """Import a backend; its dependencies are needed only now."""
-    return cast(Kernels, importlib.import_module(BACKENDS[name]))
+BACKENDS = {
+    "cpu": dict.fromkeys(GROUPS, CPU) | {"pages": REFERENCE},
+    "reference": dict.fromkeys(GROUPS, REFERENCE),
+    "triton": dict.fromkeys(GROUPS, REFERENCE) | {"attention": TRITON, "lora": TRITON},
+}
+"""Backend -> group -> the module with its functions."""
+
+
+def operations(group: str) -> tuple[str, ...]:
+    """The names of a group's functions."""
+    return tuple(name for name in vars(GROUPS[group]) if not name.startswith("_"))
+
+
+def load_kernels(backend: str, **others: str) -> Kernels:
+    """Those of a backend, but for `others`: the backend of a group, as in `lora="reference"`.
+
+    Imports their modules; what these depend on is needed only now.
+    """
+    modules = {
+        group: importlib.import_module(BACKENDS[others.get(group, backend)][group])
+        for group in GROUPS.keys() | others.keys()
+    }
+    functions = {
+        name: getattr(module, name)
+        for group, module in modules.items()
+        for name in operations(group)
+    }
+    return cast(Kernels, SimpleNamespace(**functions))

@@ -15,7 +15,7 @@ from torch.nn import functional
 from motet.bench.kernels.setting import LoraSetting, Setting, an_attention_batch
 from motet.bench.random_model import RANKS
 from motet.engine.models.linear import Linear, find_packer
-from motet.kernels import DrawBatch, load_backend
+from motet.kernels import DrawBatch, load_kernels
 from motet.memory.geometry import Module
 
 Call = Callable[[], object]
@@ -65,7 +65,7 @@ def _add_rms_norm(setting: Setting, num_rows: int) -> Case:
     weight = setting.random(size)
 
     def calls(backend: str) -> list[Call]:
-        kernels = load_backend(backend)
+        kernels = load_kernels(backend)
         return [lambda: kernels.add_rms_norm(out, x, delta, weight, 1e-5)]
 
     return Case(_rows(num_rows), 4 * x.nbytes, 6 * x.numel(), calls)
@@ -76,7 +76,7 @@ def _silu_mul(setting: Setting, num_rows: int) -> Case:
     gate_up, out = setting.random(num_rows, 2 * width), setting.random(num_rows, width)
 
     def calls(backend: str) -> list[Call]:
-        kernels = load_backend(backend)
+        kernels = load_kernels(backend)
         return [lambda: kernels.silu_mul(out, gate_up)]
 
     return Case(_rows(num_rows), 3 * out.nbytes, 4 * out.numel(), calls)
@@ -90,7 +90,7 @@ def _rotate_and_write_kv(setting: Setting, num_rows: int) -> Case:
     kv = setting.arena(num_rows).kv
 
     def calls(backend: str) -> list[Call]:
-        call = load_backend(backend).rotate_and_write_kv
+        call = load_kernels(backend).rotate_and_write_kv
         at = (heads, num_heads, cos, sin, kv)
         return [partial(call, *at, layer, batch.kv_index) for layer in _layers(setting)]
 
@@ -99,6 +99,20 @@ def _rotate_and_write_kv(setting: Setting, num_rows: int) -> Case:
     # Turned in place: read and written; keys and values are written once more, values read.
     num_bytes = 2 * turned.numel() * setting.dtype.itemsize + stored_bytes * 3 // 2
     return Case(_rows(num_rows), num_bytes + 2 * cos.nbytes, 3 * turned.numel(), calls)
+
+
+def _prepare_attention(setting: Setting, num_queries: int, num_rows: int, context: int) -> Case:
+    """Once a step, not once a layer."""
+    num_heads, _ = _heads(setting)
+    each = num_queries // num_rows
+    batch = an_attention_batch(num_rows, each, context)
+    kv = setting.arena(batch.page_table.numel()).kv
+
+    def calls(backend: str) -> list[Call]:
+        prepare = load_kernels(backend).prepare_attention
+        return [partial(prepare, batch, kv, num_heads, setting.head_dim**-0.5, None)]
+
+    return Case(f"{_rows(num_rows)}, {each:,} of {context:,}", batch.page_table.nbytes, 0, calls)
 
 
 def _paged_attention(setting: Setting, num_queries: int, num_rows: int, context: int) -> Case:
@@ -110,11 +124,10 @@ def _paged_attention(setting: Setting, num_queries: int, num_rows: int, context:
     kv = setting.arena(batch.page_table.numel()).kv
 
     def calls(backend: str) -> list[Call]:
-        attend = load_backend(backend).paged_attention
-        scale = setting.head_dim**-0.5
-        return [
-            partial(attend, out, query, kv, layer, batch, scale, None) for layer in _layers(setting)
-        ]
+        kernels = load_kernels(backend)
+        plan = kernels.prepare_attention(batch, kv, num_heads, setting.head_dim**-0.5, None)
+        attend = kernels.paged_attention
+        return [partial(attend, out, query, kv, layer, plan) for layer in _layers(setting)]
 
     kv_bytes = 2 * num_rows * context * setting.kv_width * setting.dtype.itemsize
     num_seen = num_rows * (each * (context - each) + each * (each + 1) // 2)
@@ -134,7 +147,7 @@ def _lora_shrink(setting: Setting, num_rows: int, names: str, ranks: tuple[int, 
     shrunk = torch.zeros(len(modules), num_rows, max(ranks))
 
     def calls(backend: str) -> list[Call]:
-        shrink = load_backend(backend).lora_shrink
+        shrink = load_kernels(backend).lora_shrink
         at = (shrunk, x, lora.arena, lora.tables, batch)
         return [partial(shrink, *at, layer * len(modules)) for layer in _layers(setting)]
 
@@ -154,7 +167,7 @@ def _lora_expand(setting: Setting, num_rows: int, names: str, ranks: tuple[int, 
     out_start = tuple(ends.tolist())
 
     def calls(backend: str) -> list[Call]:
-        expand = load_backend(backend).lora_expand
+        expand = load_kernels(backend).lora_expand
         at = (y, shrunk, lora.arena, lora.tables, batch)
         return [partial(expand, *at, layer * len(modules), out_start) for layer in _layers(setting)]
 
@@ -172,7 +185,7 @@ def _lora_embed(setting: Setting, num_rows: int, ranks: tuple[int, ...]) -> Case
     shrunk = torch.zeros(1, num_rows, max(ranks))
 
     def calls(backend: str) -> list[Call]:
-        embed = load_backend(backend).lora_embed
+        embed = load_kernels(backend).lora_embed
         return [partial(embed, shrunk, token_ids, lora.arena, lora.tables, batch, 0, num_inputs)]
 
     num_elements = lora.rank_rows(num_rows)
@@ -209,7 +222,7 @@ def _draw(setting: Setting, num_rows: int, temperature: float, top_p: float) -> 
     )
 
     def calls(backend: str) -> list[Call]:
-        kernels = load_backend(backend)
+        kernels = load_kernels(backend)
         return [lambda: kernels.draw(token_ids, logits, batch)]
 
     how = f"temperature {temperature:g}, top-p {top_p:g}"
@@ -222,7 +235,7 @@ def _copy_pages(setting: Setting, num_pages: int) -> Case:
     pages = torch.randperm(NUM_IMAGES * num_pages).view(NUM_IMAGES, num_pages)
 
     def calls(backend: str) -> list[Call]:
-        copy = load_backend(backend).copy_pages
+        copy = load_kernels(backend).copy_pages
         return [partial(copy, arena.flat, *pair) for pair in zip(images, pages, strict=True)]
 
     return Case(f"{num_pages} pages", 2 * images[0].nbytes, 0, calls)
@@ -303,6 +316,7 @@ KINDS = {
     "add_rms_norm": Kind(_add_rms_norm, ROWS),
     "silu_mul": Kind(_silu_mul, ROWS),
     "rotate_and_write_kv": Kind(_rotate_and_write_kv, ROWS),
+    "prepare_attention": Kind(_prepare_attention, ATTENTION),
     "paged_attention": Kind(_paged_attention, ATTENTION),
     "lora_shrink": Kind(_lora_shrink, LORA),
     "lora_expand": Kind(_lora_expand, LORA),

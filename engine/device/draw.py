@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from motet.engine.request import SamplingParams
-from motet.kernels import DrawBatch, Kernels
+from motet.kernels import DrawBatch, DrawKernels
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
 
 def choose(
-    kernels: Kernels, logits: Tensor, params: Sequence[SamplingParams], positions: Sequence[int]
+    kernels: DrawKernels, logits: Tensor, params: Sequence[SamplingParams], positions: Sequence[int]
 ) -> Tensor:
     """A token id for each row, int64 `[n]`. Greedy takes the first of equal maxima.
 

@@ -10,10 +10,10 @@ from motet.engine.device.logprobs import is_finite, report
 from motet.engine.output import TokenLogprobs
 from motet.engine.plan import Row, SampledToken
 from motet.engine.request import SamplingParams
-from motet.kernels import Kernels
+from motet.kernels import DrawKernels
 
 
-def sample(kernels: Kernels, logits: Tensor, rows: Sequence[Row]) -> tuple[SampledToken, ...]:
+def sample(kernels: DrawKernels, logits: Tensor, rows: Sequence[Row]) -> tuple[SampledToken, ...]:
     """The next token of each row. `logits` is fp32 `[len(rows), vocab]` and is overwritten.
 
     Log probabilities are those of the model: before penalties, biases, masks, temperature and

@@ -4,9 +4,9 @@ from torch import Tensor
 
 from motet.engine.models.ends import Embedding, Head
 from motet.engine.models.inputs import DeviceState, StepInputs
-from motet.engine.models.layers import Attention, GatedMLP, RMSNorm
+from motet.engine.models.layers import Attention, AttentionStep, GatedMLP, RMSNorm
 from motet.engine.models.loader import Weights
-from motet.engine.models.rope import RopeTable, Rotation
+from motet.engine.models.rope import RopeTable
 from motet.engine.models.spec import ModelSpec
 from motet.kernels import LoraBatch
 
@@ -19,16 +19,26 @@ class Decoder:
         self._layers = [_Layer(spec, weights, layer) for layer in range(spec.num_layers)]
         self._norm = RMSNorm(weights, "model.norm", spec.hidden_size, spec.norm_epsilon)
         self._head = Head(spec, weights)
+        self._num_heads, self._head_dim = spec.num_heads, spec.head_dim
+        self._windows = set(spec.traits.windows)
         self._rope = RopeTable(spec.rope, max_model_len, weights.dtype, weights.device)
 
     def forward(self, inputs: StepInputs, state: DeviceState) -> Tensor:
         stream = self._embedding.forward(inputs, state)
-        rotation = self._rope.at(inputs.positions)
+        step = self._begin(inputs, state)
         delta = None
         for layer in self._layers[:-1]:
-            delta = layer.forward(stream, delta, rotation, inputs, state)
-        stream, delta = self._layers[-1].finish(stream, delta, rotation, inputs, state)
+            delta = layer.forward(stream, delta, step, inputs, state)
+        stream, delta = self._layers[-1].finish(stream, delta, step, inputs, state)
         return self._norm.forward(state.kernels, stream, delta)
+
+    def _begin(self, inputs: StepInputs, state: DeviceState) -> AttentionStep:
+        prepare, scale = state.kernels.prepare_attention, self._head_dim**-0.5
+        plans = {
+            window: prepare(inputs.attention, state.kv, self._num_heads, scale, window)
+            for window in self._windows
+        }
+        return AttentionStep(self._rope.at(inputs.positions), plans)
 
     def logits(self, hidden: Tensor, lora: LoraBatch | None, state: DeviceState) -> Tensor:
         return self._head.forward(hidden, lora, state)
@@ -46,15 +56,15 @@ class _Layer:
         self._mlp = GatedMLP(weights, spec, layer, f"{path}.mlp")
 
     def forward(
-        self, stream: Tensor, delta: Tensor | None, rotation: Rotation, inputs: StepInputs,
+        self, stream: Tensor, delta: Tensor | None, step: AttentionStep, inputs: StepInputs,
         state: DeviceState,
     ) -> Tensor:  # fmt: skip
         """Add `delta` and this attention to the stream; returns what the MLP adds."""
-        attended = self._attend(stream, delta, rotation, inputs, state)
+        attended = self._attend(stream, delta, step, inputs, state)
         return self._think(stream, attended, inputs.lora, state)
 
     def finish(
-        self, stream: Tensor, delta: Tensor | None, rotation: Rotation, inputs: StepInputs,
+        self, stream: Tensor, delta: Tensor | None, step: AttentionStep, inputs: StepInputs,
         state: DeviceState,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """The same for the last layer: the stream and what is added, of the sampled tokens only.
@@ -62,16 +72,16 @@ class _Layer:
         Of all others only keys and values are ever read.
         """
         sampled = inputs.sample_index
-        attended = self._attend(stream, delta, rotation, inputs, state)[sampled]
+        attended = self._attend(stream, delta, step, inputs, state)[sampled]
         stream = stream[sampled]
         return stream, self._think(stream, attended, inputs.sampled_lora, state)
 
     def _attend(
-        self, stream: Tensor, delta: Tensor | None, rotation: Rotation, inputs: StepInputs,
+        self, stream: Tensor, delta: Tensor | None, step: AttentionStep, inputs: StepInputs,
         state: DeviceState,
     ) -> Tensor:  # fmt: skip
         x = self._attention_norm.forward(state.kernels, stream, delta)
-        return self._attention.attend(x, rotation, inputs, state)
+        return self._attention.attend(x, step, inputs, state)
 
     def _think(
         self, stream: Tensor, attended: Tensor, lora: LoraBatch | None, state: DeviceState

@@ -1,5 +1,7 @@
 """The parts decoders are made of; parameters come from `Weights`, everything else as arguments."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
@@ -9,7 +11,7 @@ from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.engine.models.loader import Weights
 from motet.engine.models.rope import Rotation
 from motet.engine.models.spec import ModelSpec
-from motet.kernels import Kernels, LoraBatch
+from motet.kernels import AttentionPlan, ElementwiseKernels, LoraBatch
 
 
 class RMSNorm:
@@ -19,13 +21,15 @@ class RMSNorm:
         self._weight = weights.tensor(f"{path}.weight", size)
         self._epsilon = epsilon
 
-    def forward(self, kernels: Kernels, x: Tensor, delta: Tensor | None = None) -> Tensor:
+    def forward(
+        self, kernels: ElementwiseKernels, x: Tensor, delta: Tensor | None = None
+    ) -> Tensor:
         """The norm of `x` after `delta` was added to it, in place."""
         out = torch.empty_like(x)
         kernels.add_rms_norm(out, x, delta, self._weight, self._epsilon)
         return out
 
-    def apply(self, kernels: Kernels, x: Tensor) -> None:
+    def apply(self, kernels: ElementwiseKernels, x: Tensor) -> None:
         """Norm `x` in place."""
         kernels.add_rms_norm(x, x, None, self._weight, self._epsilon)
 
@@ -72,11 +76,20 @@ class HeadNorm:
         self._key = RMSNorm(weights, f"{path}.k_norm", spec.head_dim, spec.norm_epsilon)
         self._num_heads = spec.num_heads
 
-    def apply(self, kernels: Kernels, heads: Tensor) -> None:
+    def apply(self, kernels: ElementwiseKernels, heads: Tensor) -> None:
         """In place, of `[num_tokens, num_heads + num_kv_heads, head_dim]`, queries first."""
         query, key = heads.tensor_split([self._num_heads], dim=1)
         self._query.apply(kernels, query)
         self._key.apply(kernels, key)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionStep:
+    """What the attention of all layers shares in one step."""
+
+    rotation: Rotation
+    plans: Mapping[int | None, AttentionPlan]
+    """Of each window that layers have."""
 
 
 class Attention:
@@ -93,7 +106,7 @@ class Attention:
         self._num_heads, self._num_kv_heads = spec.num_heads, spec.num_kv_heads
 
     def attend(
-        self, x: Tensor, rotation: Rotation, inputs: StepInputs, state: DeviceState
+        self, x: Tensor, step: AttentionStep, inputs: StepInputs, state: DeviceState
     ) -> Tensor:
         """What each token sees, `[num_tokens, num_heads * head_dim]`; its KV is written first."""
         kernels = state.kernels
@@ -101,15 +114,12 @@ class Attention:
         if self._norm is not None:
             self._norm.apply(kernels, heads[:, : self._num_heads + self._num_kv_heads])
         kernels.rotate_and_write_kv(
-            heads, self._num_heads, rotation.cos, rotation.sin, state.kv, self._layer,
+            heads, self._num_heads, step.rotation.cos, step.rotation.sin, state.kv, self._layer,
             inputs.attention.kv_index,
         )  # fmt: skip
         query = heads[:, : self._num_heads]
         attended = query.new_empty(query.shape)
-        kernels.paged_attention(
-            attended, query, state.kv, self._layer, inputs.attention,
-            self._head_dim**-0.5, self._window,
-        )  # fmt: skip
+        kernels.paged_attention(attended, query, state.kv, self._layer, step.plans[self._window])
         return attended.flatten(1)
 
     def project(self, attended: Tensor, lora: LoraBatch | None, state: DeviceState) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 
 from motet.engine.start.blueprint import DEVICES
 from motet.errors import ConfigError
-from motet.kernels import Kernels, load_backend
+from motet.kernels import Kernels, load_kernels
 from motet.kernels.cpu.compiler import NotCompiled
 from motet.kernels.cpu.native import Library
 
@@ -29,5 +29,5 @@ def prepare_kernels(
             if is_deterministic:
                 raise ConfigError(f"--deterministic needs the native kernels: {error}") from error
             log.warning("serving with the slower kernels in torch: %s", error)
-            return load_backend("reference")
-    return load_backend(DEVICES[device.type])
+            return load_kernels("reference")
+    return load_kernels(DEVICES[device.type])

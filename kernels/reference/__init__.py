@@ -3,7 +3,7 @@
 Speed comes only from batching.
 """
 
-from motet.kernels.reference.attention import paged_attention
+from motet.kernels.reference.attention import paged_attention, prepare_attention
 from motet.kernels.reference.draw import draw
 from motet.kernels.reference.elementwise import add_rms_norm, silu_mul
 from motet.kernels.reference.lora import lora_embed, lora_expand, lora_shrink
@@ -18,6 +18,7 @@ __all__ = [
     "lora_expand",
     "lora_shrink",
     "paged_attention",
+    "prepare_attention",
     "rotate_and_write_kv",
     "silu_mul",
 ]

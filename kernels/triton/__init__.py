@@ -3,18 +3,14 @@
 Every launch asks for fused multiply-adds: whether they are the default depends on Triton's version.
 """
 
-from motet.kernels.reference import add_rms_norm, copy_pages, draw, silu_mul
-from motet.kernels.triton.attention import paged_attention, rotate_and_write_kv
+from motet.kernels.triton.attention import paged_attention, prepare_attention, rotate_and_write_kv
 from motet.kernels.triton.lora import lora_embed, lora_expand, lora_shrink
 
 __all__ = [
-    "add_rms_norm",
-    "copy_pages",
-    "draw",
     "lora_embed",
     "lora_expand",
     "lora_shrink",
     "paged_attention",
+    "prepare_attention",
     "rotate_and_write_kv",
-    "silu_mul",
 ]

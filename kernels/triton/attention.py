@@ -5,6 +5,7 @@
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import triton
@@ -42,11 +43,24 @@ def rotate_and_write_kv(
     )  # fmt: skip
 
 
-def paged_attention(
-    out: Tensor, query: Tensor, kv: Tensor, layer: int, batch: AttentionBatch,
-    scale: float, window: int | None,
-) -> None:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Nothing but what was asked for: programs find their work themselves."""
+
+    batch: AttentionBatch
+    scale_log2: float
+    window: int
+
+
+def prepare_attention(
+    batch: AttentionBatch, kv: Tensor, num_heads: int, scale: float, window: int | None
+) -> Plan:
+    return Plan(batch, scale * math.log2(math.e), UNLIMITED if window is None else window)
+
+
+def paged_attention(out: Tensor, query: Tensor, kv: Tensor, layer: int, plan: Plan) -> None:
     """Queries and the heads that share a KV head are the rows of one product per program."""
+    batch = plan.batch
     num_rows = batch.context_len.shape[0]
     page_tokens, kv_heads, head_dim = kv.shape[3:]
     group = query.shape[1] // kv_heads
@@ -55,7 +69,7 @@ def paged_attention(
     layer_kv = kv[:, layer]
     _attention_kernel[(num_rows, triton.cdiv(most_queries, block_queries), kv_heads)](
         out, query, layer_kv, batch.query_start, batch.context_len, batch.page_table,
-        scale * math.log2(math.e), UNLIMITED if window is None else window,
+        plan.scale_log2, plan.window,
         page_tokens, head_dim, group,
         out.stride(0), out.stride(1), query.stride(0), query.stride(1),
         layer_kv.stride(0), layer_kv.stride(1), layer_kv.stride(2), layer_kv.stride(3),

@@ -11,7 +11,7 @@ from motet.commands.settings import ConnectionConfig
 from motet.commands.table import print_table
 from motet.engine.config import EngineConfig
 from motet.engine.start.blueprint import blueprint_of
-from motet.engine.start.build import identify
+from motet.engine.start.identity import identify
 from motet.engine.start.inspection import inspect_adapter
 from motet.errors import ConfigError
 from motet.formats import format_reader

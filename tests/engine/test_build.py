@@ -14,7 +14,9 @@ from motet.engine.core import EngineCore
 from motet.engine.request import Request, SamplingParams
 from motet.engine.start import build as building
 from motet.engine.start.blueprint import blueprint_of
-from motet.engine.start.build import _batch_at_the_limits, build, identify
+from motet.engine.start.build import build
+from motet.engine.start.identity import identify
+from motet.engine.start.step_bytes import batch_at_the_limits
 from motet.errors import ConfigError
 from tests.adapter_factory import ADAPTER_KINDS, load_with_peft, save_adapter
 from tests.engine.drive import turns
@@ -134,7 +136,7 @@ def test_the_step_that_measures_memory_samples_and_scores_all_it_may(
     limits = BatchConfig(max_batch_tokens=50, max_batch_rows=7)
     config = directories.config(batch=limits)
     result = build(config, ignore_progress).executor.execute(
-        _batch_at_the_limits(blueprint_of(config))
+        batch_at_the_limits(blueprint_of(config))
     )
     assert [token.token_id is not None for token in result.tokens] == [True] * 7
     assert [len(scores.logprobs or ()) for scores in result.scores] == [50 // 7] * 7

@@ -16,14 +16,14 @@ from motet.engine.device.draw import uniform
 from motet.engine.device.sampler import sample
 from motet.engine.plan import SampledToken
 from motet.engine.request import SamplingParams
-from motet.kernels import Kernels, load_backend
+from motet.kernels import Kernels, load_kernels
 from tests.engine.factories import a_sampling_row
 from tests.kernels.conftest import NEEDS_GPU
 
 
 @pytest.fixture(scope="module", params=["cpu", "reference"])
 def kernels(request: pytest.FixtureRequest) -> Kernels:
-    return load_backend(request.param)
+    return load_kernels(request.param)
 
 
 def sample_one(
@@ -113,7 +113,7 @@ def test_a_hundred_draws_are_the_same_integers_everywhere(
     logits = (torch.arange(1000, device=device) * 7919 % 1009) / 128
     prompt = range(0, 700, 7)
     rows = [a_sampling_row(i, history=(*prompt, *range(i)), **params) for i in range(20)]
-    tokens = sample(load_backend(backend), logits.repeat(20, 1), rows)
+    tokens = sample(load_kernels(backend), logits.repeat(20, 1), rows)
     assert [token.token_id for token in tokens] == [int(id_) for id_ in expected.split()]
 
 

@@ -1,5 +1,7 @@
 """Every kernel test runs on every backend and device, in every dtype an engine may have.
 
+The tests of a module are of its GROUP of kernels: they run on the backends that bring it.
+
 Interpreted Triton is slow: there the cases of a test take turns with the dtypes, if they are enough
 for all of them, and the whole product runs with `make soak`.
 """
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from motet.kernels import BACKENDS, load_backend
+from motet.kernels import BACKENDS, load_kernels
 from tests.kernels.target import Target
 
 NEEDS_GPU = (
@@ -57,9 +59,21 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return request.param
 
 
-@pytest.fixture(params=BACKENDS)
+def brings(backend: str, group: str) -> bool:
+    """Not taken from another backend."""
+    return BACKENDS[backend][group].rpartition(".")[2] == backend
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    group = getattr(metafunc.module, "GROUP", None)
+    if group is not None and "target" in metafunc.fixturenames:
+        own = [backend for backend in BACKENDS if brings(backend, group)]
+        metafunc.parametrize("target", own, indirect=True)
+
+
+@pytest.fixture
 def target(request: pytest.FixtureRequest, device: str, dtype: torch.dtype) -> Target:
     """A backend, where it runs and on what."""
     if request.param == "triton" and device == "cpu" and not os.environ.get("TRITON_INTERPRET"):
         pytest.skip("with a GPU, Triton compiles for it and cannot interpret")
-    return Target(load_backend(request.param), torch.device(device), dtype)
+    return Target(load_kernels(request.param), torch.device(device), dtype)

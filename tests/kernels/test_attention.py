@@ -8,6 +8,8 @@ from tests.kernels.arena import Arena, a_layout
 from tests.kernels.batches import LAYER, Row, an_attention_batch, some_rows, write_kv
 from tests.kernels.target import TOLERANCE, Target, assert_near, bits
 
+GROUP = "attention"
+
 SCALE = 0.3
 MIXED = [(7, 7), (1, 1), (1, 13), (3, 9), (1, 8), (5, 21), (1, 4)]
 """New and total tokens of each row: whole and chunked prefill, decode, full and started pages."""
@@ -30,8 +32,9 @@ def an_arena(
 
 def attend(arena: Arena, rows: list[Row], query: Tensor, window: int | None = None) -> Tensor:
     out = torch.full_like(query, torch.nan)
-    batch = an_attention_batch(arena, rows)
-    arena.target.kernels.paged_attention(out, query, arena.kv, LAYER, batch, SCALE, window)
+    batch, kernels = an_attention_batch(arena, rows), arena.target.kernels
+    plan = kernels.prepare_attention(batch, arena.kv, query.shape[1], SCALE, window)
+    kernels.paged_attention(out, query, arena.kv, LAYER, plan)
     return out
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from motet.kernels import load_backend
+from motet.kernels import load_kernels
 from tests.kernels.batches import LAYER, Row, a_row, some_rows
 from tests.kernels.target import Target, bits
 from tests.kernels.test_attention import an_arena, attend, check_against_dense
@@ -22,7 +22,7 @@ PROMPT = 700
 
 @pytest.fixture
 def target(dtype: torch.dtype) -> Target:
-    return Target(load_backend("cpu"), torch.device("cpu"), dtype)
+    return Target(load_kernels("cpu"), torch.device("cpu"), dtype)
 
 
 def some_of(row: Row, start: int, stop: int) -> Row:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from motet.kernels import DrawBatch, Kernels, load_backend, reference
+from motet.kernels import DrawBatch, Kernels, load_kernels, reference
 
-NATIVE = load_backend("cpu")
+NATIVE = load_kernels("cpu")
 BOTH = pytest.mark.parametrize("kernels", [NATIVE, reference], ids=["cpu", "reference"])
 
 

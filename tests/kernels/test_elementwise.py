@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from motet.kernels import load_backend
+from motet.kernels import load_kernels
 from tests.kernels.target import TOLERANCE, Target, assert_near
+
+GROUP = "elementwise"
 
 SHAPES = [(1, 8), (3, 1), (5, 37), (33, 2816)]
 """Rows and width; widths that no vector divides, and rows that several threads share."""
@@ -133,7 +135,7 @@ def test_rows_of_a_wider_tensor_are_normed_alone(target: Target) -> None:
 
 @pytest.mark.parametrize("size", [24, 1030])
 def test_a_row_is_normed_alone_as_among_others(dtype: torch.dtype, size: int) -> None:
-    target = Target(load_backend("cpu"), torch.device("cpu"), dtype)
+    target = Target(load_kernels("cpu"), torch.device("cpu"), dtype)
     x, delta, weight = target.randn(100, size), target.randn(100, size), target.randn(size)
     together, alone = torch.empty_like(x), torch.empty_like(x)
 

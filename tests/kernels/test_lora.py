@@ -17,6 +17,8 @@ from tests.kernels.arena import (
 from tests.kernels.batches import BASE, LAYER, a_lora_batch
 from tests.kernels.target import TOLERANCE, Target, assert_near, bits
 
+GROUP = "lora"
+
 FUSED = {"qkv": (0, 3), "o": (3, 1), "gate_up": (4, 2), "down": (6, 1)}
 """First module of the layer and number of slices of each launch."""
 

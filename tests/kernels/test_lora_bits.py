@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from motet.kernels import LoraBatch, load_backend
+from motet.kernels import LoraBatch, load_kernels
 from tests.kernels.arena import MODULES, NUM_SLOTS, Arena, a_layout, an_adapter, same_rank
 from tests.kernels.batches import BASE, LAYER, a_lora_batch
 from tests.kernels.target import Target, bits
@@ -20,7 +20,7 @@ RANKS = (1, 8, 13, 64, 4, 256, 0, 24, 33, 7)
 
 @pytest.fixture
 def target(dtype: torch.dtype) -> Target:
-    return Target(load_backend("cpu"), torch.device("cpu"), dtype)
+    return Target(load_kernels("cpu"), torch.device("cpu"), dtype)
 
 
 @pytest.fixture

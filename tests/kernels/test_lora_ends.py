@@ -20,6 +20,8 @@ from tests.kernels.arena import (
 from tests.kernels.batches import BASE, a_lora_batch
 from tests.kernels.target import TOLERANCE, Target, assert_near
 
+GROUP = "lora"
+
 SLOTS = [3, BASE, 9, 0, 3, 4, BASE, 0, 9]
 RANKS = {0: 1, 3: 8, 4: 13, 9: 32}
 NUM_TOKEN_IDS, NUM_LOGITS = ENDS[0].in_features, ENDS[1].out_features

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from motet.kernels import NO_GAIN, LoraTables, load_backend
+from motet.kernels import NO_GAIN, LoraTables, load_kernels
 from tests.kernels.batches import BASE, a_lora_batch
 from tests.kernels.target import TOLERANCE, Target, assert_near
 
@@ -17,7 +17,7 @@ RANKS = (0, 1, 2, 3, 5, 8, 11, 16, 100, 255, 256)
 
 @pytest.fixture
 def target(dtype: torch.dtype) -> Target:
-    return Target(load_backend("cpu"), torch.device("cpu"), dtype)
+    return Target(load_kernels("cpu"), torch.device("cpu"), dtype)
 
 
 def a_tiled_matrix(target: Target, rank: int, width: int, tile_ranks: int) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,8 @@ import torch
 from tests.kernels.arena import Arena, a_layout
 from tests.kernels.target import Target, bits
 
+GROUP = "pages"
+
 
 def an_image(arena: Arena, num_pages: int) -> torch.Tensor:
     return arena.target.randn(num_pages, arena.layout.elements).cpu()

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from motet.kernels import load_backend, reference
+from motet.kernels import load_kernels, reference
 from tests.kernels.arena import Arena, a_layout
 from tests.kernels.batches import LAYER
 from tests.kernels.target import TOLERANCE, Target, assert_near, bits
+
+GROUP = "attention"
 
 NUM_KV_HEADS = 2
 PAGE_TOKENS = 4
@@ -108,7 +110,7 @@ def test_no_token_turns_and_writes_nothing(target: Target) -> None:
 @pytest.mark.parametrize("head_dim", [64, 80])
 def test_the_native_turn_rounds_as_the_reference_does(dtype: torch.dtype, head_dim: int) -> None:
     """In float32 a fused multiply-add leaves out one rounding, which halves have made before."""
-    target = Target(load_backend("cpu"), torch.device("cpu"), dtype)
+    target = Target(load_kernels("cpu"), torch.device("cpu"), dtype)
     arena = an_arena(target, head_dim)
     heads, indices = target.randn(60, 12, head_dim), some_indices(target, 60)
     expected, turns = heads.clone(), some_turns(target, 60, head_dim)

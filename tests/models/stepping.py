@@ -9,7 +9,7 @@ from torch import Tensor
 
 from motet.engine.models import Model, ModelSpec
 from motet.engine.models.inputs import DeviceState, StepInputs
-from motet.kernels import AttentionBatch, LoraBatch, LoraTables, load_backend
+from motet.kernels import AttentionBatch, LoraBatch, LoraTables, load_kernels
 
 PAGE_TOKENS = 4
 NUM_PAGES = 96
@@ -46,7 +46,7 @@ class Stepper:
         pages = torch.full(shape, torch.nan, dtype=dtype)
         arena = pages.flatten() if extra is None else torch.cat((pages.flatten(), extra))
         self._state = DeviceState(
-            kernels=load_backend("reference"),
+            kernels=load_kernels("reference"),
             arena=arena,
             kv=arena[: pages.numel()].view(shape),
             tables=tables or _no_tables(),

@@ -1,0 +1,57 @@
+"""What runs the plans of an engine, with all it needs on the device."""
+
+import torch
+from torch import Tensor
+
+from motet.engine.device.buffers import StepBuffers
+from motet.engine.device.local import LocalExecutor
+from motet.engine.device.slots import DeviceSlots
+from motet.engine.inbox import Inbox
+from motet.engine.models import Model
+from motet.engine.start.blueprint import Blueprint
+from motet.kernels import Kernels
+from motet.memory.device.arena import Arena
+from motet.memory.device.copier import Copier
+from motet.memory.device.store import HostStore
+from motet.memory.layout import TILE_RANKS, num_tiles
+
+
+def make_executor(
+    blueprint: Blueprint,
+    model: Model,
+    kernels: Kernels,
+    store: HostStore,
+    num_pages: int,
+    inbox: Inbox,
+    *,
+    poison_released: bool = False,
+) -> LocalExecutor:
+    """With an arena of `num_pages`; what copies report goes to `inbox`."""
+    limits, layout, device = blueprint.config.batch, blueprint.layout, blueprint.device
+    arena = Arena(layout, num_pages, blueprint.dtype, device)
+    return LocalExecutor(
+        model=model,
+        kernels=kernels,
+        arena=arena,
+        slots=DeviceSlots(
+            limits.max_batch_adapters,
+            blueprint.geometry,
+            limits.max_lora_rank,
+            layout.elements,
+            device,
+        ),
+        store=store,
+        copier=Copier(arena, store, inbox),
+        buffers=StepBuffers(limits, blueprint.max_model_len, layout.page_tokens, device),
+        shrunk=_shrunk(blueprint),
+        poison_released=poison_released,
+    )
+
+
+def _shrunk(blueprint: Blueprint) -> Tensor:
+    """Room between LoRA shrink and expand; whole tiles of ranks, and at most three slices."""
+    limits = blueprint.config.batch
+    ranks = num_tiles(limits.max_lora_rank) * TILE_RANKS
+    return torch.zeros(
+        3, limits.max_batch_tokens, ranks, dtype=torch.float32, device=blueprint.device
+    )
