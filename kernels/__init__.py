@@ -189,16 +189,7 @@ class DrawKernels(Protocol):
         """
 
 
-class PageKernels(Protocol):
-    """Bytes between host and arena."""
-
-    def copy_pages(self, arena: Tensor, image: Tensor, pages: Tensor) -> None:
-        """Copy row i of the host image `[n, page_elements]` to page `pages[i]` (int64 `[n]`)."""
-
-
-class Kernels(
-    ElementwiseKernels, AttentionKernels, LoraKernels, DrawKernels, PageKernels, Protocol
-):
+class Kernels(ElementwiseKernels, AttentionKernels, LoraKernels, DrawKernels, Protocol):
     """One of each group, as `load_kernels` puts them together."""
 
 
@@ -207,13 +198,12 @@ GROUPS: dict[str, type] = {
     "attention": AttentionKernels,
     "lora": LoraKernels,
     "draw": DrawKernels,
-    "pages": PageKernels,
 }
 
 CPU, REFERENCE, TRITON = (f"motet.kernels.{name}" for name in ("cpu", "reference", "triton"))
 
 BACKENDS = {
-    "cpu": dict.fromkeys(GROUPS, CPU) | {"pages": REFERENCE},
+    "cpu": dict.fromkeys(GROUPS, CPU),
     "reference": dict.fromkeys(GROUPS, REFERENCE),
     "triton": dict.fromkeys(GROUPS, REFERENCE) | {"attention": TRITON, "lora": TRITON},
 }

@@ -45,7 +45,6 @@ SHORT_ROWS = (32, 2048)
 """A full step of decodes and one of prefills: all that a short run looks at."""
 
 
-NUM_IMAGES = 8
 """Adapters that are copied in turn: together far larger than a cache."""
 
 
@@ -229,18 +228,6 @@ def _draw(setting: Setting, num_rows: int, temperature: float, top_p: float) -> 
     return Case(f"{_rows(num_rows)}, {how}", logits.nbytes, 2 * logits.numel(), calls)
 
 
-def _copy_pages(setting: Setting, num_pages: int) -> Case:
-    arena = setting.arena(NUM_IMAGES * num_pages)
-    images = [setting.random(num_pages, setting.layout.elements) for _ in range(NUM_IMAGES)]
-    pages = torch.randperm(NUM_IMAGES * num_pages).view(NUM_IMAGES, num_pages)
-
-    def calls(backend: str) -> list[Call]:
-        copy = load_kernels(backend).copy_pages
-        return [partial(copy, arena.flat, *pair) for pair in zip(images, pages, strict=True)]
-
-    return Case(f"{num_pages} pages", 2 * images[0].nbytes, 0, calls)
-
-
 def _linear(setting: Setting, num_rows: int, names: str) -> Case:
     """What no backend has: the engine's product, packed where it can be, and that of torch."""
     shape = setting.shape
@@ -322,6 +309,5 @@ KINDS = {
     "lora_expand": Kind(_lora_expand, LORA),
     "lora_embed": Kind(_lora_embed, [(n, MIXED) for n in (1, 32, 256, 2048)]),
     "draw": Kind(_draw, DRAWS),
-    "copy_pages": Kind(_copy_pages, [(32,)]),
     "linear": Kind(_linear, LINEAR),
 }

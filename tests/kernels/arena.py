@@ -103,7 +103,7 @@ class Arena:
         lease = self.reserve(packing.num_pages, PageOwner.ADAPTER)
         pages = self.target.ints(lease.pages, torch.int64)
         image = _image(packing, adapter, self.layout.elements, self.target.dtype)
-        self.target.kernels.copy_pages(self.memory, image, pages)
+        self.memory.view(-1, layout.elements)[pages] = image.to(self.memory.device)
         for placed in packing.tiles:
             tile, start = placed.tile, lease.pages[placed.page] * layout.elements + placed.offset
             if tile.side == GAINS:
