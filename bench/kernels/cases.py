@@ -45,9 +45,6 @@ SHORT_ROWS = (32, 2048)
 """A full step of decodes and one of prefills: all that a short run looks at."""
 
 
-"""Adapters that are copied in turn: together far larger than a cache."""
-
-
 def cases(setting: Setting, names: Sequence[str], *, is_short: bool) -> list[tuple[str, Any]]:
     """(kernel, what makes the case) of each; a case holds all that it is called on."""
     return [
