@@ -4,7 +4,7 @@ from itertools import chain
 
 from motet.engine.fake.clock import StepCost, VirtualClock
 from motet.engine.fake.link import Ended, VirtualLink
-from motet.engine.fake.token_hash import NO_ADAPTER, adapter_page, logprobs, next_token, slot_of
+from motet.engine.fake.token_hash import NO_ADAPTER, adapter_page, logprobs, next_token, kv_of
 from motet.engine.inbox import Inbox
 from motet.engine.plan import (
     BASE_SLOT,
@@ -19,7 +19,7 @@ from motet.memory.copy import Transfers
 from motet.memory.page import PageId
 
 POISON = -1
-"""What every slot of a page holds that nobody owns."""
+"""What every place of a page holds that nobody owns."""
 
 
 class FakeExecutor:
@@ -86,28 +86,28 @@ class FakeExecutor:
         self.pages[pages[position // self.page_tokens]][position % self.page_tokens] = value
 
     def read(self, pages: tuple[PageId, ...], start: int, end: int) -> tuple[int, ...]:
-        """The slots of positions start..end."""
+        """The KV of positions start..end."""
         first = start // self.page_tokens
         skipped = first * self.page_tokens
         last = -(-end // self.page_tokens)
-        slots = chain.from_iterable(self.pages[page] for page in pages[first:last])
-        return tuple(slots)[start - skipped : end - skipped]
+        kv = chain.from_iterable(self.pages[page] for page in pages[first:last])
+        return tuple(kv)[start - skipped : end - skipped]
 
     def _run(self, row: Row, checksum: int) -> SampledToken | None:
         for position, token in enumerate(row.tokens, start=row.start):
             before = self.read(row.pages, position - 1, position) if position else ()
-            self.write(row.pages, position, slot_of(before, token, position, checksum))
+            self.write(row.pages, position, kv_of(before, token, position, checksum))
         if row.sampling is None:
             return None
-        slots = self.read(row.pages, 0, row.end)
-        return SampledToken(row.request_id, next_token(slots, row.history, self.vocab_size))
+        kv = self.read(row.pages, 0, row.end)
+        return SampledToken(row.request_id, next_token(kv, row.history, self.vocab_size))
 
     def _score(self, row: Row) -> PromptScores | None:
         if row.targets is None:
             return None
-        slots, start = self.read(row.pages, 0, row.end), row.targets.start
+        kv, start = self.read(row.pages, 0, row.end), row.targets.start
         scores = tuple(
-            logprobs(slots[:position], token, row.targets.num_logprobs, self.vocab_size)
+            logprobs(kv[:position], token, row.targets.num_logprobs, self.vocab_size)
             for position, token in enumerate(row.targets.tokens, start)
         )
         return PromptScores(row.request_id, scores)

@@ -1,12 +1,12 @@
 """The token-hash model: a model whose every token depends on all memory that it should depend on.
 
-The KV slot of position p holds
+The KV of position p is
 
     h(p) = H(h(p - 1) as read from the pool, token, p, checksum of the adapter's pages as read
              through this step's binding)
 
-and the next token is H of all slots read through the page table, and of the row's history if it
-has one; the logprob of a prompt token is H of the slots before it. A stale page, a page of another
+and the next token is H of all KV read through the page table, and of the row's history if it
+has one; the logprob of a prompt token is H of the KV before it. A stale page, a page of another
 sequence, a wrong tile, a lost or repeated write: each changes what follows. `expected_tokens` and
 `expected_prompt_logprobs` say the same without any pool.
 """
@@ -24,7 +24,7 @@ NO_ADAPTER = 0
 def adapter_page(digest: str, index: int, page_tokens: int) -> list[int]:
     """The host image of one page of an adapter."""
     seed = int.from_bytes(sha256(digest.encode()).digest()[:7])
-    return [hash((seed, index, slot)) for slot in range(page_tokens)]
+    return [hash((seed, index, place)) for place in range(page_tokens)]
 
 
 def expected_tokens(
@@ -38,12 +38,12 @@ def expected_tokens(
 ) -> Iterator[int]:
     """The tokens that follow `prompt` on an adapter of `num_pages` pages, without end."""
     checksum = _checksum(digest, num_pages, page_tokens)
-    slots: list[int] = []
+    kv: list[int] = []
     tokens = pending = list(prompt)
     while True:
-        _extend(slots, pending, checksum)
+        _extend(kv, pending, checksum)
         history = tuple(tokens) if has_penalties else ()
-        pending = [next_token(tuple(slots), history, vocab_size)]
+        pending = [next_token(tuple(kv), history, vocab_size)]
         tokens = tokens + pending
         yield pending[0]
 
@@ -57,10 +57,10 @@ def expected_prompt_logprobs(
     num_logprobs: int,
 ) -> tuple[TokenLogprobs, ...]:
     """Those of the tokens from the second on."""
-    slots: list[int] = []
-    _extend(slots, prompt, _checksum(digest, num_pages, page_tokens))
+    kv: list[int] = []
+    _extend(kv, prompt, _checksum(digest, num_pages, page_tokens))
     return tuple(
-        logprobs(tuple(slots[:position]), prompt[position], num_logprobs, vocab_size)
+        logprobs(tuple(kv[:position]), prompt[position], num_logprobs, vocab_size)
         for position in range(1, len(prompt))
     )
 
@@ -73,24 +73,22 @@ def _checksum(digest: str | None, num_pages: int, page_tokens: int) -> int:
     return hash(tuple(chain.from_iterable(pages)))
 
 
-def _extend(slots: list[int], tokens: Iterable[int], checksum: int) -> None:
+def _extend(kv: list[int], tokens: Iterable[int], checksum: int) -> None:
     for token in tokens:
-        slots.append(slot_of(tuple(slots[-1:]), token, len(slots), checksum))
+        kv.append(kv_of(tuple(kv[-1:]), token, len(kv), checksum))
 
 
-def slot_of(before: tuple[int, ...], token: int, position: int, checksum: int) -> int:
+def kv_of(before: tuple[int, ...], token: int, position: int, checksum: int) -> int:
     return hash((before, token, position, checksum))
 
 
-def next_token(slots: tuple[int, ...], history: tuple[int, ...], vocab_size: int) -> int:
-    return hash((slots, history) if history else slots) % vocab_size
+def next_token(kv: tuple[int, ...], history: tuple[int, ...], vocab_size: int) -> int:
+    return hash((kv, history) if history else kv) % vocab_size
 
 
-def logprobs(
-    slots: tuple[int, ...], token: int, num_logprobs: int, vocab_size: int
-) -> TokenLogprobs:
-    """Of a token that follows the slots, with as many others, best first."""
-    state = hash(slots)
+def logprobs(kv: tuple[int, ...], token: int, num_logprobs: int, vocab_size: int) -> TokenLogprobs:
+    """Of a token that follows this KV, with as many others, best first."""
+    state = hash(kv)
     others = [hash((state, rank)) % vocab_size for rank in range(num_logprobs)]
     top = [(other, _logprob(state, other)) for other in others]
     return TokenLogprobs(_logprob(state, token), tuple(sorted(top, key=lambda pair: -pair[1])))
