@@ -4,7 +4,7 @@ from itertools import chain
 
 from motet.engine.fake.clock import StepCost, VirtualClock
 from motet.engine.fake.link import Ended, VirtualLink
-from motet.engine.fake.token_hash import NO_ADAPTER, adapter_page, logprobs, next_token, kv_of
+from motet.engine.fake.token_hash import NO_ADAPTER, adapter_page, kv_of, logprobs, next_token
 from motet.engine.inbox import Inbox
 from motet.engine.plan import (
     BASE_SLOT,
