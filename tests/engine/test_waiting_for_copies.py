@@ -3,6 +3,7 @@
 import pytest
 
 from motet.engine.core import EngineCore
+from motet.engine.fake.clock import StepCost
 from motet.engine.fake.link import Fault, LinkCost, VirtualLink
 from motet.engine.fake.virtual import VirtualEngine
 from motet.engine.inbox import Inbox
@@ -146,6 +147,16 @@ def test_a_lost_copy_is_begun_again_and_after_some_those_who_wait_are_told() -> 
         engine.turn()
     room = engine.core.scheduler.memory.room
     assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
+
+
+def test_a_copy_that_ends_during_a_step_longer_than_patience_is_not_lost() -> None:
+    adapter = an_adapter()
+    engine = an_engine(VirtualLink(LinkCost(latency_s=0.1)), [adapter])
+    engine.core.inbox.put(Arrived(a_request(4, 9, request_id="runs"), 0.0))
+    engine.core.inbox.put(Arrived(a_request(4, 2, adapter, "loads"), 0.0))
+    engine.executor.cost = StepCost(base_s=2 * PATIENCE_S)
+    assert run_until(engine, "loads").token_id is not None
+    assert engine.core.scheduler.memory.copies.counters.lost == 0
 
 
 def test_a_deadline_ends_a_request_wherever_it_is() -> None:
