@@ -75,6 +75,11 @@ class Room:
             num_available -= self.num_kept_pages(rank)
         return num_pages + num_reserved - num_available
 
+    def has_beside_copies(self, num_pages: int, rank: Rank) -> bool:
+        """Will `rank` have so many pages once all who run have ended, whatever copies do?"""
+        num_copied = self.pool.count(PageOwner.TRANSFER) + self.pool.count(PageOwner.QUARANTINED)
+        return num_pages + num_copied + self.num_kept_pages(rank) <= self.pool.num_pages
+
     def expected_behind(self, rank: Rank) -> list[StateObject]:
         """Objects on the way that `rank` may do without, the first to give up first."""
         behind = [s for s in self.expected if s.wanted is None or s.wanted > rank]
