@@ -103,9 +103,9 @@ class Admission:
         return demand_of(sequence, num_borrowed, expected, self._memory.kv.page_tokens)
 
     def _is_first(self, sequence: Sequence, candidates: Candidates) -> bool:
-        """Of all that are unfinished."""
-        is_first_waiting = candidates.is_first_of_all(sequence)
-        return is_first_waiting and all(sequence.rank < other.rank for other in self._running)
+        """Of all that are unfinished. Whoever waits is asked last: they may be many."""
+        is_before_running = all(sequence.rank < other.rank for other in self._running)
+        return is_before_running and candidates.is_first_of_all(sequence)
 
     def _add_row(self, sequence: Sequence, builder: StepBuilder) -> None:
         assert sequence.table is not None

@@ -48,8 +48,12 @@ class EngineCore:
 def handle(
     scheduler: Scheduler, messages: Iterable[Message], now: float
 ) -> tuple[list[TokenOutput], list[Reply]]:
-    """Tell a scheduler what has come: what its users should hear."""
-    outputs, replies = list(scheduler.handle(Tick(now))), []
+    """Tell a scheduler what has come: what its users should hear.
+
+    The time last: what came during a long step is not late because it is heard of after it.
+    """
+    outputs: list[TokenOutput] = []
+    replies: list[Reply] = []
     for message in messages:
         match message:
             case Call(call_id, command):
@@ -59,4 +63,5 @@ def handle(
                 pass
             case _:
                 outputs += scheduler.handle(message)
+    outputs += scheduler.handle(Tick(now))
     return outputs, replies

@@ -225,8 +225,7 @@ class Engine:
     def _on_report(self, report: Report) -> None:
         self.stats = report.stats
         for reply in report.replies:
-            if reply.call_id in self._calls:  # else its caller has gone
-                self._calls[reply.call_id].set_result(reply)
+            self._answer(reply)
         num_tokens = 0
         for output in report.outputs:
             unfinished = self._unfinished.get(output.request_id)
@@ -257,5 +256,10 @@ class Engine:
         for request_id, unfinished in ended.items():
             output = TokenOutput(request_id, -1, None, finish_reason=reason, error=error)
             unfinished.outputs.put_nowait(output)
-        for call_id, future in self._calls.items():
-            future.set_result(Reply(call_id, error))
+        for call_id in self._calls:
+            self._answer(Reply(call_id, error))
+
+    def _answer(self, reply: Reply) -> None:
+        future = self._calls.get(reply.call_id)
+        if future is not None and not future.done():  # else its caller has gone, or is going
+            future.set_result(reply)

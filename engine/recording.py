@@ -5,6 +5,8 @@ A file is msgpack messages, each after its length (4 bytes, little endian): a `R
 """
 
 import hashlib
+import logging
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
@@ -19,6 +21,8 @@ from motet.errors import ConfigError
 from motet.memory.adapter import Adapter
 from motet.memory.eviction import EVICTION
 from motet.memory.manager import MemoryManager
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 """Of the format. Grows with every change of what is in a recording."""
@@ -62,7 +66,10 @@ class Turn(Struct, frozen=True):
 
 
 class Recorder:
-    """Writes turns to a file as they happen, each at once: a crash loses none."""
+    """Writes turns to a file as they happen, each at once: a crash loses none.
+
+    A file that cannot be written any more, as on a full disk, ends the recording, not the engine.
+    """
 
     def __init__(self, file: BinaryIO, spec: SchedulerSpec) -> None:
         self._file = file
@@ -80,7 +87,14 @@ class Recorder:
     def add(
         self, messages: tuple[Message, ...], now: float, plan: StepPlan, result: StepResult | None
     ) -> None:
-        self._write(Turn(messages, now, fingerprint(plan), result))
+        if self._file.closed:
+            return
+        try:
+            self._write(Turn(messages, now, fingerprint(plan), result))
+        except OSError as error:
+            log.error("the recording ends here, the engine goes on: %s", error.strerror)
+            with suppress(OSError):  # what is in its buffer has no place either
+                self._file.close()
 
     def _write(self, message: Struct) -> None:
         frame = self._encoder.encode(message)

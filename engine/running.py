@@ -42,7 +42,7 @@ class RunningSet:
         return sorted(self._sequences, key=attrgetter("rank"))
 
     def victim(self, policy: SchedulingPolicy) -> Sequence | None:
-        """Whom to preempt: never the first, which makes progress whatever happens."""
+        """Whom to preempt: never the first of these, for whom all others make way."""
         first = min(self._sequences, key=attrgetter("rank"))
         others = [sequence for sequence in self._sequences if sequence is not first]
         return policy.victim(others) if others else None

@@ -257,9 +257,9 @@ class Scheduler:
         assert sequence.table is not None
         while not self.memory.kv.grow(sequence.table, num_tokens):
             victim = self._running.victim(self._policy)
-            if victim is None:
-                self.memory.hurry(sequence.table, num_tokens)
+            if victim is None and self.memory.hurry(sequence.table, num_tokens):
                 return False
+            victim = victim or sequence  # the rest is kept for one before it that waits
             builder.discard(victim)
             self.preempt(victim)
             if victim is sequence:

@@ -107,8 +107,8 @@ class AdapterCache:
     def load_wanted(self, num_reserved: int) -> Rank | None:
         """Begin copies of what is wanted; leave `num_reserved` pages to those who run.
 
-        The first request for whose adapter there is no room: whoever comes after it must not take
-        more.
+        The first request for whose adapter there is no room before others end: whoever comes after
+        it must not take more.
         """
         while self._to_load and len(self._room.expected) < MAX_LOADS:
             rank, digest = self._to_load[0]
@@ -121,7 +121,8 @@ class AdapterCache:
                 return rank
             if answer is Answer.SOON:
                 self.hurry(state.size, rank, num_reserved)
-                return None
+                # A copy may be long in ending. Others do not wait for it where they are no help.
+                return rank if self._room.has_beside_copies(state.size, rank) else None
             heappop(self._to_load)
             self._load(state, rank)
         return None

@@ -13,7 +13,7 @@ from motet.memory.kv_cache import KvCache
 from motet.memory.page import PageOwner
 from motet.memory.prefix import Chain, Namespace, num_idle
 from motet.memory.residency import Rank, Residency
-from motet.memory.room import Room
+from motet.memory.room import Answer, Room
 
 
 class MemoryCounts(Struct, frozen=True, kw_only=True):
@@ -73,10 +73,16 @@ class MemoryManager:
             num_others += adapter.size
         return room.pool.num_pages - num_others
 
-    def hurry(self, table: BlockTable, num_tokens: int) -> None:
-        """Take back what is on its way to others, as far as the table cannot grow without it."""
+    def hurry(self, table: BlockTable, num_tokens: int) -> bool:
+        """Take back what is on its way to others, as far as the table cannot grow without it.
+
+        False, and nothing changed, if it cannot grow even then.
+        """
         num_pages = self.kv.pages_for(num_tokens) - len(table.pages)
+        if self.room.answer(num_pages, table.rank) is Answer.NO:
+            return False
         self.adapters.hurry(num_pages, table.rank)
+        return True
 
     @property
     def is_busy(self) -> bool:

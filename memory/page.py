@@ -18,7 +18,7 @@ class PageOwner(enum.StrEnum):
     TRANSFER = "transfer"
     """A load into the page is under way."""
     QUARANTINED = "quarantined"
-    """Given up by its owner while a step that touches it still runs."""
+    """Given up by its owner while a step or a copy may still write to it."""
 
 
 @dataclass(slots=True, eq=False)

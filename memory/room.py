@@ -1,13 +1,17 @@
 """Pages for whoever needs them, from what is free and from what may be evicted."""
 
 import enum
+from bisect import bisect_left, insort
 from collections.abc import Iterator
+from operator import itemgetter
 
 from motet.errors import BrokenInvariant
 from motet.memory.agreement import must_agree
 from motet.memory.eviction import EvictionPolicy
 from motet.memory.page import Lease, PageOwner, PagePool
 from motet.memory.residency import Rank, StateObject
+
+_rank_of = itemgetter(0)
 
 
 class Answer(enum.StrEnum):
@@ -36,7 +40,7 @@ class Room:
         self.expected: dict[StateObject, None] = {}
         """Objects whose pages are leased and being filled."""
         self._order = order
-        self._wanted: dict[StateObject, Rank] = {}  # idle, but somebody waits for it
+        self._wanted: list[tuple[Rank, StateObject]] = []  # idle, but somebody waits; in order
         self._idle_pages = {PageOwner.KV: 0, PageOwner.ADAPTER: 0}
 
     # What there is.
@@ -57,7 +61,8 @@ class Room:
 
     def num_kept_pages(self, rank: Rank) -> int:
         """Idle pages that are kept for requests before `rank`."""
-        return sum(state.num_pages for state, wanted in self._wanted.items() if wanted < rank)
+        before = self._wanted[: bisect_left(self._wanted, rank, key=_rank_of)]
+        return sum(state.num_pages for _, state in before)
 
     def answer(self, num_pages: int, rank: Rank, num_reserved: int = 0) -> Answer:
         """Can `rank` have so many pages, and leave `num_reserved` to others?"""
@@ -70,10 +75,13 @@ class Room:
 
     def num_missing(self, num_pages: int, rank: Rank, num_reserved: int = 0) -> int:
         """Pages by which what is free and what `rank` may evict fall short."""
-        num_available = self.pool.num_free + self.num_idle_pages
-        if self._wanted:
-            num_available -= self.num_kept_pages(rank)
+        num_available = self.pool.num_free + self.num_idle_pages - self.num_kept_pages(rank)
         return num_pages + num_reserved - num_available
+
+    def has_beside_copies(self, num_pages: int, rank: Rank) -> bool:
+        """Will `rank` have so many pages once all who run have ended, whatever copies do?"""
+        num_copied = self.pool.count(PageOwner.TRANSFER) + self.pool.count(PageOwner.QUARANTINED)
+        return num_pages + num_copied + self.num_kept_pages(rank) <= self.pool.num_pages
 
     def expected_behind(self, rank: Rank) -> list[StateObject]:
         """Objects on the way that `rank` may do without, the first to give up first."""
@@ -83,7 +91,7 @@ class Room:
     def idle(self) -> Iterator[StateObject]:
         """Every object that may be evicted, first victim first."""
         yield from self._order
-        yield from sorted(self._wanted, key=self._wanted.__getitem__, reverse=True)
+        yield from (state for _, state in reversed(self._wanted))
 
     # Taking and giving.
 
@@ -142,21 +150,21 @@ class Room:
         idle = {state for state in states if state.is_idle}
         must_agree("idle objects", set(self.idle()), idle)
         must_agree("idle pages", self.num_idle_pages, sum(state.num_pages for state in idle))
-        wanted = {state: state.wanted for state in idle if state.wanted is not None}
-        must_agree("wanted objects", self._wanted, wanted)
+        wanted = [(state.wanted, state) for state in idle if state.wanted is not None]
+        must_agree("wanted objects", self._wanted, sorted(wanted, key=_rank_of))
         for state in states:
             if not state.is_idle and state.is_on_device:
                 must_agree(f"{state} is used", state.references > 0, True)
 
     def _victim(self) -> StateObject:
         victim = self._order.victim()
-        return victim or max(self._wanted, key=self._wanted.__getitem__)
+        return victim or self._wanted[-1][1]
 
     def _become_idle(self, state: StateObject) -> None:
         if state.wanted is None:
             self._order.add(state)
         else:
-            self._wanted[state] = state.wanted
+            insort(self._wanted, (state.wanted, state), key=_rank_of)
         self._count_idle(state, +1)
         self.version += 1
 
@@ -164,7 +172,7 @@ class Room:
         if state.wanted is None:
             self._order.discard(state)
         else:
-            del self._wanted[state]
+            del self._wanted[bisect_left(self._wanted, state.wanted, key=_rank_of)]
         self._count_idle(state, -1)
 
     def _count_idle(self, state: StateObject, sign: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, fields
 from itertools import count
+from types import FrameType
 from typing import Annotated, Any
 
 import msgspec
@@ -23,7 +24,8 @@ from motet.client.protocol import (
 )
 from motet.engine import Adapter, EngineStats, TokenLogprobs
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
-from motet.engine.messages import Aborted, Arrived
+from motet.engine.inbox import Inbox
+from motet.engine.messages import Aborted, Arrived, Stop
 from motet.engine.start.build import build
 from motet.errors import ConfigError, RequestError
 from motet.formats import try_formats
@@ -233,7 +235,7 @@ class LLM:
             self._core.inbox.put(Arrived(choice.request, time.monotonic()))
         try:
             while unfinished:
-                with _uninterrupted():
+                with _uninterrupted(self._core.inbox):
                     messages = self._core.take(time.monotonic())
                     report = self._core.turn(messages, time.monotonic())
                 for request_id, outputs in by_request(report.outputs):
@@ -299,13 +301,21 @@ def _each(value: Any) -> Iterable[Any]:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C takes effect at the end: a step that is broken off could not be gone on with."""
+def _uninterrupted(inbox: Inbox) -> Iterator[None]:
+    """Ctrl-C takes effect at the end: a step that is broken off could not be gone on with.
+
+    Waiting for what comes into the inbox ends at once.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     interrupts: list[int] = []
-    usual = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        inbox.put(Stop())
+
+    usual = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:

@@ -1,8 +1,11 @@
 """The same engine without a server: equal requests have equal answers."""
 
 import asyncio
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from motet.engine import Engine
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.start.build import build
 from motet.errors import ConfigError, RequestError
+from motet.memory.copies import PATIENCE_S
 from motet.server.app import create_app
 from motet.server.http.config import ServerConfig
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
@@ -169,8 +173,6 @@ def test_an_interrupt_ends_what_runs(llm: LLM, monkeypatch: pytest.MonkeyPatch) 
     steps: list[int] = []
 
     def interrupted(plan: Any) -> Any:
-        import signal
-
         steps.append(plan.step)
         if len(steps) == 3:
             signal.raise_signal(signal.SIGINT)
@@ -182,6 +184,23 @@ def test_an_interrupt_ends_what_runs(llm: LLM, monkeypatch: pytest.MonkeyPatch) 
             llm.generate("hello", SamplingParams(max_tokens=50, ignore_eos=True))
     assert len(steps) == 3
     assert llm.generate("hello", SamplingParams(temperature=0, max_tokens=3))[0].text
+
+
+def test_an_interrupt_ends_waiting_for_a_copy(
+    model_dir: Path, adapter_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = LLM(str(model_dir), {"tuned": str(adapter_dir)}, pool_bytes=POOL_BYTES)
+    main = threading.main_thread().ident
+    assert main is not None
+    ctrl_c = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(llm._core.executor), "begin", lambda self, transfers: None)  # it hangs
+        ctrl_c.start()
+        start_s = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            llm.generate("hello", adapter="tuned")
+        assert time.monotonic() - start_s < PATIENCE_S / 3
+    assert llm.generate("hello", SamplingParams(max_tokens=3), adapter="tuned")[0].text
 
 
 def test_an_unknown_option_is_named(model_dir: Path) -> None:

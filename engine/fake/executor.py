@@ -41,7 +41,7 @@ class FakeExecutor:
         self.clock = clock
         self.link = link
         self.inbox = inbox
-        self._cost = cost
+        self.cost = cost
 
     def begin(self, transfers: Transfers) -> None:
         for page in transfers.released:
@@ -55,7 +55,7 @@ class FakeExecutor:
         self.end_copies()
 
     def execute(self, batch: Batch) -> StepResult:
-        self.clock.now += self._cost.seconds(batch)
+        self.clock.now += self.cost.seconds(batch)
         checksums = {BASE_SLOT: NO_ADAPTER}
         checksums |= {binding.slot: self.read_adapter(binding) for binding in batch.adapters}
         tokens = [self._run(row, checksums[row.slot]) for row in batch.rows]

@@ -1,6 +1,7 @@
 """The engine thread as asyncio sees it: streams begin, end and are let go."""
 
 import asyncio
+import time
 from itertools import islice
 
 import pytest
@@ -211,6 +212,33 @@ def test_a_command_is_carried_out_between_two_steps_and_answered() -> None:
             assert "register it first" in (refused.error or "")
             await asyncio.gather(*(engine.call(RegisterAdapter(new)) for _ in range(3)))
             assert len(await tokens_of(engine, a_request(4, 3, new))) == 3
+
+    run(test())
+
+
+def test_who_gives_up_a_command_takes_nothing_from_others() -> None:
+    async def test() -> None:
+        core, gate = a_gated_core()
+        async with running(core) as engine:
+            tokens = asyncio.ensure_future(tokens_of(engine, a_request(4, 3)))
+            await asyncio.sleep(0.05)  # its first step is under way
+            call = asyncio.ensure_future(engine.call(RegisterAdapter(an_adapter("new"))))
+            await asyncio.sleep(0)
+            gate.open()
+            time.sleep(0.1)  # the reply is on its way, beside tokens
+            call.cancel()
+            assert len(await tokens) == 3
+
+    run(test())
+
+
+def test_an_engine_stops_though_somebody_gives_up_a_command() -> None:
+    async def test() -> None:
+        async with running(a_core()) as engine:
+            call = asyncio.ensure_future(engine.call(RegisterAdapter(an_adapter("new"))))
+            await asyncio.sleep(0)
+            call.cancel()
+            await engine.stop()
 
     run(test())
 

@@ -9,18 +9,27 @@ from motet.engine.output import FinishReason, TokenOutput
 from motet.engine.policy import SCHEDULING, FirstComeFirstServed
 from motet.engine.scheduler import Scheduler
 from motet.engine.step_builder import StepBuilder
+from motet.memory.adapter import Adapter
 from motet.memory.copy import CopyEnded
 from tests.engine.factories import PAGE_TOKENS, a_request, a_scheduler, a_sequence, an_adapter
 from tests.engine.stepping import finish, ids, step
 
 
-def overcommitted(policy: str = "fcfs") -> Scheduler:
-    """Three sequences that expect short outputs, generate long ones and do not fit together."""
-    scheduler = a_scheduler(num_pages=12, max_model_len=48, policy=SCHEDULING[policy]())
+def expecting_short_outputs(policy: str = "fcfs", adapters: tuple[Adapter, ...] = ()) -> Scheduler:
+    """Of 12 pages, after many requests for one token."""
+    scheduler = a_scheduler(
+        num_pages=12, max_model_len=48, adapters=adapters, policy=SCHEDULING[policy]()
+    )
     for _ in range(40):
         scheduler.handle(Arrived(a_request(2, max_tokens=1), 0.0))
     while scheduler.has_work:
         step(scheduler)
+    return scheduler
+
+
+def overcommitted(policy: str = "fcfs") -> Scheduler:
+    """Three sequences that expect short outputs, generate long ones and do not fit together."""
+    scheduler = expecting_short_outputs(policy)
     for name, prompt in (("oldest", 8), ("middle", 12), ("newest", 4)):
         scheduler.handle(Arrived(a_request(prompt, 32, request_id=name), 0.0))
     return scheduler
@@ -99,6 +108,19 @@ def test_a_sequence_preempted_often_runs_again_only_as_the_oldest() -> None:
     while "a" in ids(plan := step(scheduler)[0]):
         assert "b" not in ids(plan)
     assert "b" in ids(plan)
+
+
+def test_who_runs_alone_makes_way_for_one_before_it_whose_adapter_has_come() -> None:
+    adapter = an_adapter(num_pages=4)
+    scheduler = expecting_short_outputs(adapters=(adapter,))
+    scheduler.handle(Arrived(a_request(28, 4, adapter, "first"), 0.0))
+    scheduler.handle(Arrived(a_request(4, 40, request_id="second"), 0.0))
+    ends: list[str] = []
+    while scheduler.has_work:
+        assert scheduler.wait_s(0.0) == 0.0
+        ends += [o.request_id for o in step(scheduler)[1] if o.finish_reason is FinishReason.LENGTH]
+    assert ends == ["first", "second"]
+    assert scheduler.stats().preemptions == 1
 
 
 def test_an_abort_returns_everything_in_every_state() -> None:

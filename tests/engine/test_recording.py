@@ -1,9 +1,12 @@
 """A recorded run, made again, has the same plans."""
 
+import errno
 import io
+import os
 import random
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,3 +95,33 @@ def test_other_files_are_refused(content: bytes) -> None:
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--record .*missing/run: No such file"):
         Recorder.open(str(tmp_path / "missing" / "run"), SPEC)
+
+
+class FullDisk(io.RawIOBase):
+    """Takes so many bytes."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self.written = bytearray()
+        self._num_bytes = num_bytes
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        num_bytes = min(len(data), self._num_bytes - len(self.written))
+        if num_bytes == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.written += data[:num_bytes]
+        return num_bytes
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_engine(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk = FullDisk(10_000)
+    outputs = a_recorded_run(io.BufferedWriter(disk), num_requests=20)
+    assert len(outputs) == len(a_recorded_run(io.BytesIO(), num_requests=20))
+    (record,) = caplog.records
+    assert "No space left" in record.getMessage()
+    turns = list(replay(io.BytesIO(disk.written)))
+    assert turns and all(turn.is_same for turn in turns)

@@ -3,6 +3,7 @@
 import pytest
 
 from motet.engine.core import EngineCore
+from motet.engine.fake.clock import StepCost
 from motet.engine.fake.link import Fault, LinkCost, VirtualLink
 from motet.engine.fake.virtual import VirtualEngine
 from motet.engine.inbox import Inbox
@@ -13,6 +14,7 @@ from motet.memory.adapter import Adapter
 from motet.memory.adapter_cache import MAX_LOST
 from motet.memory.copies import PATIENCE_S
 from tests.engine.factories import a_request, a_scheduler, an_adapter, an_executor, an_info
+from tests.engine.stepping import ids, step
 
 BASE_S = 0.01
 """Of a step, in `StepCost`."""
@@ -146,6 +148,33 @@ def test_a_lost_copy_is_begun_again_and_after_some_those_who_wait_are_told() -> 
         engine.turn()
     room = engine.core.scheduler.memory.room
     assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
+
+
+def test_a_copy_that_ends_during_a_step_longer_than_patience_is_not_lost() -> None:
+    adapter = an_adapter()
+    engine = an_engine(VirtualLink(LinkCost(latency_s=0.1)), [adapter])
+    engine.core.inbox.put(Arrived(a_request(4, 9, request_id="runs"), 0.0))
+    engine.core.inbox.put(Arrived(a_request(4, 2, adapter, "loads"), 0.0))
+    engine.executor.cost = StepCost(base_s=2 * PATIENCE_S)
+    assert run_until(engine, "loads").token_id is not None
+    assert engine.core.scheduler.memory.copies.counters.lost == 0
+
+
+@pytest.mark.parametrize(("size", "is_passed"), [(12, False), (15, True)])
+def test_who_has_room_once_others_end_is_not_passed_because_a_copy_hangs(
+    size: int, is_passed: bool
+) -> None:
+    """Of 20 pages a copy holds 6 that nobody wants any more, and who runs 4."""
+    hangs, wanted = an_adapter("hangs", num_pages=6), an_adapter("wanted", num_pages=size)
+    scheduler = a_scheduler(num_pages=20, adapters=[hangs, wanted])
+    scheduler.handle(Arrived(a_request(4, 4, hangs, "hangs"), 0.0))
+    scheduler.plan()
+    scheduler.handle(Aborted("hangs"))
+    scheduler.handle(Arrived(a_request(12, 4, request_id="runs"), 0.0))
+    assert ids(step(scheduler)[0]) == ["runs"]
+    scheduler.handle(Arrived(a_request(4, 4, wanted, "waits"), 0.0))
+    scheduler.handle(Arrived(a_request(8, 4, request_id="behind"), 0.0))
+    assert ("behind" in ids(step(scheduler)[0])) == is_passed
 
 
 def test_a_deadline_ends_a_request_wherever_it_is() -> None:
