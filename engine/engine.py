@@ -85,6 +85,7 @@ class Engine:
         self._call_ids = count()
         self._must_stop = False
         self._unfinished: dict[str, Unfinished] = {}
+        self._leaving: set[str] = set()  # nobody reads them any more; their ends are yet to come
         self._thread = threading.Thread(target=self._run, name="motet-engine", daemon=True)
         self._ready: asyncio.Future[EngineInfo]
         self._loop: asyncio.AbstractEventLoop
@@ -128,7 +129,8 @@ class Engine:
         """
         _ = self.info
         unfinished = {request.request_id for request in requests}
-        if len(unfinished) < len(requests) or not unfinished.isdisjoint(self._unfinished):
+        in_use = self._unfinished.keys() | self._leaving
+        if len(unfinished) < len(requests) or not unfinished.isdisjoint(in_use):
             raise BrokenInvariant(f"request ids {sorted(unfinished)} are not unique")
         outputs: asyncio.Queue[TokenOutput] = asyncio.Queue()
         self._unfinished |= {r.request_id: Unfinished(r, outputs) for r in requests}
@@ -149,6 +151,7 @@ class Engine:
                 known = self._unfinished.get(request_id)
                 if known and known.outputs is outputs:  # else it has ended, unread
                     del self._unfinished[request_id]
+                    self._leaving.add(request_id)
                     self._inbox.put(Aborted(request_id))
 
     def abort(self, request_id: str) -> None:
@@ -229,8 +232,10 @@ class Engine:
         num_tokens = 0
         for output in report.outputs:
             unfinished = self._unfinished.get(output.request_id)
-            if unfinished is None:
-                continue  # its client has just gone
+            if unfinished is None:  # its client has just gone
+                if output.finish_reason is not None:
+                    self._leaving.discard(output.request_id)
+                continue
             if output.token_id is not None:
                 num_tokens += 1 if unfinished.has_begun else 1 + len(unfinished.request.prompt)
                 unfinished.has_begun = True

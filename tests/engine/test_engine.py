@@ -201,6 +201,29 @@ def test_no_request_may_be_named_twice_in_one_stream() -> None:
     run(test())
 
 
+def test_the_id_of_an_abandoned_request_is_in_use_until_its_last_output_has_come() -> None:
+    """Else what is on its way from the one would be read as the other's."""
+
+    async def test() -> None:
+        core, gate = a_gated_core()
+        async with running(core) as engine:
+            stream = engine.generate(a_request(4, 100, request_id="a"))
+            first = asyncio.ensure_future(anext(stream))
+            await gate.take(engine, 1)
+            await first
+            await stream.aclose()
+            again = asyncio.ensure_future(tokens_of(engine, a_request(4, 3, request_id="a")))
+            await asyncio.sleep(0)
+            gate.open()
+            with pytest.raises(BrokenInvariant, match="not unique"):
+                await again
+            await until_idle(engine, core)
+            await tokens_of(engine, a_request(4, 1))  # its report comes after that of the end
+            assert len(await tokens_of(engine, a_request(4, 3, request_id="a"))) == 3
+
+    run(test())
+
+
 # Commands.
 
 

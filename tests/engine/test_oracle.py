@@ -27,6 +27,6 @@ def test_every_planted_fault_changes_a_token_or_score(fault: Fault) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_no_token_changes_in_a_long_storm(seed: int) -> None:
-    oracle, storm = run_storm(seed, num_tokens=50_000)
+    oracle, storm = run_storm(seed, num_tokens=70_000)
     assert oracle.num_wrong == 0
     assert all(storm.forced[event] > 400 for event in FORCED_EVENTS), storm.forced
