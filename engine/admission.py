@@ -51,7 +51,7 @@ class Admission:
         candidates = self._queue.candidates((None, *self._memory.adapters.ready))
         admitted = self._admit_in_order(candidates, demands, limit, builder)
         candidates.close()
-        if builder.budget:
+        if builder.budget and not admitted:  # else the next adapter may be loaded
             self._vain = (self._queue.version, self._memory.version)
         return admitted
 

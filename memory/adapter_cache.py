@@ -15,7 +15,8 @@ from motet.memory.room import Answer, Room
 from motet.memory.transition import Legal, move
 
 MAX_LOADS = 8
-"""Copies under way at once: enough to keep a link busy, few enough to take the next in order."""
+"""Adapters that are on their way or have come, and nobody runs on them yet: enough to keep a link
+busy, few enough to leave the device to those who run, and to take the next in order."""
 
 MAX_LOST = 3
 """After so many copies in a row that did not end, those who wait for the adapter are told."""
@@ -92,8 +93,6 @@ class AdapterCache:
         if state.wanted != rank:
             self._room.want(state, rank)
             self.note(state)
-            if rank is None and state.state is Residency.LOADING:
-                self._give_up(self._copies.of(state))
 
     def acquire(self, digest: str) -> None:
         """One more user of an adapter that is on the device."""
@@ -110,12 +109,16 @@ class AdapterCache:
         The first request for whose adapter there is no room before others end: whoever comes after
         it must not take more.
         """
-        while self._to_load and len(self._room.expected) < MAX_LOADS:
+        while self._to_load:
             rank, digest = self._to_load[0]
             state = self._adapters[digest]
             if state.wanted != rank or state.state is not Residency.HOST:
                 heappop(self._to_load)
                 continue
+            if self._num_ahead(rank) >= MAX_LOADS:
+                self._give_up_unwanted()
+            if self._num_ahead(rank) >= MAX_LOADS:
+                return None
             answer = self._room.answer(state.size, rank, num_reserved)
             if answer is Answer.NO:
                 return rank
@@ -221,6 +224,15 @@ class AdapterCache:
         move(state, Residency.LOADING)
         self._room.expected[state] = None
         self._copies.load(state, state.digest, state.lease)
+
+    def _num_ahead(self, rank: Rank) -> int:
+        """Adapters that are on their way, or are kept for requests before `rank`."""
+        return len(self._room.expected) + self._room.num_kept(rank)
+
+    def _give_up_unwanted(self) -> None:
+        """A copy that nobody waits for any more goes on as long as it is in nobody's way."""
+        for state in [state for state in self._room.expected if state.wanted is None]:
+            self._give_up(self._copies.of(state))
 
     def _give_up(self, copy: CopyUnderWay) -> None:
         """The adapter is on the host again; the pages come back when the copy has ended."""

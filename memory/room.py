@@ -59,10 +59,13 @@ class Room:
         """Pages that no eviction can free now; shared ones count once."""
         return self.pool.num_pages - self.pool.num_free - self.num_idle_pages
 
+    def num_kept(self, rank: Rank) -> int:
+        """Idle objects that are kept for requests before `rank`."""
+        return bisect_left(self._wanted, rank, key=_rank_of)
+
     def num_kept_pages(self, rank: Rank) -> int:
-        """Idle pages that are kept for requests before `rank`."""
-        before = self._wanted[: bisect_left(self._wanted, rank, key=_rank_of)]
-        return sum(state.num_pages for _, state in before)
+        """Their pages."""
+        return sum(state.num_pages for _, state in self._wanted[: self.num_kept(rank)])
 
     def answer(self, num_pages: int, rank: Rank, num_reserved: int = 0) -> Answer:
         """Can `rank` have so many pages, and leave `num_reserved` to others?"""

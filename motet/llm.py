@@ -24,6 +24,7 @@ from motet.client.protocol import (
 )
 from motet.engine import Adapter, EngineStats, TokenLogprobs
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
+from motet.engine.core import handle
 from motet.engine.inbox import Inbox
 from motet.engine.messages import Aborted, Arrived, Stop
 from motet.engine.start.build import build
@@ -231,9 +232,9 @@ class LLM:
     def _steps(self, choices: Sequence[Choice]) -> Iterator[tuple[Choice, Delta]]:
         """Turn the engine until all choices have ended; if it is left early, none goes on."""
         unfinished = {choice.request.request_id: choice for choice in choices}
-        for choice in choices:
-            self._core.inbox.put(Arrived(choice.request, time.monotonic()))
         try:
+            for choice in choices:
+                self._core.inbox.put(Arrived(choice.request, time.monotonic()))
             while unfinished:
                 with _uninterrupted(self._core.inbox):
                     messages = self._core.take(time.monotonic())
@@ -250,7 +251,8 @@ class LLM:
                         yield choice, delta
         finally:
             for request_id in unfinished:
-                self._core.scheduler.handle(Aborted(request_id))
+                self._core.inbox.put(Aborted(request_id))
+            handle(self._core.scheduler, self._core.inbox.take(0), time.monotonic())
 
     @contextmanager
     def _bar(self, num_choices: int) -> Iterator[Any]:

@@ -141,17 +141,30 @@ def test_an_abort_returns_everything_in_every_state() -> None:
     assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
 
 
-def test_a_copy_that_nobody_waits_for_is_cancelled_and_keeps_its_pages_until_it_ends() -> None:
+def test_a_copy_that_nobody_waits_for_goes_on_as_long_as_it_is_in_nobody_s_way() -> None:
+    """Otherwise clients that give up sooner than a load takes would never get their adapter."""
+    adapter, other = an_adapter(num_pages=6), an_adapter("other", num_pages=6)
+    request = a_request(6, 4, adapter, "a")
+    scheduler = a_scheduler(num_pages=11, adapters=[adapter, other], requests=[request])
+    (copy,) = scheduler.plan().transfers.copies
+    scheduler.handle(Aborted("a"))
+    assert not scheduler.plan().transfers.cancelled and scheduler.has_work
+    scheduler.handle(Arrived(a_request(6, 4, other, "b"), 0.0))
+    assert scheduler.plan().transfers.cancelled == (copy.ticket,)
+    assert scheduler.stats().pages_quarantined == adapter.num_pages
+    scheduler.handle(CopyEnded(copy.ticket, 1))
+    assert scheduler.stats().pages_free == scheduler.memory.num_pages
+    assert [copy.digest for copy in scheduler.plan().transfers.copies] == [other.digest]
+
+
+def test_an_adapter_whose_users_have_gone_before_it_came_stays() -> None:
     adapter = an_adapter()
     scheduler = a_scheduler(adapters=[adapter], requests=[a_request(6, 4, adapter, "a")])
     (copy,) = scheduler.plan().transfers.copies
     scheduler.handle(Aborted("a"))
-    assert scheduler.plan().transfers.cancelled == (copy.ticket,)
-    assert scheduler.has_work
-    assert scheduler.stats().pages_quarantined == adapter.num_pages
-    scheduler.handle(CopyEnded(copy.ticket, 1))
+    scheduler.handle(CopyEnded(copy.ticket, adapter.num_pages))
     assert not scheduler.has_work
-    assert scheduler.stats().pages_free == scheduler.memory.num_pages
+    assert scheduler.stats().idle_pages_adapter == adapter.num_pages
 
 
 def test_pages_of_an_aborted_row_are_not_reused_while_the_step_runs() -> None:

@@ -1,6 +1,7 @@
 """Adapters come in the order of who wants them, and nobody before is robbed for somebody behind."""
 
 from motet.memory.adapter import Adapter
+from motet.memory.adapter_cache import MAX_LOADS
 from motet.memory.copy import Copy, CopyEnded
 from motet.memory.eviction import LeastRecentlyUsed
 from motet.memory.manager import MemoryManager
@@ -134,3 +135,32 @@ def test_a_copy_that_falls_short_is_a_failure_that_says_so() -> None:
     assert memory.ended(CopyEnded(copy.ticket, 5)) == {"a": "5 of 6 pages came"}
     memory.check()
     assert [copy.digest for copy in begin(memory)] == ["a"]
+
+
+def test_no_more_is_loaded_than_can_soon_be_used() -> None:
+    sizes = {f"a{i}": 1 for i in range(2 * MAX_LOADS)}
+    memory = a_memory(100, **sizes)
+    for number, digest in enumerate(sizes):
+        memory.adapters.want(digest, (0.0, number))
+    first = begin(memory)
+    assert [copy.digest for copy in first] == list(sizes)[:MAX_LOADS]
+    for copy in first:
+        memory.ended(CopyEnded(copy.ticket, 1))
+    assert begin(memory) == ()
+    memory.adapters.acquire("a0")  # it runs, and waits for nothing more
+    memory.adapters.want("a0", None)
+    assert [copy.digest for copy in begin(memory)] == [f"a{MAX_LOADS}"]
+
+
+def test_a_copy_that_nobody_wants_makes_place_for_one_that_somebody_wants() -> None:
+    sizes = {f"a{i}": 1 for i in range(MAX_LOADS + 1)}
+    memory = a_memory(100, **sizes)
+    *first, last = sizes
+    for number, digest in enumerate(first):
+        memory.adapters.want(digest, (0.0, number))
+    copies = begin(memory)
+    memory.adapters.want(first[3], None)
+    memory.adapters.want(last, (0.0, 99))
+    assert [copy.digest for copy in begin(memory)] == [last]
+    assert len(memory.copies) == len(copies) + 1
+    assert memory.copies.counters.cancelled == 1
