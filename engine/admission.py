@@ -75,8 +75,8 @@ class Admission:
             elif digest is not None and digest not in self._memory.adapters.ready:
                 candidates.pass_over_group()  # it has made way for one before
             elif self._fits(sequence, demands):
-                self._running.start(sequence)
                 candidates.take()
+                self._running.start(sequence)
                 self._add_row(sequence, builder)
                 admitted.append(sequence)
             else:

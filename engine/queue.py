@@ -1,32 +1,26 @@
 """Requests that wait, by the adapter that they want."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 from motet.engine.sequence import Sequence, SequenceState
 from motet.memory.adapter_cache import AdapterCache
+from motet.memory.lazy_heap import LazyHeap
 from motet.memory.residency import Rank
 
 _Entry = tuple[Rank, Sequence]
 
 
-@dataclass(slots=True)
 class _Group:
-    """Those that want one adapter, or none."""
+    """Those that want one adapter, or none. Aborted ones die in the heap."""
 
-    heap: list[_Entry] = field(default_factory=list)
-    """Aborted ones stay until they come up, or until they are the most."""
-    num_waiting: int = 0
+    def __init__(self) -> None:
+        self.heap: LazyHeap[_Entry] = LazyHeap(_waits)
+        self.num_waiting = 0
 
     def first(self) -> Sequence | None:
-        while self.heap and not _waits(self.heap[0]):
-            heappop(self.heap)
-        return self.heap[0][1] if self.heap else None
-
-    def without_aborted(self) -> None:
-        self.heap = [entry for entry in self.heap if _waits(entry)]
-        heapify(self.heap)
+        first = self.heap.first()
+        return first[1] if first else None
 
 
 class WaitingQueue:
@@ -48,11 +42,11 @@ class WaitingQueue:
 
     def __iter__(self) -> Iterator[Sequence]:
         """In no particular order."""
-        return (e[1] for group in self._groups.values() for e in group.heap if _waits(e))
+        return (sequence for group in self._groups.values() for _, sequence in group.heap)
 
     def add(self, sequence: Sequence) -> None:
         group = self._groups.setdefault(sequence.adapter_digest, _Group())
-        heappush(group.heap, (sequence.rank, sequence))
+        group.heap.push((sequence.rank, sequence))
         group.num_waiting += 1
         self._len += 1
         if group.first() is sequence:
@@ -60,9 +54,7 @@ class WaitingQueue:
 
     def abort(self, sequence: Sequence) -> None:
         """The sequence waits no longer, as its state says."""
-        group = self._leave(sequence.adapter_digest)
-        if len(group.heap) > 2 * group.num_waiting + 8:
-            group.without_aborted()
+        self._leave(sequence.adapter_digest)
 
     def first(self, digest: str | None) -> Sequence | None:
         """Of those that want one adapter, or none."""
@@ -76,20 +68,19 @@ class WaitingQueue:
     def waiting_for(self, digest: str) -> list[Sequence]:
         """All that want one adapter, the first one first."""
         group = self._groups.get(digest)
-        return [e[1] for e in sorted(group.heap) if _waits(e)] if group else []
+        return [sequence for _, sequence in sorted(group.heap)] if group else []
 
     def candidates(self, digests: Iterable[str | None]) -> "Candidates":
         """Those that want one of these adapters, or none (None). Close it before anything else."""
         return Candidates(self, digests)
 
-    def _leave(self, digest: str | None) -> _Group:
+    def _leave(self, digest: str | None) -> None:
         group = self._groups[digest]
         group.num_waiting -= 1
         self._len -= 1
         if group.num_waiting == 0:
             del self._groups[digest]
         self._want(digest)
-        return group
 
     def _want(self, digest: str | None) -> None:
         """Tell memory who is the first that waits for an adapter."""
@@ -113,7 +104,7 @@ class Candidates:
         return self._queue.first(self._heap[0][1]) if self._heap else None
 
     def take(self) -> None:
-        """The first one waits no longer."""
+        """The first one leaves the queue: it is about to run."""
         self._queue._leave(self._drop()[1].adapter_digest)
 
     def pass_over(self) -> None:
@@ -136,12 +127,12 @@ class Candidates:
         """Who was passed over waits on."""
         for entry in self._passed:
             digest = entry[1].adapter_digest
-            heappush(self._queue._groups[digest].heap, entry)
+            self._queue._groups[digest].heap.push(entry)
             self._queue._want(digest)
 
     def _drop(self) -> _Entry:
         _, digest = heappop(self._heap)
-        entry = heappop(self._queue._groups[digest].heap)
+        entry = self._queue._groups[digest].heap.pop()
         first = self._queue.first(digest)
         if first is not None:
             heappush(self._heap, (first.rank, digest))

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from typing import ClassVar
 
 from motet.memory.adapter import Adapter
 from motet.memory.agreement import must_agree
 from motet.memory.copies import Copies, CopyUnderWay
 from motet.memory.copy import CopyEnded
+from motet.memory.lazy_heap import LazyHeap
 from motet.memory.page import PageId, PageOwner
 from motet.memory.residency import Rank, Residency, StateObject
 from motet.memory.room import Answer, Room
@@ -60,7 +60,7 @@ class AdapterCache:
         self._copies = copies
         self._adapters: dict[str, AdapterState] = {}
         self._ready: dict[str, Rank] = {}
-        self._to_load: list[tuple[Rank, str]] = []  # a heap; entries may be out of date
+        self._to_load: LazyHeap[tuple[Rank, str]] = LazyHeap(self._is_to_load)
 
     # Who there is.
 
@@ -109,12 +109,9 @@ class AdapterCache:
         The first request for whose adapter there is no room before others end: whoever comes after
         it must not take more.
         """
-        while self._to_load:
-            rank, digest = self._to_load[0]
+        while (first := self._to_load.first()) is not None:
+            rank, digest = first
             state = self._adapters[digest]
-            if state.wanted != rank or state.state is not Residency.HOST:
-                heappop(self._to_load)
-                continue
             if self._num_ahead(rank) >= MAX_LOADS:
                 self._give_up_unwanted()
             if self._num_ahead(rank) >= MAX_LOADS:
@@ -126,7 +123,7 @@ class AdapterCache:
                 self.hurry(state.size, rank, num_reserved)
                 # A copy may be long in ending. Others do not wait for it where they are no help.
                 return rank if self._room.has_beside_copies(state.size, rank) else None
-            heappop(self._to_load)
+            self._to_load.pop()
             self._load(state, rank)
         return None
 
@@ -190,7 +187,7 @@ class AdapterCache:
         if state.is_on_device:
             self._ready[state.digest] = state.wanted
         elif state.state is Residency.HOST:
-            heappush(self._to_load, (state.wanted, state.digest))
+            self._to_load.push((state.wanted, state.digest))
 
     # Counts.
 
@@ -206,8 +203,8 @@ class AdapterCache:
         wanted = {d: s.wanted for d, s in self._adapters.items() if s.wanted is not None}
         ready = {d: rank for d, rank in wanted.items() if self._adapters[d].is_on_device}
         must_agree("wanted adapters on the device", self._ready, ready)
-        absent = {(rank, d) for d, rank in wanted.items() if self._is_on_host(d)}
-        must_agree("adapters to load", absent - set(self._to_load), set())
+        absent = {(r, d) for d, r in wanted.items() if self._adapters[d].state is Residency.HOST}
+        must_agree("adapters to load", set(self._to_load), absent)
         loading = {s for s in self._adapters.values() if s.state is Residency.LOADING}
         must_agree("expected adapters", set(self._room.expected), loading)
         awaited = [copy.subject for copy in self._copies if not copy.is_given_up]
@@ -248,5 +245,8 @@ class AdapterCache:
         move(state, Residency.HOST)
         self.note(state)
 
-    def _is_on_host(self, digest: str) -> bool:
-        return self._adapters[digest].state is Residency.HOST
+    def _is_to_load(self, entry: tuple[Rank, str]) -> bool:
+        """Is it still wanted by this request, and not there or on its way?"""
+        rank, digest = entry
+        state = self._adapters[digest]
+        return state.wanted == rank and state.state is Residency.HOST

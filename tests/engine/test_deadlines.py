@@ -1,7 +1,8 @@
 """Who has to end in time is kept no longer than it is unfinished."""
 
-from motet.engine.deadlines import MIN_ENTRIES, Deadlines
+from motet.engine.deadlines import Deadlines
 from motet.engine.sequence import Sequence, SequenceState
+from motet.memory.lazy_heap import MIN_ENTRIES
 from motet.memory.transition import move
 from tests.engine.factories import a_request, a_sequence
 

@@ -4,6 +4,7 @@ from motet.memory.adapter import Adapter
 from motet.memory.adapter_cache import MAX_LOADS
 from motet.memory.copy import Copy, CopyEnded
 from motet.memory.eviction import LeastRecentlyUsed
+from motet.memory.lazy_heap import MIN_ENTRIES
 from motet.memory.manager import MemoryManager
 from motet.memory.residency import Rank
 
@@ -164,3 +165,14 @@ def test_a_copy_that_nobody_wants_makes_place_for_one_that_somebody_wants() -> N
     assert [copy.digest for copy in begin(memory)] == [last]
     assert len(memory.copies) == len(copies) + 1
     assert memory.copies.counters.cancelled == 1
+
+
+def test_wants_that_change_do_not_pile_up_while_the_first_cannot_come() -> None:
+    memory = a_memory(10, large=8, small=2)
+    memory.adapters.want("large", FIRST)
+    assert memory.adapters.load_wanted(5) == FIRST
+    for number in range(10 * MIN_ENTRIES):
+        memory.adapters.want("small", (1.0, number))
+        memory.adapters.load_wanted(5)
+    assert len(memory.adapters._to_load) <= MIN_ENTRIES
+    memory.check()
