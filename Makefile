@@ -25,6 +25,7 @@ check: setup ## ruff and mypy
 bench: serves ## measure the demo under load, the scheduler, kernels and the engine: five minutes
 	@$(BIN)/python -m motet.bench.quick
 	@$(BIN)/python -m motet.bench.step
+	@$(BIN)/python -m motet.bench.waiting
 	@$(BIN)/python -m motet.bench.kernels --short
 	@$(BIN)/python -m motet.bench.engine --short
 

@@ -6,6 +6,7 @@ from itertools import islice
 
 import pytest
 
+from motet.engine.engine import EngineStatus
 from motet.engine.fake.token_hash import expected_tokens
 from motet.engine.messages import RegisterAdapter
 from motet.engine.output import FinishReason
@@ -262,6 +263,7 @@ def test_an_engine_stops_though_somebody_gives_up_a_command() -> None:
             await asyncio.sleep(0)
             call.cancel()
             await engine.stop()
+            assert engine.status is EngineStatus.STOPPED
 
     run(test())
 

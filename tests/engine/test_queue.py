@@ -5,6 +5,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from motet.engine.queue import WaitingQueue
 from motet.engine.sequence import Sequence, SequenceState
+from motet.memory.adapter import Adapter
 from motet.memory.eviction import LeastRecentlyUsed
 from motet.memory.lazy_heap import MIN_ENTRIES
 from motet.memory.manager import MemoryManager
@@ -29,9 +30,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.num_arrived = 0
 
     @rule(adapter=st.sampled_from(ADAPTERS), order=st.integers(0, 3))
-    def arrive(self, adapter: object, order: int) -> None:
+    def arrive(self, adapter: Adapter | None, order: int) -> None:
         self.num_arrived += 1
-        request = a_request(1, adapter=adapter)  # type: ignore[arg-type]
+        request = a_request(1, adapter=adapter)
         rank = (float(order), self.num_arrived)
         sequence = Sequence(request, rank, Namespace("base", None, ""))
         self.queue.add(sequence)

@@ -6,7 +6,7 @@ import os
 import random
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -32,12 +32,12 @@ SPEC = SchedulerSpec(
 )
 
 
-def a_recorded_run(file: io.BufferedIOBase, num_requests: int) -> list[TokenOutput]:
+def a_recorded_run(file: BinaryIO, num_requests: int) -> list[TokenOutput]:
     """Requests, aborts, a command and copies that go wrong."""
     rng, inbox = random.Random(3), Inbox()
     scheduler = SPEC.make()
     executor = an_executor(scheduler, inbox, a_faulty_link(3, rng))
-    recorder = Recorder(file, SPEC)  # type: ignore[arg-type]
+    recorder = Recorder(file, SPEC)
     core = EngineCore(an_info(), scheduler, executor, inbox, recorder)
     engine = VirtualEngine(core, executor)
     late = an_adapter("late", num_pages=3)

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from motet.memory.copy import Copy, CopyEnded, Direction, PagePair, Ticket
 from motet.memory.device.arena import Arena
 from motet.memory.device.copier import CHUNK_PAGES, Copier
+from motet.memory.device.store import HostStore
 from motet.memory.layout import PageLayout
 from motet.memory.page import PageId
 
@@ -44,7 +46,7 @@ class Setting:
         self.arena = Arena(LAYOUT, NUM_PAGES, torch.bfloat16, torch.device(device))
         self.arena.flat.zero_()
         self.ends: queue.SimpleQueue[CopyEnded] = queue.SimpleQueue()
-        self.copier = Copier(self.arena, images, self.ends)  # type: ignore[arg-type]
+        self.copier = Copier(self.arena, cast(HostStore, images), self.ends)
 
     def end(self) -> CopyEnded:
         return self.ends.get(timeout=10)
@@ -76,7 +78,8 @@ def test_every_page_lies_where_it_should_and_nothing_else_is_touched(device: str
 
 
 def test_a_cancelled_copy_stops_between_two_chunks_and_says_how_far_it_came() -> None:
-    images = Slow({"a": an_image(9)})
+    image = an_image(9)
+    images = Slow({"a": image})
     setting = Setting("cpu", images)
     setting.copier.begin(a_copy(1, "a", range(9)))
     setting.copier.begin(a_copy(2, "a", range(9, 18)))
@@ -87,10 +90,8 @@ def test_a_cancelled_copy_stops_between_two_chunks_and_says_how_far_it_came() ->
     assert first.ticket == 1 and first.num_pages in (0, CHUNK_PAGES) and first.error is None
     assert second == CopyEnded(Ticket(2), 0)
     assert not setting.arena.pages[9:].any()
-    torch.testing.assert_close(
-        setting.arena.pages[: first.num_pages],
-        images.get("a").pages[: first.num_pages],  # type: ignore[union-attr]
-    )
+    num_pages = first.num_pages
+    torch.testing.assert_close(setting.arena.pages[:num_pages], image.pages[:num_pages])
 
 
 def test_the_end_of_a_copy_that_is_over_is_told_again() -> None:

@@ -10,6 +10,7 @@ from motet.memory.copies import PATIENCE_S
 from motet.memory.copy import Copy, CopyEnded
 from motet.memory.eviction import LeastRecentlyUsed
 from motet.memory.manager import MemoryManager
+from motet.memory.prefix import Chain
 from motet.memory.residency import Rank, StateObject
 
 DIGESTS = [f"digest-{i}" for i in range(5)]
@@ -91,9 +92,9 @@ class MemoryMachine(RuleBasedStateMachine):
     def compute(self, order: int, tokens: list[int]) -> None:
         kept, rank = self.wanted_on_device(), self.a_rank(order)
         kv, namespace = self.memory.kv, self.memory.namespace(None, "")
-        prefix: list[object] = []
-        kv.match(prefix, namespace, tokens, len(tokens))  # type: ignore[arg-type]
-        table = kv.open(namespace, prefix, rank)  # type: ignore[arg-type]
+        prefix: Chain = []
+        kv.match(prefix, namespace, tokens, len(tokens))
+        table = kv.open(namespace, prefix, rank)
         self.tables.append(table)
         if kv.grow(table, len(tokens)):
             kv.seal(table, tokens, len(tokens))
