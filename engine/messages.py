@@ -8,8 +8,8 @@ from msgspec import Struct
 from motet.engine.output import EngineInfo, EngineStats, TokenOutput
 from motet.engine.plan import StepResult
 from motet.engine.request import Request
-from motet.memory.adapter import Adapter
-from motet.memory.copy import CopyEnded
+from motet.memory.adapter import Adapter, AdapterNews, AdapterStatus
+from motet.memory.copy import CopyEnded, ReadEnded
 
 # To the engine. Times are seconds on one monotonic clock.
 
@@ -26,12 +26,57 @@ class Aborted(Struct, frozen=True, tag=True):
 
 
 class RegisterAdapter(Struct, frozen=True, tag=True):
-    """The adapter's host image is complete; requests may name it from now on."""
+    """Requests may name the adapter from now on. It is read when the first of them comes."""
 
     adapter: Adapter
+    """Its generation is chosen by the engine."""
 
 
-Command = RegisterAdapter
+class LoadAdapter(Struct, frozen=True, tag=True):
+    """Read an adapter, and let requests name it. Answered when its content is on the host, or why
+    it cannot be: AdapterError, AdapterExists."""
+
+    name: str
+    path: str
+    in_place: bool = False
+    """A name that is taken means the new content from then on; else that is an error."""
+    is_pinned: bool = False
+
+
+class UnloadAdapter(Struct, frozen=True, tag=True):
+    """No new request may name it; it leaves memory when the last one on it has ended.
+
+    Raises ModelNotFound.
+    """
+
+    name: str
+
+
+class PinAdapter(Struct, frozen=True, tag=True):
+    """Keep it on the device, or no longer. Raises ModelNotFound, and AdapterError where the rest
+    of the pool would not be enough."""
+
+    name: str
+    is_pinned: bool
+
+
+class ResetPrefixCache(Struct, frozen=True, tag=True):
+    """Forget all KV that nobody uses, on device and host."""
+
+
+class ListAdapters(Struct, frozen=True, tag=True):
+    """Generations in order of name, those that are leaving included."""
+
+    after: str = ""
+    """Begin behind this name."""
+    limit: int = 1000
+    name: str | None = None
+    """Only those of one name."""
+
+
+Command = (
+    RegisterAdapter | LoadAdapter | UnloadAdapter | PinAdapter | ResetPrefixCache | ListAdapters
+)
 
 
 class Call(Struct, frozen=True, tag=True):
@@ -45,7 +90,7 @@ class Stop(Struct, frozen=True, tag=True):
     """Turn no more."""
 
 
-Message = Arrived | Aborted | Call | CopyEnded | Stop
+Message = Arrived | Aborted | Call | CopyEnded | ReadEnded | Stop
 """What comes into the inbox of the engine, from its users and from its executor."""
 
 
@@ -60,7 +105,7 @@ class StepFinished(Struct, frozen=True, tag=True):
     now: float
 
 
-Event = Arrived | Aborted | CopyEnded | Tick | StepFinished
+Event = Arrived | Aborted | CopyEnded | ReadEnded | Tick | StepFinished
 """Everything that can happen to the scheduler."""
 
 # From the engine.
@@ -70,6 +115,10 @@ class Reply(Struct, frozen=True, tag=True):
     call_id: int
     error: str | None = None
     """Why the command was not carried out; it has changed nothing then."""
+    kind: str = "MotetError"
+    """Name of the error in `motet.errors`."""
+    adapters: tuple[AdapterStatus, ...] = ()
+    """What the command is about."""
 
 
 class Ready(Struct, frozen=True, tag=True):
@@ -84,6 +133,8 @@ class Report(Struct, frozen=True, tag=True):
     outputs: tuple[TokenOutput, ...]
     replies: tuple[Reply, ...]
     stats: EngineStats
+    adapters: tuple[AdapterNews, ...] = ()
+    """Since the last report."""
 
 
 class Failed(Struct, frozen=True, tag=True):

@@ -50,6 +50,8 @@ class TokenOutput(Struct, frozen=True, gc=False):  # as Row: one for every token
     """Prompt tokens that came from the prefix index when the request was first admitted."""
     prompt_logprobs: tuple[TokenLogprobs, ...] = ()
     """In the first output, if asked for: of the prompt's tokens from the second on."""
+    adapter_digest: str | None = None
+    """In the first output: the content that the request runs on."""
 
 
 class EngineStats(MemoryCounts, frozen=True, kw_only=True):
@@ -57,6 +59,13 @@ class EngineStats(MemoryCounts, frozen=True, kw_only=True):
 
     num_running: int = 0
     num_waiting: int = 0
+    num_waiting_for_state: int = 0
+    """Of `num_waiting`, those whose adapter or KV is on its way."""
+    state_waits: int = 0
+    """Requests that waited for state, and the seconds that they did, all in all:"""
+    state_wait_s: float = 0.0
+    recomputed_tokens: int = 0
+    """Computed again after a preemption."""
     preemptions: int = 0
     prefix_query_tokens: int = 0
     """Prompt tokens that were looked up in the prefix index; of them, those found:"""

@@ -5,6 +5,7 @@ from typing import NewType
 
 from msgspec import Struct
 
+from motet.memory.adapter import AdapterContent
 from motet.memory.page import PageId
 
 Ticket = NewType("Ticket", int)
@@ -13,13 +14,13 @@ Ticket = NewType("Ticket", int)
 
 class Direction(enum.StrEnum):
     TO_DEVICE = "to_device"
+    TO_HOST = "to_host"
 
 
 class PagePair(Struct, frozen=True, gc=False):
     """One page of a copy."""
 
-    host: int
-    """Page of the host image."""
+    host: PageId
     device: PageId
 
 
@@ -28,23 +29,38 @@ class Copy(Struct, frozen=True, gc=False):
 
     ticket: Ticket
     direction: Direction
-    digest: str
-    """Of the adapter whose host image it is."""
     pages: tuple[PagePair, ...]
+
+
+class Read(Struct, frozen=True, gc=False):
+    """Bring the content of an adapter directory into pages of the host."""
+
+    ticket: Ticket
+    path: str
+    pages: tuple[PageId, ...] = ()
+    """Of the host, for the pages of the adapter in their order. None: only its header is read, to
+    know how many it takes."""
+    digest: str | None = None
+    """What the content has to be; None: whatever it is."""
 
 
 class Transfers(Struct, frozen=True, gc=False):
     """What the executor is told of memory between two steps. It takes these in this order."""
 
     released: tuple[PageId, ...] = ()
-    """Pages freed since the last time. Their content is dead; tests poison it."""
+    """Pages of the device freed since the last time. Their content is dead; tests poison it."""
     copies: tuple[Copy, ...] = ()
-    """Copies to begin."""
+    """Copies to begin, the most urgent first."""
+    reads: tuple[Read, ...] = ()
+    """Directories to read, the most urgent first."""
     cancelled: tuple[Ticket, ...] = ()
-    """Copies to stop as soon as possible, and then to tell the end of: again if it was told."""
+    """Copies and reads to stop as soon as possible, and then to tell the end of: again if it was
+    told."""
+    forgotten: tuple[str, ...] = ()
+    """Digests of adapters that will not be used again before they are read again."""
 
     def __bool__(self) -> bool:
-        return bool(self.released or self.copies or self.cancelled)
+        return bool(self.released or self.copies or self.reads or self.cancelled or self.forgotten)
 
 
 class CopyEnded(Struct, frozen=True, gc=False, tag=True):
@@ -55,3 +71,16 @@ class CopyEnded(Struct, frozen=True, gc=False, tag=True):
     """The first pages of the copy, which are complete."""
     error: str | None = None
     """Why there are no more; None also where it was cancelled."""
+
+
+class ReadEnded(Struct, frozen=True, gc=False, tag=True):
+    """The read touches none of its pages any more."""
+
+    ticket: Ticket
+    content: AdapterContent | None
+    """None where it has failed, or was cancelled."""
+    error: str | None = None
+    """Why it has failed."""
+    kind: str = "AdapterError"
+    """Name of the error in `motet.errors`: AdapterChanged where the content is not what it has to
+    be, or takes another number of pages."""

@@ -30,6 +30,31 @@ class MemoryCounts(Struct, frozen=True, kw_only=True):
     kv_page_evictions: int = 0
     adapter_page_evictions: int = 0
     adapter_loads: int = 0
+    host_pages: int = 0
+    """All there are on the host, and what they are used for:"""
+    host_pages_free: int = 0
+    host_pages_kv: int = 0
+    host_pages_adapter: int = 0
+    host_pages_transfer: int = 0
+    host_pages_quarantined: int = 0
+    host_kv_page_evictions: int = 0
+    host_adapter_page_evictions: int = 0
+    adapter_reads: int = 0
+    """From disk to host."""
+    adapter_hits_device: int = 0
+    """Requests whose adapter was on the device when they came; on the host; on disk."""
+    adapter_hits_host: int = 0
+    adapter_hits_disk: int = 0
+    loaded_pages: int = 0
+    """From host to device, KV and adapters."""
+    restored_kv_pages: int = 0
+    """Those of KV among them."""
+    written_back_kv_pages: int = 0
+    """From device to host."""
+    read_pages: int = 0
+    """From disk to host."""
+    load_s: float = 0.0
+    """From the beginnings of copies to the device to their ends, all in all."""
 
 
 class MemoryManager:

@@ -15,12 +15,18 @@ Rank = tuple[float, int]
 
 class Residency(enum.StrEnum):
     ABSENT = "absent"
+    DISK = "disk"
+    """An adapter directory, nothing in memory."""
+    READING = "reading"
+    """Host pages are leased and being filled from the disk."""
     HOST = "host"
     """A complete image in host memory, nothing on the device."""
     LOADING = "loading"
     """Device pages are leased and a copy into them is under way."""
     READY = "ready"
-    """On the device only; evicting it loses it."""
+    """On the device only."""
+    WRITEBACK = "writeback"
+    """On the device, and a copy to the host is under way."""
     DUAL = "dual"
     """On the device and clean on the host; evicting it is metadata only."""
 

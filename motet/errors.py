@@ -3,10 +3,13 @@
 MotetError
 ├── ConfigError          what the operator gave cannot be served; the CLI prints one line, exits 2
 │   ├── ModelError       the model directory
-│   └── AdapterError     an adapter directory
+│   └── AdapterError     an adapter directory; HTTP 400
+│       └── AdapterChanged   it is not what it was when it was first read
 ├── RequestError         what a client sent cannot be served; HTTP 400
 │   ├── Unauthorized     HTTP 401
+│   ├── Forbidden        HTTP 403
 │   ├── ModelNotFound    HTTP 404
+│   ├── AdapterExists
 │   ├── RequestTooSlow   HTTP 408
 │   ├── PayloadTooLarge  HTTP 413
 │   ├── UrlTooLong       HTTP 414
@@ -41,6 +44,10 @@ class AdapterError(ConfigError):
     """The adapter directory cannot be served."""
 
 
+class AdapterChanged(AdapterError):
+    """The files of an adapter are not what they were when they were first read."""
+
+
 class RequestError(MotetError):
     """A request cannot be served. `code` is for programs, `param` names the field."""
 
@@ -54,8 +61,16 @@ class Unauthorized(RequestError):
     """The request has no key that the server knows."""
 
 
+class Forbidden(RequestError):
+    """The key, or the place that was named, is not allowed for this."""
+
+
 class ModelNotFound(RequestError):
     """No base model or adapter has this name."""
+
+
+class AdapterExists(RequestError):
+    """An adapter of this name is loaded already."""
 
 
 class RequestTooSlow(RequestError):
