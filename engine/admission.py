@@ -7,6 +7,7 @@ from motet.engine.running import RunningSet
 from motet.engine.sequence import Sequence
 from motet.engine.step_builder import StepBuilder
 from motet.memory.manager import MemoryManager
+from motet.memory.prefix import num_leased, num_on_device
 from motet.memory.residency import Rank
 
 MAX_PREEMPTIONS = 3
@@ -32,6 +33,8 @@ class Admission:
         self._running = running
         self._lengths = lengths
         self._vain: tuple[int, int] | None = None
+        self.restoring: dict[Sequence, None] = {}
+        """Waiting sequences parts of whose prefix are on their way."""
 
     @property
     def is_vain(self) -> bool:
@@ -64,31 +67,38 @@ class Admission:
             sequence = candidates.first()
             if sequence is None or (limit is not None and sequence.rank > limit):
                 break
-            digest = sequence.adapter_digest
+            adapter = sequence.adapter
             if sequence.num_preemptions >= MAX_PREEMPTIONS and not self._is_first(
                 sequence, candidates
             ):
                 candidates.pass_over()
-            elif digest is not None and not self._running.has_slot_for(digest):
+            elif adapter is not None and not self._running.has_slot_for(adapter):
                 # Base rows may pass one that waits for a slot: they do not make it wait longer.
                 candidates.pass_over_adapters()
-            elif digest is not None and digest not in self._memory.adapters.ready:
+            elif adapter is not None and adapter not in self._memory.adapters.ready:
                 candidates.pass_over_group()  # it has made way for one before
-            elif self._fits(sequence, demands):
+            elif not self._fits(sequence, demands):
+                break
+            elif self._memory.kv.restore(sequence.prefix, sequence.rank):
+                sequence.waits_for_prefix(self._memory.copies.now)
+                self.restoring[sequence] = None
+                candidates.pass_over()
+            else:
                 candidates.take()
+                self.restoring.pop(sequence, None)
                 self._running.start(sequence)
                 self._add_row(sequence, builder)
                 admitted.append(sequence)
-            else:
-                break
         return admitted
 
     def _fits(self, sequence: Sequence, demands: Demands) -> bool:
         """Also when all are at their largest; then it is one of them."""
-        memory, prefix = self._memory, sequence.prefix
-        memory.kv.match(prefix, sequence.namespace, sequence.tokens, sequence.num_skippable)
-        demand = self._demand(sequence, num_borrowed=len(prefix))
-        num_pages = memory.pages_beside(sequence.rank, prefix, sequence.adapter_digest)
+        memory, chain = self._memory, sequence.prefix
+        assert sequence.namespace is not None
+        memory.kv.match(chain, sequence.namespace, sequence.tokens, sequence.num_skippable)
+        prefix = chain[: num_on_device(chain)]
+        demand = self._demand(sequence, num_borrowed=num_leased(chain))
+        num_pages = memory.pages_beside(sequence.rank, prefix, sequence.adapter)
         if not demands.fit_with(demand, num_pages):
             return False
         demands.add(demand)
@@ -110,5 +120,8 @@ class Admission:
     def _add_row(self, sequence: Sequence, builder: StepBuilder) -> None:
         assert sequence.table is not None
         num_tokens = min(sequence.num_pending, builder.budget)
-        if self._memory.kv.grow(sequence.table, sequence.num_computed + num_tokens):
+        num_tokens_then = sequence.num_computed + num_tokens
+        if self._memory.kv.grow(sequence.table, num_tokens_then):
             builder.add(sequence, num_tokens)
+        else:
+            self._memory.write_back_for(sequence.table, num_tokens_then)

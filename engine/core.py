@@ -37,7 +37,8 @@ class EngineCore:
             outputs += self.scheduler.handle(StepFinished(result, now))
         if self.recorder is not None:
             self.recorder.add(messages, now, plan, result)
-        return Report(tuple(outputs), tuple(replies), self.scheduler.stats())
+        news = self.scheduler.memory.registry.take_news()
+        return Report(tuple(outputs), tuple(replies), self.scheduler.stats(), news)
 
     def _carry_out(self, plan: StepPlan) -> StepResult | None:
         if plan.transfers:
@@ -53,15 +54,13 @@ def handle(
     The time last: what came during a long step is not late because it is heard of after it.
     """
     outputs: list[TokenOutput] = []
-    replies: list[Reply] = []
     for message in messages:
         match message:
-            case Call(call_id, command):
-                scheduler.memory.adapters.register(command.adapter)
-                replies.append(Reply(call_id))
+            case Call():
+                scheduler.commands.handle(message)
             case Stop():
                 pass
             case _:
                 outputs += scheduler.handle(message)
     outputs += scheduler.handle(Tick(now))
-    return outputs, replies
+    return outputs, scheduler.commands.take_replies()

@@ -24,6 +24,10 @@ class LengthEstimator:
         self._all.add(num_tokens)
         self._by_adapter.setdefault(adapter_digest, _Window()).add(num_tokens)
 
+    def forget(self, adapter_digest: str) -> None:
+        """Nobody will ask for it again."""
+        self._by_adapter.pop(adapter_digest, None)
+
     def expected(self, adapter_digest: str | None) -> int:
         """Tokens that 9 of 10 outputs of this adapter do not exceed."""
         own = self._by_adapter.get(adapter_digest)

@@ -19,12 +19,13 @@ from motet.engine.policy import SCHEDULING
 from motet.engine.scheduler import Scheduler
 from motet.errors import ConfigError
 from motet.memory.adapter import Adapter
+from motet.memory.costs import Costs
 from motet.memory.eviction import EVICTION
-from motet.memory.manager import MemoryManager
+from motet.memory.manager import MemoryConfig, MemoryManager
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Of the format. Grows with every change of what is in a recording."""
 
 
@@ -37,15 +38,25 @@ class SchedulerSpec(Struct, frozen=True):
     page_tokens: int
     base_model: str
     adapters: tuple[Adapter, ...]
+    num_host_pages: int = 0
+    num_adapter_pages: int | None = None
+    """Set apart in a pool that is split."""
+    costs: Costs = Costs()
     scheduling: str = "fcfs"
     eviction: str = "lru"
 
     def make(self) -> Scheduler:
-        memory = MemoryManager(
-            self.num_pages, self.page_tokens, self.base_model, EVICTION[self.eviction]()
+        config = MemoryConfig(
+            num_pages=self.num_pages,
+            page_tokens=self.page_tokens,
+            base_model=self.base_model,
+            num_host_pages=self.num_host_pages,
+            num_adapter_pages=self.num_adapter_pages,
+            costs=self.costs,
         )
+        memory = MemoryManager(config, EVICTION[self.eviction])
         for adapter in self.adapters:
-            memory.adapters.register(adapter)
+            memory.registry.add(adapter)
         policy = SCHEDULING[self.scheduling]()
         return Scheduler(self.batch, self.max_model_len, memory, policy)
 

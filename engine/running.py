@@ -1,5 +1,6 @@
 """Who runs, and what they hold for it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from operator import attrgetter
 
@@ -7,8 +8,10 @@ from motet.engine.plan import BASE_SLOT
 from motet.engine.policy import SchedulingPolicy
 from motet.engine.sequence import Sequence, SequenceState
 from motet.engine.slots import SlotTable
+from motet.memory.adapter_cache import AdapterState
 from motet.memory.agreement import must_agree
 from motet.memory.manager import MemoryManager
+from motet.memory.prefix import num_on_device
 from motet.memory.transition import move
 
 
@@ -34,8 +37,10 @@ class RunningSet:
     def is_full(self) -> bool:
         return len(self._sequences) >= self._max_rows
 
-    def has_slot_for(self, digest: str) -> bool:
-        return self._slots.has_room(digest)
+    def has_slot_for(self, adapter: AdapterState) -> bool:
+        """Of an adapter whose content is known."""
+        assert adapter.digest is not None
+        return self._slots.has_room(adapter.digest)
 
     def in_order(self) -> list[Sequence]:
         """By rank."""
@@ -49,14 +54,18 @@ class RunningSet:
 
     def start(self, sequence: Sequence) -> None:
         """All that the sequence wants is on the device, and there is a slot."""
-        memory, digest = self._memory, sequence.adapter_digest
+        memory, adapter = self._memory, sequence.adapter
         move(sequence, SequenceState.RUNNING)
-        prefix, sequence.prefix = sequence.prefix, []
+        chain, sequence.prefix = sequence.prefix, []
+        memory.kv.let_go(chain, sequence.rank)
+        prefix = chain[: num_on_device(chain)]
+        assert sequence.namespace is not None
         sequence.table = memory.kv.open(sequence.namespace, prefix, sequence.rank)
         sequence.num_computed = len(prefix) * memory.kv.page_tokens
-        if digest is not None:
-            sequence.slot = self._slots.acquire(digest)
-            memory.adapters.acquire(digest)
+        if adapter is not None:
+            assert adapter.digest is not None
+            sequence.slot = self._slots.acquire(adapter.digest)
+            memory.adapters.acquire(adapter)
         self._sequences[sequence] = None
 
     def abandon(self, sequence: Sequence) -> None:
@@ -72,18 +81,17 @@ class RunningSet:
         self._memory.kv.close(sequence.table)
         sequence.table = None
         sequence.slot = BASE_SLOT
-        digest = sequence.adapter_digest
-        if digest is not None:
-            self._slots.release(digest)
-            self._memory.adapters.release(digest)
+        adapter = sequence.adapter
+        if adapter is not None:
+            assert adapter.digest is not None
+            self._slots.release(adapter.digest)
+            self._memory.adapters.release(adapter)
 
     def check(self, abandoned: list[Sequence]) -> None:
         """Raise BrokenInvariant unless slots and references are those of these sequences."""
-        users: dict[str, int] = {}
-        for digest in (s.adapter_digest for s in (*self._sequences, *abandoned)):
-            if digest is not None:
-                users[digest] = users.get(digest, 0) + 1
-        must_agree("users of slots", self._slots.users(), users)
-        must_agree("references on adapters", self._memory.adapters.references(), users)
+        users = Counter(s.adapter for s in (*self._sequences, *abandoned) if s.adapter)
+        slots = {adapter.digest: count for adapter, count in users.items()}
+        must_agree("users of slots", self._slots.users(), slots)
+        must_agree("references on adapters", self._memory.adapters.references(), dict(users))
         for sequence in (*self._sequences, *abandoned):
             must_agree(f"{sequence} has pages", sequence.table is not None, True)

@@ -1,8 +1,11 @@
 """What runs in the next step: events in, one plan out. No clock, no device, no waiting."""
 
+from collections.abc import Iterator
+
 from msgspec.structs import asdict
 
 from motet.engine.admission import Admission
+from motet.engine.commands import Commands
 from motet.engine.config import BatchConfig
 from motet.engine.deadlines import Deadlines
 from motet.engine.lengths import LengthEstimator
@@ -18,7 +21,7 @@ from motet.engine.sequence import Sequence, SequenceState
 from motet.engine.step_builder import StepBuilder
 from motet.errors import BrokenInvariant
 from motet.memory.agreement import must_agree
-from motet.memory.manager import MemoryManager
+from motet.memory.manager import Arrival, Changes, MemoryManager
 from motet.memory.transition import move
 
 FINISHED = SequenceState.FINISHED
@@ -53,11 +56,14 @@ class Scheduler:
         max_rows = min(batch.max_batch_rows, batch.max_batch_tokens)  # a row takes a token
         self._running = RunningSet(memory, batch.max_batch_adapters, max_rows)
         self._admission = Admission(memory, self._queue, self._running, self._lengths)
+        self.commands = Commands(memory, self._running, max_model_len)
         self._in_flight: dict[Sequence, Row] = {}
         self._is_stalled = False
         """Who runs has no room before something has come that is on its way."""
         self._num_arrived = self._num_steps = self._num_preemptions = 0
-        self._num_query_tokens = self._num_hit_tokens = 0
+        self._num_query_tokens = self._num_hit_tokens = self._num_recomputed_tokens = 0
+        self._num_state_waits = 0
+        self._state_wait_s = 0.0
 
     @property
     def running(self) -> tuple[Sequence, ...]:
@@ -85,8 +91,8 @@ class Scheduler:
     def handle(self, event: Event) -> Outputs:
         """Take note of what happened. Never fails on input: a bad request is refused."""
         match event:
-            case Arrived(request, _):
-                return self._arrive(request)
+            case Arrived(request, now):
+                return self._arrive(request, now)
             case Aborted(request_id):
                 sequence = self._sequences.get(request_id)
                 return (self._finish(sequence, FinishReason.ABORT),) if sequence else ()
@@ -94,9 +100,9 @@ class Scheduler:
                 return self._finish_step(result)
             case Tick(now):
                 late = [self._finish_late(sequence) for sequence in self._deadlines.passed(now)]
-                return (*late, *self._finish_stranded(self.memory.tick(now)))
+                return (*late, *self._hear(self.memory.tick(now)))
             case _:
-                return self._finish_stranded(self.memory.ended(event))
+                return self._hear(self.memory.ended(event))
 
     def plan(self) -> StepPlan:
         """The next step: rows that already run first, decodes before prefills, then new ones."""
@@ -104,18 +110,22 @@ class Scheduler:
         builder = StepBuilder(self._max_batch_tokens)
         self._continue_running(builder)
         for sequence in self._admission.admit(builder):
-            self._count_hits(sequence)
+            self._count_start(sequence)
         self._in_flight = builder.rows()
         self._is_stalled = not self._in_flight and len(self._running) > 0
         self._num_steps += bool(self._in_flight)
-        return builder.plan(self._num_steps, self._in_flight, self.memory)
+        self.memory.write_back()
+        plan = builder.plan(self._num_steps, self._in_flight, self.memory)
+        for digest in plan.transfers.forgotten:
+            self._lengths.forget(digest)
+        return plan
 
     def preempt(self, sequence: Sequence) -> None:
         """Take everything from a running sequence; it waits again in its old place."""
         assert not self._in_flight
         self._running.let_go(sequence)
         move(sequence, SequenceState.WAITING)
-        sequence.num_computed = 0
+        sequence.num_lost, sequence.num_computed = sequence.num_computed, 0
         sequence.num_preemptions += 1
         self._num_preemptions += 1
         self._queue.add(sequence)
@@ -125,6 +135,11 @@ class Scheduler:
             **asdict(self.memory.counts()),
             num_running=len(self._running),
             num_waiting=len(self._queue),
+            num_waiting_for_state=self._queue.num_waiting_for_adapters
+            + len(self._admission.restoring),
+            state_waits=self._num_state_waits,
+            state_wait_s=self._state_wait_s,
+            recomputed_tokens=self._num_recomputed_tokens,
             preemptions=self._num_preemptions,
             prefix_query_tokens=self._num_query_tokens,
             prefix_hit_tokens=self._num_hit_tokens,
@@ -142,27 +157,44 @@ class Scheduler:
         leaving = [s for s in self._in_flight if s.state is FINISHED]
         self._running.check(leaving)
         for adapter in self.memory.adapters.states():
-            first = self._queue.first(adapter.digest)
-            must_agree(f"who wants {adapter}", adapter.wanted, first.rank if first else None)
+            first = self._queue.first(adapter)
+            must_agree(f"who wants {adapter}", adapter.waited, first.rank if first else None)
+        generations = [s.generation for s in (*self._sequences.values(), *leaving) if s.generation]
+        for generation in self.memory.registry:
+            num_requests = generations.count(generation)
+            must_agree(f"requests on {generation}", generation.num_requests, num_requests)
         for sequence in waiting:
             must_agree(f"{sequence} has pages", sequence.table is not None, False)
 
     # What happened.
 
-    def _arrive(self, request: Request) -> Outputs:
-        error = refusal(request, self._max_model_len, self.memory)
+    def _arrive(self, request: Request, now: float) -> Outputs:
+        registry = self.memory.registry
+        generation = registry.find(request.adapter) if request.adapter else None
+        adapter = generation.state if generation else None
+        error = refusal(request, adapter, self._max_model_len, self.memory)
         if error is None and request.request_id in self._sequences:
             error = f"request id '{request.request_id}' is in use: choose another one"
         if error is not None:
             return (_end(request.request_id, FinishReason.REFUSED, error),)
         self._num_arrived += 1
         rank = (self._policy.rank(request), self._num_arrived)
-        namespace = self.memory.namespace(request.adapter, request.cache_salt)
-        sequence = Sequence(request, rank, namespace)
+        sequence = Sequence(request, rank, generation, adapter, arrived_s=now)
         self._sequences[request.request_id] = sequence
         self._deadlines.add(sequence)
+        if generation is not None:
+            registry.arrived(generation)
+            self.memory.look_up(generation.state)
+        self._name_kv(sequence)
         self._queue.add(sequence)
         return ()
+
+    def _name_kv(self, sequence: Sequence) -> None:
+        """Say where its KV is found, as soon as that is known."""
+        adapter = sequence.adapter
+        if adapter is None or adapter.digest is not None:
+            salt = sequence.request.cache_salt
+            sequence.namespace = self.memory.namespace(adapter, salt)
 
     def _finish_step(self, result: StepResult) -> Outputs:
         assert self._in_flight and result.step == self._num_steps
@@ -175,6 +207,7 @@ class Scheduler:
             scores = next(scored).logprobs if row.targets else ()
             if sequence.state is FINISHED:  # aborted while the step ran
                 self._running.let_go(sequence)
+                self._leave(sequence)
                 continue
             outputs += self._advance(sequence, row, token, scores)
         self._policy.served(rows)
@@ -207,13 +240,27 @@ class Scheduler:
             sequence, FinishReason.TIMEOUT, "the deadline of the request has passed"
         )
 
-    def _finish_stranded(self, failures: dict[str, str]) -> Outputs:
-        """End those who wait for adapters that do not come: digest -> why."""
-        return tuple([
-            self._finish(sequence, FinishReason.ERROR, _stranded(sequence.request, error))
-            for digest, error in failures.items()
-            for sequence in self._queue.waiting_for(digest)
-        ])  # fmt: skip
+    def _hear(self, changes: Changes) -> Outputs:
+        """Tell those who wait for adapters what has become of them."""
+        outputs = [
+            self._finish(sequence, FinishReason.ERROR, _stranded(sequence.request, failure.error))
+            for failure in changes.failures
+            for sequence in self._queue.waiting_for(failure.adapter)
+        ]
+        if changes.arrival is not None:
+            outputs += self._recognise(changes.arrival)
+        return tuple(outputs)
+
+    def _recognise(self, arrival: Arrival) -> Iterator[TokenOutput]:
+        """More is known of an adapter: what it is, and how large."""
+        if arrival.known is not arrival.read:
+            self._queue.move(arrival.read, arrival.known)
+        for sequence in self._queue.waiting_for(arrival.known):
+            self._name_kv(sequence)
+            request, adapter = sequence.request, sequence.adapter
+            error = refusal(request, adapter, self._max_model_len, self.memory)
+            if error is not None:
+                yield self._finish(sequence, FinishReason.REFUSED, error)
 
     def _finish(
         self, sequence: Sequence, reason: FinishReason, error: str | None = None
@@ -223,22 +270,35 @@ class Scheduler:
         del self._sequences[sequence.request.request_id]
         if was_waiting:
             self._queue.abort(sequence)
+            self._admission.restoring.pop(sequence, None)
+            self.memory.kv.let_go(sequence.prefix, sequence.rank)
+            self._leave(sequence)
         elif sequence in self._in_flight:
             self._running.abandon(sequence)
         else:
             self._running.let_go(sequence)
+            self._leave(sequence)
         if reason in (FinishReason.STOP, FinishReason.LENGTH) and sequence.num_generated > 0:
             self._lengths.finished(sequence.adapter_digest, sequence.num_generated)
         return _end(sequence.request.request_id, reason, error, sequence.num_generated)
 
+    def _leave(self, sequence: Sequence) -> None:
+        """It holds nothing any more."""
+        if sequence.generation is not None:
+            self.memory.registry.finished(sequence.generation)
+
     # What to do next.
 
-    def _count_hits(self, sequence: Sequence) -> None:
-        """Of the prefix index, once for each request."""
+    def _count_start(self, sequence: Sequence) -> None:
+        """What it found in the prefix index, once for each request, and what it waited for."""
         if sequence.num_cached is None:
             sequence.num_cached = sequence.num_computed
             self._num_query_tokens += len(sequence.tokens)
             self._num_hit_tokens += sequence.num_computed
+        self._num_recomputed_tokens += max(0, sequence.num_lost - sequence.num_computed)
+        wait_s = sequence.end_state_wait(self.memory.copies.now)
+        self._num_state_waits += wait_s > 0
+        self._state_wait_s += wait_s
 
     def _continue_running(self, builder: StepBuilder) -> None:
         pending = [(sequence, sequence.num_pending) for sequence in self._running.in_order()]
@@ -256,6 +316,8 @@ class Scheduler:
         """Pages for the first `num_tokens` positions, preempting others where it must."""
         assert sequence.table is not None
         while not self.memory.kv.grow(sequence.table, num_tokens):
+            if self.memory.write_back_for(sequence.table, num_tokens):
+                return self.memory.kv.grow(sequence.table, num_tokens)  # perhaps nothing has to be
             victim = self._running.victim(self._policy)
             if victim is None and self.memory.hurry(sequence.table, num_tokens):
                 return False

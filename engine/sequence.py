@@ -7,8 +7,10 @@ from typing import ClassVar
 from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.plan import BASE_SLOT, SampledToken
 from motet.engine.request import Request
+from motet.memory.adapter_cache import AdapterState
 from motet.memory.block_table import BlockTable
 from motet.memory.prefix import Chain, Namespace
+from motet.memory.registry import Generation
 from motet.memory.residency import Rank
 from motet.memory.transition import Legal
 
@@ -44,12 +46,19 @@ class Sequence:
     request: Request
     rank: Rank
     """Its turn: in the queue, in a step, and whom it may rob. Kept through preemptions."""
-    namespace: Namespace
-    """Where KV is found that it may share."""
+    generation: Generation | None = None
+    """What its adapter's name meant when it came; None on the base model."""
+    adapter: AdapterState | None = None
+    """The content of that."""
+    namespace: Namespace | None = None
+    """Where KV is found that it may share; None as long as nobody knows the adapter's content."""
+    arrived_s: float = 0.0
     tokens: list[int] = field(init=False)
     num_computed: int = 0
     prefix: Chain = field(default_factory=list)
     """While WAITING: the pages that were found when it was last tried to admit it."""
+    restoring_since_s: float | None = None
+    """When it began to wait for pages of its prefix."""
     table: BlockTable | None = None
     slot: int = BASE_SLOT
     num_cached: int | None = None
@@ -58,6 +67,8 @@ class Sequence:
     """Of the prompt's tokens from the second on, as far as asked for and known. Survives
     preemption."""
     num_preemptions: int = 0
+    num_lost: int = 0
+    """Tokens that were computed when it was last preempted."""
     state: SequenceState = SequenceState.WAITING
     history: tuple[SequenceState, ...] = ()
 
@@ -66,8 +77,8 @@ class Sequence:
 
     @property
     def adapter_digest(self) -> str | None:
-        """None on the base model."""
-        return self.request.adapter.digest if self.request.adapter else None
+        """None on the base model, and as long as nobody knows the content."""
+        return self.adapter.digest if self.adapter else None
 
     @property
     def num_generated(self) -> int:
@@ -90,6 +101,21 @@ class Sequence:
         num_known = len(self.prompt_logprobs)
         return num_known if num_known < num_asked else len(self.tokens) - 1
 
+    def waits_for_prefix(self, now: float) -> None:
+        """Pages that it shares are on their way."""
+        if self.restoring_since_s is None:
+            self.restoring_since_s = now
+
+    def end_state_wait(self, now: float) -> float:
+        """It begins to run: seconds since it came, or was preempted, that it waited for its adapter
+        and for pages of its prefix."""
+        since_s, self.restoring_since_s = self.restoring_since_s, None
+        wait_s = now - since_s if since_s is not None else 0.0
+        if self.adapter is not None and self.adapter.came_s > self.arrived_s:
+            wait_s += self.adapter.came_s - self.arrived_s
+        self.arrived_s = now  # what it waits for after a preemption begins then
+        return wait_s
+
     def advance(
         self, token: SampledToken | None, scores: tuple[TokenLogprobs, ...]
     ) -> TokenOutput | None:
@@ -109,6 +135,7 @@ class Sequence:
             finish_reason=self._finish_reason(token.token_id, index + 1),
             num_cached_tokens=self.num_cached or 0,
             prompt_logprobs=tuple(self.prompt_logprobs) if index == 0 else (),
+            adapter_digest=self.adapter_digest if index == 0 else None,
         )
 
     def _end_of_prompt(self) -> TokenOutput:
@@ -120,6 +147,7 @@ class Sequence:
             finish_reason=FinishReason.LENGTH,
             num_cached_tokens=self.num_cached or 0,
             prompt_logprobs=tuple(self.prompt_logprobs),
+            adapter_digest=self.adapter_digest,
         )
 
     def _finish_reason(self, last: int, num_generated: int) -> FinishReason | None:

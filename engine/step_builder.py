@@ -68,6 +68,7 @@ def _bindings(rows: dict[Sequence, Row], memory: MemoryManager) -> Iterable[Adap
     """One for each slot that one of the sequences runs on."""
     user_of_slot = {row.slot: sequence for sequence, row in rows.items()}
     for slot, sequence in user_of_slot.items():
-        digest = sequence.adapter_digest
-        if digest is not None:
-            yield AdapterBinding(slot, digest, memory.adapters.pages(digest))
+        adapter = sequence.adapter
+        if adapter is not None:
+            assert adapter.digest is not None
+            yield AdapterBinding(slot, adapter.digest, memory.adapters.pages(adapter))

@@ -1,107 +1,213 @@
-"""Adapters: on the host, on the way, or on the device for as long as room lasts."""
+"""Adapters: on disk, on the host, on the way, or on the device for as long as room lasts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from motet.memory.adapter import Adapter
+from motet.memory.adapter import AdapterContent
 from motet.memory.agreement import must_agree
-from motet.memory.copies import Copies, CopyUnderWay
-from motet.memory.copy import CopyEnded
+from motet.memory.copies import UnderWay
+from motet.memory.copy import CopyEnded, Direction, ReadEnded
 from motet.memory.lazy_heap import LazyHeap
+from motet.memory.mover import Mover
 from motet.memory.page import PageId, PageOwner
-from motet.memory.residency import Rank, Residency, StateObject
+from motet.memory.residency import HostCopy, Rank, Residency, Resident, StateObject
 from motet.memory.room import Answer, Room
 from motet.memory.transition import Legal, move
+from motet.memory.write_back import WriteBack
 
 MAX_LOADS = 8
 """Adapters that are on their way or have come, and nobody runs on them yet: enough to keep a link
 busy, few enough to leave the device to those who run, and to take the next in order."""
 
+MAX_READS = 4
+"""Adapters that are read at once: readers are busy, and the next in order is not far behind."""
+
 MAX_LOST = 3
 """After so many copies in a row that did not end, those who wait for the adapter are told."""
 
 ADAPTER_MOVES: Legal[Residency] = {
-    Residency.ABSENT: frozenset({Residency.HOST}),
-    Residency.HOST: frozenset({Residency.LOADING}),
+    Residency.ABSENT: frozenset({Residency.DISK}),
+    Residency.DISK: frozenset({Residency.READING}),
+    Residency.READING: frozenset({Residency.HOST, Residency.DISK}),
+    Residency.HOST: frozenset({Residency.LOADING, Residency.DISK}),
     Residency.LOADING: frozenset({Residency.DUAL, Residency.HOST}),
-    Residency.DUAL: frozenset({Residency.HOST}),
+    Residency.DUAL: frozenset({Residency.HOST, Residency.READY}),
+    Residency.READY: frozenset({Residency.DISK}),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an adapter does not come to those who wait for it."""
+
+    adapter: "AdapterState"
+    error: str
+    kind: str
+    """Name of the error in `motet.errors`."""
 
 
 @dataclass(slots=True, eq=False)
 class AdapterState(StateObject):
-    """The pages of one adapter content, shared by every name bound to it."""
+    """One adapter content, shared by every name that is bound to it."""
 
     legal: ClassVar[Legal[Residency]] = ADAPTER_MOVES
+    owner: ClassVar[PageOwner] = PageOwner.ADAPTER
 
     cache: "AdapterCache" = field(kw_only=True)
-    digest: str = field(kw_only=True)
-    size: int = field(kw_only=True)
-    """Pages the adapter takes on the device."""
+    paths: list[str] = field(default_factory=list)
+    """Directories that have it: one for each generation of a name that means it."""
+    content: AdapterContent | None = None
+    """As far as it is known."""
+    waited: Rank | None = None
+    """The first request that waits for it."""
+    called: Rank | None = None
+    """The first command that does."""
+    num_pins: int = 0
     num_lost: int = 0
     """Copies in a row that did not end."""
+    hits: int = 0
+    loads: int = 0
+    evictions: int = 0
+    came_s: float = 0.0
+    """When it last came to the device."""
 
-    def leave_device(self) -> Iterator[StateObject]:
-        """Costs nothing: the host has an image."""
-        move(self, Residency.HOST)
-        self.cache.note(self)
+    @property
+    def digest(self) -> str | None:
+        return self.content.digest if self.content else None
+
+    @property
+    def size(self) -> int:
+        """Pages it takes; 0 as long as that is not known."""
+        return self.content.num_pages if self.content else 0
+
+    @property
+    def is_clean(self) -> bool:
+        """The host or the disk has it."""
+        return True
+
+    def leave(self) -> Iterator[Resident]:
+        self.evictions += 1
+        move(self, Residency.HOST if self.state is Residency.DUAL else Residency.DISK)
+        self.note()
         yield self
 
+    def leave_host(self) -> Iterator[HostCopy]:
+        copy, self.host = self.host, None
+        assert copy is not None
+        move(self, Residency.READY if self.is_on_device else Residency.DISK)
+        self.note()
+        yield copy
+
+    def note(self) -> None:
+        self.cache.note(self)
+
     def __str__(self) -> str:
-        return f"adapter {self.digest[:12]}"
+        return f"adapter {self.digest[:12]}" if self.digest else f"adapter in {self.paths}"
 
 
 class AdapterCache:
-    """Loads what is wanted, in the order of who wants it; keeps what was used while room lasts."""
+    """Brings what is wanted, in the order of who wants it; keeps what was used while room lasts."""
 
-    def __init__(self, room: Room, copies: Copies) -> None:
-        self._room = room
-        self._copies = copies
-        self._adapters: dict[str, AdapterState] = {}
-        self._ready: dict[str, Rank] = {}
-        self._to_load: LazyHeap[tuple[Rank, str]] = LazyHeap(self._is_to_load)
+    def __init__(self, room: Room, mover: Mover, write_back: WriteBack) -> None:
+        self.room = room
+        self._mover = mover
+        self._write_back = write_back
+        self._adapters: dict[AdapterState, None] = {}
+        self._pinned: dict[AdapterState, None] = {}
+        self._of_digest: dict[str, AdapterState] = {}
+        self._forgotten: list[str] = []
+        self._ready: dict[AdapterState, Rank] = {}
+        self._to_load: LazyHeap[tuple[Rank, AdapterState]] = LazyHeap(self._is_to_load)
+        self._to_read: LazyHeap[tuple[Rank, AdapterState]] = LazyHeap(self._is_to_read)
 
     # Who there is.
 
-    def register(self, adapter: Adapter) -> None:
-        """The adapter's host image is complete. Equal content under another name is the same."""
-        if adapter.digest not in self._adapters:
-            state = AdapterState(cache=self, digest=adapter.digest, size=adapter.num_pages)
-            move(state, Residency.HOST)
-            self._adapters[adapter.digest] = state
+    def add(self, path: str, content: AdapterContent | None) -> AdapterState:
+        """An adapter in a directory. Equal content is the same one."""
+        known = self._of_digest.get(content.digest) if content and content.digest else None
+        if known is not None:
+            known.paths.append(path)
+            return known
+        state = AdapterState(cache=self, paths=[path], content=content)
+        move(state, Residency.DISK)
+        self._adapters[state] = None
+        if state.digest is not None:
+            self._of_digest[state.digest] = state
+        return state
 
-    def get(self, digest: str) -> AdapterState | None:
-        return self._adapters.get(digest)
+    def remove(self, state: AdapterState, path: str) -> None:
+        """One directory less has it. With the last one goes all that is in memory.
 
-    def pages(self, digest: str) -> tuple[PageId, ...]:
+        Nobody may wait for it or use it then.
+        """
+        state.paths.remove(path)
+        if not state.paths:
+            self._vacate(state)
+            del self._adapters[state]
+            if state.digest is not None:
+                del self._of_digest[state.digest]
+                self._forgotten.append(state.digest)
+
+    def take_forgotten(self) -> tuple[str, ...]:
+        """Digests that are gone, since the last call."""
+        forgotten = tuple(digest for digest in self._forgotten if digest not in self._of_digest)
+        self._forgotten.clear()
+        return forgotten
+
+    def pages(self, state: AdapterState) -> tuple[PageId, ...]:
         """Where an adapter lies that is on the device."""
-        lease = self._adapters[digest].lease
-        assert lease is not None
-        return lease.pages
+        assert state.lease is not None
+        return state.lease.pages
+
+    @property
+    def num_pinned_pages(self) -> int:
+        return sum(state.size for state in self._pinned)
+
+    def largest_beside(self, state: AdapterState) -> int:
+        """Pages of the largest one that is known and not pinned, besides this one."""
+        others = (s.size for s in self._adapters if s is not state and not s.num_pins)
+        return max(others, default=0)
 
     # Who wants and who uses it.
 
     @property
-    def ready(self) -> Mapping[str, Rank]:
-        """Digest -> first request that waits for it, of the adapters that are on the device."""
+    def ready(self) -> Mapping[AdapterState, Rank]:
+        """First request that waits for it, of the adapters that are on the device."""
         return self._ready
 
-    def want(self, digest: str, rank: Rank | None) -> None:
+    def want(self, state: AdapterState, rank: Rank | None) -> None:
         """The first request that waits for the adapter is `rank`; None: nobody waits."""
-        state = self._adapters[digest]
-        if state.wanted != rank:
-            self._room.want(state, rank)
-            self.note(state)
+        state.waited = rank
+        self._want(state)
 
-    def acquire(self, digest: str) -> None:
+    def call(self, state: AdapterState, rank: Rank | None) -> None:
+        """As `want`, for commands: they come after all requests."""
+        state.called = rank
+        self._want(state)
+
+    def pin(self, state: AdapterState) -> None:
+        """Keep it on the device from when it is there. It has to be wanted to come."""
+        state.num_pins += 1
+        self._pinned[state] = None
+        if state.num_pins == 1 and state.is_on_device:
+            self.room.acquire(state)
+
+    def unpin(self, state: AdapterState) -> None:
+        state.num_pins -= 1
+        if state.num_pins == 0:
+            del self._pinned[state]
+            if state.is_on_device:
+                self.room.release(state)
+
+    def acquire(self, state: AdapterState) -> None:
         """One more user of an adapter that is on the device."""
-        self._room.acquire(self._adapters[digest])
+        self.room.acquire(state)
 
-    def release(self, digest: str) -> None:
-        self._room.release(self._adapters[digest])
+    def release(self, state: AdapterState) -> None:
+        self.room.release(state)
 
-    # Loads.
+    # Loads and reads.
 
     def load_wanted(self, num_reserved: int) -> Rank | None:
         """Begin copies of what is wanted; leave `num_reserved` pages to those who run.
@@ -109,144 +215,199 @@ class AdapterCache:
         The first request for whose adapter there is no room before others end: whoever comes after
         it must not take more.
         """
+        self._read_wanted()
         while (first := self._to_load.first()) is not None:
-            rank, digest = first
-            state = self._adapters[digest]
+            rank, state = first
             if self._num_ahead(rank) >= MAX_LOADS:
                 self._give_up_unwanted()
             if self._num_ahead(rank) >= MAX_LOADS:
                 return None
-            answer = self._room.answer(state.size, rank, num_reserved)
+            answer = self.room.answer(state.size, rank, num_reserved)
+            if answer is Answer.SOON:
+                self.hurry(state.size, rank, num_reserved)
+                answer = self.room.answer(state.size, rank, num_reserved)
             if answer is Answer.NO:
                 return rank
             if answer is Answer.SOON:
-                self.hurry(state.size, rank, num_reserved)
                 # A copy may be long in ending. Others do not wait for it where they are no help.
-                return rank if self._room.has_beside_copies(state.size, rank) else None
+                return rank if self.room.has_beside_copies(state.size, rank) else None
             self._to_load.pop()
-            self._load(state, rank)
+            has_room = self.room.make(state.size, rank)
+            assert has_room, "the answer was now"
+            self._mover.load((state,), self.room)
         return None
 
-    def ended(self, event: CopyEnded) -> dict[str, str]:
-        """A copy has ended; perhaps one that is not waited for, or has ended before.
-
-        Digest -> why, of adapters that do not come.
-        """
-        copy = self._copies.end(event)
-        if copy is None:
-            return {}
-        if copy.is_given_up:
-            self._room.give_back(copy.lease)
-            return {}
-        state = copy.subject
-        assert isinstance(state, AdapterState)
-        del self._room.expected[state]
-        if event.error is None and event.num_pages == state.size:
-            state.num_lost = 0
-            self._room.pool.relabel(copy.lease, PageOwner.ADAPTER)
-            move(state, Residency.DUAL)
-            self._room.enter(state)
-            self.note(state)
-            return {}
-        self._copies.counters.failed += 1
-        self._room.give_back(copy.lease)
-        self._return_to_host(state)
-        return {state.digest: event.error or f"{event.num_pages} of {state.size} pages came"}
-
-    def look_for_lost(self) -> dict[str, str]:
-        """Begin lost copies anew, or give up after some. Digest -> why."""
-        failures = {}
-        for copy in self._copies.overdue():
-            if copy.is_given_up:
-                self._copies.ask(copy)
-                continue
-            state = copy.subject
-            assert isinstance(state, AdapterState)
-            self._copies.counters.lost += 1
-            state.num_lost += 1
-            self._give_up(copy)
-            if state.num_lost == MAX_LOST:
-                state.num_lost = 0
-                failures[state.digest] = f"{MAX_LOST} copies in a row have not ended"
-        return failures
-
     def hurry(self, num_pages: int, rank: Rank, num_reserved: int = 0) -> None:
-        """Give up copies for requests behind `rank`, as many as it takes to make room."""
-        num_missing = self._room.num_missing(num_pages, rank, num_reserved)
-        for state in self._room.expected_behind(rank):
-            if self._room.pool.count(PageOwner.QUARANTINED) >= num_missing:
-                return
-            self._give_up(self._copies.of(state))
+        """Make room soon: write back what is dirty; if that is not enough, give up copies for
+        requests behind `rank`."""
+        num_missing = self.room.num_missing(num_pages, rank, num_reserved)
+        self._write_back.hurry(self.room, num_missing)
+        num_missing = self.room.num_missing(num_pages, rank, num_reserved)
+        self._mover.hurry(self.room, num_missing - self.room.num_dirty_pages, rank)
+
+    def end_load(self, ended: UnderWay, event: CopyEnded) -> list[Failure]:
+        """A copy to the device has ended that was waited for."""
+        [state] = ended.subjects
+        assert isinstance(state, AdapterState)
+        if not state.is_on_device:
+            error = event.error or f"{event.num_pages} of {state.size} pages came"
+            return [Failure(state, error, "Unavailable")]
+        state.num_lost = 0
+        state.loads += 1
+        state.came_s = self._mover.copies.now
+        if state.num_pins:
+            self.room.acquire(state)
+        self.call(state, None)  # else it would be kept for a command that has what it wanted
+        return []
+
+    def end_read(self, ended: UnderWay, event: ReadEnded) -> tuple[AdapterState, list[Failure]]:
+        """A read has ended that was waited for: who has come of it."""
+        [state] = ended.subjects
+        assert isinstance(state, AdapterState)
+        content = event.content
+        if content is None:
+            self.note(state)
+            error = event.error or "reading was broken off"
+            return state, [Failure(state, error, event.kind)]
+        state.num_lost = 0
+        if content.digest is None:
+            state.content = state.content or content
+        else:
+            known = self._of_digest.setdefault(content.digest, state)
+            if known is not state:
+                self._merge(state, known)
+                return known, []
+            state.content = content
+        self.note(state)
+        return state, self._too_large(state)
+
+    def _too_large(self, state: AdapterState) -> list[Failure]:
+        tiers = (("pool", "--pool-bytes", self.room), ("host", "--host-bytes", self._mover.host))
+        for name, option, room in tiers:
+            if state.size > room.pool.num_pages:
+                error = (
+                    f"the adapter takes {state.size} pages, the {name} has {room.pool.num_pages}: "
+                    f"start with more {option}"
+                )
+                return [Failure(state, error, "AdapterError")]
+        return []
+
+    def lose(self, under_way: UnderWay) -> list[Failure]:
+        """Its end has not come: begin anew, or give up after some."""
+        self._mover.give_up(under_way)
+        [state] = under_way.subjects
+        assert isinstance(state, AdapterState)
+        state.num_lost += 1
+        if state.num_lost < MAX_LOST:
+            return []
+        state.num_lost = 0
+        what = "reads" if under_way.line is None else "copies"
+        return [Failure(state, f"{MAX_LOST} {what} in a row have not ended", "Unavailable")]
 
     def note(self, state: AdapterState) -> None:
-        """Its residency or who wants it has changed: it is ready, or to be loaded, or neither."""
-        self._ready.pop(state.digest, None)
+        """Its residency or who wants it has changed: is it ready, to be loaded or to be read?"""
+        self._ready.pop(state, None)
+        is_needed_there = state.wanted is not None and not state.is_on_device
+        if state.host is not None:
+            self._mover.host.want(state.host, state.wanted if is_needed_there else None)
+            self._mover.host.reconsider(state.host)
         if state.wanted is None:
             return
-        self._room.version += 1
+        self.room.version += 1
         if state.is_on_device:
-            self._ready[state.digest] = state.wanted
+            self._ready[state] = state.wanted
         elif state.state is Residency.HOST:
-            self._to_load.push((state.wanted, state.digest))
+            self._to_load.push((state.wanted, state))
+        elif state.state is Residency.DISK:
+            self._to_read.push((state.wanted, state))
 
     # Counts.
 
     def states(self) -> list[AdapterState]:
-        return list(self._adapters.values())
+        return list(self._adapters)
 
-    def references(self) -> dict[str, int]:
-        """Digest -> references, of the adapters in use."""
-        return {d: state.references for d, state in self._adapters.items() if state.references}
+    def references(self) -> dict[AdapterState, int]:
+        """Of the adapters in use, without pins."""
+        users = {state: _num_users(state) for state in self._adapters}
+        return {state: num_users for state, num_users in users.items() if num_users}
 
     def check(self) -> None:
         """Raise BrokenInvariant where two views of who is wanted or on the way disagree."""
-        wanted = {d: s.wanted for d, s in self._adapters.items() if s.wanted is not None}
-        ready = {d: rank for d, rank in wanted.items() if self._adapters[d].is_on_device}
+        adapters = self._adapters
+        wanted = {s: s.wanted for s in adapters if s.wanted is not None}
+        ready = {s: rank for s, rank in wanted.items() if s.is_on_device}
         must_agree("wanted adapters on the device", self._ready, ready)
-        absent = {(r, d) for d, r in wanted.items() if self._adapters[d].state is Residency.HOST}
-        must_agree("adapters to load", set(self._to_load), absent)
-        loading = {s for s in self._adapters.values() if s.state is Residency.LOADING}
-        must_agree("expected adapters", set(self._room.expected), loading)
-        awaited = [copy.subject for copy in self._copies if not copy.is_given_up]
-        must_agree("subjects of copies", set(awaited), loading)
-        must_agree("copies that are waited for", len(awaited), len(loading))
+        to_load = {(r, s) for s, r in wanted.items() if s.state is Residency.HOST}
+        must_agree("adapters to load", set(self._to_load), to_load)
+        to_read = {(r, s) for s, r in wanted.items() if s.state is Residency.DISK}
+        must_agree("adapters to read", set(self._to_read), to_read)
+        digests = {s.digest: s for s in adapters if s.digest is not None}
+        must_agree("digests", self._of_digest, digests)
+        must_agree("pinned adapters", set(self._pinned), {s for s in adapters if s.num_pins})
 
     # One place for each change.
 
-    def _load(self, state: AdapterState, rank: Rank) -> None:
-        has_room = self._room.make(state.size, rank)
-        assert has_room, "the answer was now"
-        state.lease = self._room.pool.reserve(state.size, PageOwner.TRANSFER)
-        assert state.lease is not None
-        move(state, Residency.LOADING)
-        self._room.expected[state] = None
-        self._copies.load(state, state.digest, state.lease)
+    def _want(self, state: AdapterState) -> None:
+        ranks = [rank for rank in (state.waited, state.called) if rank is not None]
+        rank = min(ranks, default=None)
+        if state.wanted != rank:
+            self.room.want(state, rank)
+            self.note(state)
+
+    def _read_wanted(self) -> None:
+        copies, host = self._mover.copies, self._mover.host
+        while (first := self._to_read.first()) is not None and copies.num_in(None) < MAX_READS:
+            rank, state = first
+            answer = host.answer(state.size, rank)
+            if answer is Answer.SOON:
+                self._mover.hurry(host, host.num_missing(state.size, rank), rank)
+            if answer is not Answer.NOW:
+                return
+            self._to_read.pop()
+            has_room = host.make(state.size, rank)
+            assert has_room, "the answer was now"
+            self._mover.read(state, state.paths[0], state.digest)
+
+    def _merge(self, state: AdapterState, known: AdapterState) -> None:
+        """What has been read is there already."""
+        known.paths += state.paths
+        self._vacate(state)
+        del self._adapters[state]
+
+    def _vacate(self, state: AdapterState) -> None:
+        """Take it out of memory."""
+        state.waited = state.called = None
+        self._want(state)
+        if state.state in (Residency.READING, Residency.LOADING):
+            self._mover.give_up(self._mover.copies.of(state))
+        if state.is_on_device:
+            self.room.evict(state)
+        if state.host is not None:
+            self._mover.host.evict(state.host)
 
     def _num_ahead(self, rank: Rank) -> int:
-        """Adapters that are on their way, or are kept for requests before `rank`."""
-        return len(self._room.expected) + self._room.num_kept(rank)
+        """Adapters that are on their way, and requests before `rank` for which some are kept."""
+        coming = self._mover.copies.num_in(Direction.TO_DEVICE)
+        return coming + self.room.num_requests_kept_for(rank)
 
     def _give_up_unwanted(self) -> None:
         """A copy that nobody waits for any more goes on as long as it is in nobody's way."""
-        for state in [state for state in self._room.expected if state.wanted is None]:
-            self._give_up(self._copies.of(state))
+        for state in [state for state in self.room.expected if state.wanted is None]:
+            if state in self.room.expected:
+                assert isinstance(state, StateObject)
+                self._mover.give_up(self._mover.copies.of(state))
 
-    def _give_up(self, copy: CopyUnderWay) -> None:
-        """The adapter is on the host again; the pages come back when the copy has ended."""
-        state = copy.subject
-        assert isinstance(state, AdapterState)
-        self._room.pool.relabel(copy.lease, PageOwner.QUARANTINED)
-        self._copies.give_up(copy)
-        del self._room.expected[state]
-        self._return_to_host(state)
-
-    def _return_to_host(self, state: AdapterState) -> None:
-        state.lease = None
-        move(state, Residency.HOST)
-        self.note(state)
-
-    def _is_to_load(self, entry: tuple[Rank, str]) -> bool:
-        """Is it still wanted by this request, and not there or on its way?"""
-        rank, digest = entry
-        state = self._adapters[digest]
+    def _is_to_load(self, entry: tuple[Rank, AdapterState]) -> bool:
+        """Is it still wanted by this request, and on the host?"""
+        rank, state = entry
         return state.wanted == rank and state.state is Residency.HOST
+
+    def _is_to_read(self, entry: tuple[Rank, AdapterState]) -> bool:
+        """Is it still wanted by this request, and neither in memory nor being read?"""
+        rank, state = entry
+        return state.wanted == rank and state.state is Residency.DISK
+
+
+def _num_users(state: AdapterState) -> int:
+    is_pinned = state.num_pins > 0 and state.is_on_device
+    return state.references - is_pinned

@@ -1,37 +1,48 @@
-"""Which copies are under way, what each holds, and which end belongs to which."""
+"""Which copies and reads are under way, what each holds, and which end belongs to which."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from motet.memory.copy import Copy, CopyEnded, Direction, PagePair, Ticket
-from motet.memory.page import Lease
+from motet.memory.copy import Copy, Direction, PagePair, Read, Ticket
+from motet.memory.page import Lease, PageId
 from motet.memory.residency import StateObject
+from motet.memory.room import Room
 
 PATIENCE_S = 30.0
-"""A copy that has not ended by then counts as lost: far more than the slowest link needs."""
+"""One whose turn it is and that has not ended by then counts as lost: far more than the slowest
+link needs."""
+
+Line = Direction | None
+"""What moves one after the other: copies of one direction, or reads (None)."""
 
 
 @dataclass(slots=True, eq=False)
-class CopyUnderWay:
-    """One copy from its beginning to its end.
+class UnderWay:
+    """One copy or read from its beginning to its end.
 
-    `lease` holds its pages on the device. They belong to `subject` until the copy is given up, and
-    to nobody from then on: not even a copy that is lost may write to pages of others.
+    `leases` hold the pages that it fills, in `room`. They belong to `subjects` until it is given
+    up, and to nobody from then on: not even a copy that is lost may write to pages of others.
     """
 
-    copy: Copy
-    subject: StateObject
-    lease: Lease
+    work: Copy | Read
+    subjects: tuple[StateObject, ...]
+    room: Room
+    leases: tuple[Lease, ...]
+    begun_s: float
     due_s: float
     """When its end is asked for."""
     is_given_up: bool = False
+
+    @property
+    def line(self) -> Line:
+        return self.work.direction if isinstance(self.work, Copy) else None
 
 
 @dataclass(slots=True)
 class CopyCounters:
     """Only grow."""
 
-    begun: int = 0
+    begun: dict[Line, int] = field(default_factory=lambda: dict.fromkeys((*Direction, None), 0))
     failed: int = 0
     cancelled: int = 0
     lost: int = 0
@@ -41,67 +52,114 @@ class CopyCounters:
 
 
 class Copies:
-    """The copies of one link. Says what the executor is to begin and to stop; waits for nothing."""
+    """The ledger. Says what the executor is to begin and to stop; waits for nothing."""
 
     def __init__(self) -> None:
         self.counters = CopyCounters()
         self.now = 0.0
         """Seconds on the engine's clock, as far as it has been told."""
-        self._under_way: dict[Ticket, CopyUnderWay] = {}
+        self._under_way: dict[Ticket, UnderWay] = {}
         self._last_ticket = 0
-        self._begun: list[Copy] = []
+        self._copies: list[Copy] = []
+        self._reads: list[Read] = []
         self._cancelled: list[Ticket] = []
 
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def __iter__(self) -> Iterator[CopyUnderWay]:
+    def __iter__(self) -> Iterator[UnderWay]:
         """The eldest first."""
         return iter(self._under_way.values())
 
-    def load(self, subject: StateObject, digest: str, lease: Lease) -> None:
-        """Begin to fill the pages of `lease` with the host image `digest`."""
-        self._last_ticket += 1
-        pages = tuple(PagePair(host, device) for host, device in enumerate(lease.pages))
-        copy = Copy(Ticket(self._last_ticket), Direction.TO_DEVICE, digest, pages)
-        due_s = self.now + PATIENCE_S
-        self._under_way[copy.ticket] = CopyUnderWay(copy, subject, lease, due_s)
-        self._begun.append(copy)
-        self.counters.begun += 1
+    def num_in(self, line: Line) -> int:
+        """Those that are waited for."""
+        return sum(each.line == line and not each.is_given_up for each in self)
 
-    def of(self, subject: StateObject) -> CopyUnderWay:
-        """The copy that the object waits for."""
-        return next(copy for copy in self if copy.subject is subject and not copy.is_given_up)
+    def num_pages_in(self, line: Line) -> int:
+        """Their pages."""
+        waited = (each for each in self if each.line == line and not each.is_given_up)
+        return sum(subject.size for each in waited for subject in each.subjects)
 
-    def give_up(self, under_way: CopyUnderWay) -> None:
+    def copy(
+        self,
+        direction: Direction,
+        subjects: Sequence[StateObject],
+        room: Room,
+        leases: Sequence[Lease],
+        pages: Sequence[PagePair],
+    ) -> None:
+        """Begin to copy the pages of `subjects`, one after the other, into `leases` of `room`."""
+        copy = Copy(self._ticket(), direction, tuple(pages))
+        self._copies.append(copy)
+        self._add(copy, subjects, room, leases)
+
+    def read(
+        self,
+        subject: StateObject,
+        room: Room,
+        lease: Lease | None,
+        path: str,
+        digest: str | None,
+    ) -> None:
+        """Begin to read an adapter into `lease` of `room`; without one, only its header."""
+        pages: tuple[PageId, ...] = lease.pages if lease else ()
+        read = Read(self._ticket(), path, pages, digest)
+        self._reads.append(read)
+        self._add(read, (subject,), room, (lease,) if lease else ())
+
+    def of(self, subject: StateObject) -> UnderWay:
+        """What brings the object to where it is waited for."""
+        return next(each for each in self if subject in each.subjects and not each.is_given_up)
+
+    def give_up(self, under_way: UnderWay) -> None:
         """Nobody waits for it any more. Its pages stay taken until it has ended."""
         under_way.is_given_up = True
         self.counters.cancelled += 1
         self.ask(under_way)
 
-    def ask(self, under_way: CopyUnderWay) -> None:
+    def ask(self, under_way: UnderWay) -> None:
         """Have it stopped, or at least its end told again."""
-        self._cancelled.append(under_way.copy.ticket)
+        self._cancelled.append(under_way.work.ticket)
         under_way.due_s = self.now + PATIENCE_S
 
-    def end(self, event: CopyEnded) -> CopyUnderWay | None:
-        """The copy that has ended; None if it had ended before."""
-        under_way = self._under_way.pop(event.ticket, None)
-        if under_way is None:
+    def end(self, ticket: Ticket) -> UnderWay | None:
+        """What has ended; None if it had ended before."""
+        ended = self._under_way.pop(ticket, None)
+        if ended is None:
             self.counters.strays += 1
-        return under_way
+            return None
+        for each in self:  # those behind it in line come only now to their turn
+            if each.line == ended.line:
+                each.due_s = self.now + PATIENCE_S
+        return ended
 
-    def overdue(self) -> list[CopyUnderWay]:
-        """Copies whose end should have come."""
-        return [copy for copy in self if copy.due_s <= self.now]
+    def overdue(self) -> list[UnderWay]:
+        """Those whose end should have come."""
+        return [each for each in self if each.due_s <= self.now]
 
     @property
     def next_due_s(self) -> float | None:
         """When to look for overdue ones again; None while nothing is under way."""
-        return min((copy.due_s for copy in self), default=None)
+        return min((each.due_s for each in self), default=None)
 
-    def take(self) -> tuple[tuple[Copy, ...], tuple[Ticket, ...]]:
+    def take(self) -> tuple[tuple[Copy, ...], tuple[Read, ...], tuple[Ticket, ...]]:
         """To begin and to stop, since the last call."""
-        begun, cancelled = tuple(self._begun), tuple(self._cancelled)
-        self._begun, self._cancelled = [], []
-        return begun, cancelled
+        taken = tuple(self._copies), tuple(self._reads), tuple(self._cancelled)
+        self._copies, self._reads, self._cancelled = [], [], []
+        return taken
+
+    def _ticket(self) -> Ticket:
+        self._last_ticket += 1
+        return Ticket(self._last_ticket)
+
+    def _add(
+        self,
+        work: Copy | Read,
+        subjects: Sequence[StateObject],
+        room: Room,
+        leases: Sequence[Lease],
+    ) -> None:
+        due_s = self.now + PATIENCE_S
+        under_way = UnderWay(work, tuple(subjects), room, tuple(leases), self.now, due_s)
+        self._under_way[work.ticket] = under_way
+        self.counters.begun[under_way.line] += 1

@@ -56,11 +56,13 @@ class Transfers(Struct, frozen=True, gc=False):
     cancelled: tuple[Ticket, ...] = ()
     """Copies and reads to stop as soon as possible, and then to tell the end of: again if it was
     told."""
+    released_on_host: tuple[PageId, ...] = ()
+    """As `released`."""
     forgotten: tuple[str, ...] = ()
     """Digests of adapters that will not be used again before they are read again."""
 
     def __bool__(self) -> bool:
-        return bool(self.released or self.copies or self.reads or self.cancelled or self.forgotten)
+        return any(getattr(self, name) for name in self.__struct_fields__)
 
 
 class CopyEnded(Struct, frozen=True, gc=False, tag=True):

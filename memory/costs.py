@@ -12,3 +12,8 @@ class Costs(Struct, frozen=True):
     """From the decision to copy until its first page moves, and from its last until it is known."""
     token_s: float = 1.0
     """A token of a prompt, beside others in a step."""
+
+    def restores(self, num_pages: int, num_tokens: int) -> bool:
+        """Is it sooner to copy so many pages to the device than to compute their tokens?"""
+        copy_s = self.copy_latency_s + num_pages * self.page_copy_s
+        return copy_s < num_tokens * self.token_s

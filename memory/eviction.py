@@ -2,25 +2,26 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Protocol
 
-from motet.memory.residency import StateObject
+from motet.memory.residency import HostCopy, Resident
 
 
 class EvictionPolicy(Protocol):
-    """Orders the idle objects. Frees nothing itself."""
+    """Orders the idle objects of one tier. Frees nothing itself."""
 
-    def add(self, state: StateObject) -> None:
-        """The object has become idle: this is its last use."""
+    def add(self, resident: Resident) -> None:
+        """It has become idle: this is its last use."""
 
-    def discard(self, state: StateObject) -> None:
-        """The object is in use again, or gone."""
+    def discard(self, resident: Resident) -> None:
+        """It is in use again, or gone."""
 
-    def victim(self) -> StateObject | None:
-        """The object to evict next; None when nothing is idle."""
+    def victim(self) -> Resident | None:
+        """What to evict next; None when nothing is idle."""
 
-    def __iter__(self) -> Iterator[StateObject]:
-        """Every idle object, first victim first."""
+    def __iter__(self) -> Iterator[Resident]:
+        """Everything that is idle, first victim first."""
 
 
 class LeastRecentlyUsed:
@@ -32,19 +33,57 @@ class LeastRecentlyUsed:
 
     def __init__(self) -> None:
         # A plain dict keeps the order too, but looks for its first entry past all that were taken.
-        self._idle: OrderedDict[StateObject, None] = OrderedDict()
+        self._idle: OrderedDict[Resident, None] = OrderedDict()
 
-    def add(self, state: StateObject) -> None:
-        self._idle[state] = None
+    def add(self, resident: Resident) -> None:
+        self._idle[resident] = None
 
-    def discard(self, state: StateObject) -> None:
-        self._idle.pop(state, None)
+    def discard(self, resident: Resident) -> None:
+        self._idle.pop(resident, None)
 
-    def victim(self) -> StateObject | None:
+    def victim(self) -> Resident | None:
         return next(iter(self._idle), None)
 
-    def __iter__(self) -> Iterator[StateObject]:
+    def __iter__(self) -> Iterator[Resident]:
         return iter(self._idle)
 
 
 EVICTION: dict[str, Callable[[], EvictionPolicy]] = {"lru": LeastRecentlyUsed}
+
+
+class DoublesLast:
+    """The order of the host: what the device has as well goes after all that it has not.
+
+    The copy of something on the device was made for the time when it is evicted there; and what
+    the device has evicted already was used less recently than what it has kept.
+    """
+
+    def __init__(self, make: Callable[[], EvictionPolicy]) -> None:
+        self._singles = make()
+        self._doubles = make()
+        self._pages_of_single: dict[Resident, int] = {}
+        self.num_single_pages = 0
+        """Pages that are freed without taking a copy from what is on the device."""
+
+    def add(self, resident: Resident) -> None:
+        if _is_double(resident):
+            self._doubles.add(resident)
+            return
+        self._singles.add(resident)
+        self._pages_of_single[resident] = resident.num_pages
+        self.num_single_pages += resident.num_pages
+
+    def discard(self, resident: Resident) -> None:
+        self._doubles.discard(resident)
+        self._singles.discard(resident)
+        self.num_single_pages -= self._pages_of_single.pop(resident, 0)
+
+    def victim(self) -> Resident | None:
+        return self._singles.victim() or self._doubles.victim()
+
+    def __iter__(self) -> Iterator[Resident]:
+        return chain(self._singles, self._doubles)
+
+
+def _is_double(resident: Resident) -> bool:
+    return isinstance(resident, HostCopy) and resident.of.is_on_device

@@ -5,10 +5,20 @@ from collections.abc import Iterator, Sequence
 from motet.errors import BrokenInvariant
 from motet.memory.agreement import must_agree
 from motet.memory.block_table import BlockTable
+from motet.memory.copies import UnderWay
+from motet.memory.copy import Direction
+from motet.memory.costs import Costs
+from motet.memory.mover import Mover
 from motet.memory.page import Lease, PageOwner
-from motet.memory.prefix import Chain, Namespace, PrefixIndex, PrefixNode
-from motet.memory.residency import Rank
-from motet.memory.room import Room
+from motet.memory.prefix import Chain, Namespace, PrefixIndex, PrefixNode, num_on_device
+from motet.memory.residency import HostCopy, Rank, Residency, Resident
+from motet.memory.room import Answer, Room
+from motet.memory.transition import move
+from motet.memory.write_back import WriteBack
+
+MAX_RESTORES = 8
+"""Copies to the device that may be under way when one more is begun for KV: enough to keep a link
+busy, few enough to take the next in order."""
 
 
 class KvCache:
@@ -17,13 +27,26 @@ class KvCache:
     Running out of pages is an answer (False): the caller decides whom to preempt.
     """
 
-    def __init__(self, room: Room, page_tokens: int) -> None:
+    def __init__(
+        self,
+        room: Room,
+        mover: Mover,
+        write_back: WriteBack,
+        page_tokens: int,
+        costs: Costs,
+    ) -> None:
         """`page_tokens`: what other engines call the block size."""
         self.page_tokens = page_tokens
         self._room = room
-        self._index = PrefixIndex(page_tokens)
+        self._mover = mover
+        self._write_back = write_back
+        self._costs = costs
+        self._is_written_back = mover.host.pool.num_pages > 0 and costs.restores(1, page_tokens)
+        self._index = PrefixIndex(page_tokens, self)
         self._tables: dict[BlockTable, None] = {}
         self._num_own_pages = 0
+        self.num_restores = 0
+        """Copies to the device that were begun; only grows."""
 
     @property
     def num_own_pages(self) -> int:
@@ -38,9 +61,48 @@ class KvCache:
     ) -> None:
         """Bring `chain` up to date: the sealed pages with a prefix of the first `num_tokens`.
 
+        The first of them are on the device, the others on the host or on their way from there.
         Valid until the next eviction.
         """
         self._index.match(chain, namespace, tokens, num_tokens)
+
+    def restore(self, chain: Chain, rank: Rank) -> bool:
+        """Bring what `chain` has on the host to the device, unless it is computed sooner.
+
+        True: it is worth waiting for. What has come is kept for `rank` until it is let go.
+        """
+        elsewhere = chain[num_on_device(chain) :]
+        if not elsewhere or not self._is_sooner(elsewhere):
+            return False
+        self._keep(chain, rank)
+        if elsewhere[0].state is Residency.LOADING:
+            return True
+        if self._mover.copies.num_in(Direction.TO_DEVICE) >= MAX_RESTORES:
+            return True
+        answer = self._room.answer(len(elsewhere), rank)
+        if answer is Answer.SOON:
+            num_missing = self._room.num_missing(len(elsewhere), rank)
+            self._write_back.hurry(self._room, num_missing)
+            answer = self._room.answer(len(elsewhere), rank)
+        if answer is Answer.NOW:
+            has_room = self._room.make(len(elsewhere), rank)
+            assert has_room, "the answer was now"
+            self._mover.load(elsewhere, self._room)
+            self.num_restores += 1
+        return answer is not Answer.NO
+
+    def end_restore(self, ended: UnderWay) -> None:
+        """What has not come is no help: it is computed again."""
+        for node in reversed(ended.subjects):
+            assert isinstance(node, PrefixNode)
+            if node.state is Residency.HOST:
+                self._drop(node)
+
+    def let_go(self, chain: Chain, rank: Rank) -> None:
+        """`rank` waits for none of these any more."""
+        for node in chain:
+            if node.wanted == rank:
+                self._room.want(node, None)
 
     def open(self, namespace: Namespace, prefix: Chain, rank: Rank) -> BlockTable:
         """A table that begins with the pages of `prefix` (from `match`)."""
@@ -98,7 +160,69 @@ class KvCache:
         """
         unused = next((node for node in table.nodes if node.is_idle), None)
         if unused is not None:  # every page after it is unused too, and goes with it
-            self._room.evict(unused)
+            self._drop(unused)
+
+    def forget_adapter(self, digest: str) -> None:
+        """Nobody will run on it any more."""
+        for root in self._index.of_adapter(digest):
+            self._drop(root)
+
+    def forget_idle(self) -> None:
+        """All that nobody uses, in both tiers."""
+        for root in self._index.roots():
+            for node in self._index.subtree(root):
+                if not node.references:
+                    self._drop(node)
+
+    # What becomes of a page that leaves a tier.
+
+    def leave_device(self, node: PrefixNode) -> Iterator[Resident]:
+        """With a page goes every page that builds on it, the last ones first.
+
+        What has a copy on the host stays there, unless the page that it builds on is lost.
+        """
+        for each in reversed(list(self._index.subtree(node))):
+            if each.state in (Residency.LOADING, Residency.WRITEBACK):
+                self._mover.give_up(self._mover.copies.of(each))
+            if each.state is Residency.DUAL:
+                move(each, Residency.HOST)
+                assert each.host is not None
+                self._mover.host.reconsider(each.host)
+                self.note(each)
+                yield each
+            elif each.state is Residency.READY:
+                for child in list(each.children.values()):
+                    assert child.host is not None
+                    self._mover.host.evict(child.host)
+                self._index.remove(each)
+                self.note(each)
+                yield each
+
+    def leave_host(self, node: PrefixNode) -> Iterator[HostCopy]:
+        """What is on the device stays there; else every page that builds on it goes too."""
+        going = [node] if node.is_on_device else reversed(list(self._index.subtree(node)))
+        for each in going:
+            copy, each.host = each.host, None
+            assert copy is not None
+            if each.is_on_device:
+                move(each, Residency.READY)
+            else:
+                self._index.remove(each)
+            yield copy
+            self.note(each)
+
+    def note(self, node: PrefixNode) -> None:
+        """Keep the counts by which parents know whether they are clean."""
+        while True:
+            self._room.reconsider(node)
+            is_dirty = node.is_on_device and not node.is_clean
+            if is_dirty is node.is_counted_dirty:
+                return
+            node.is_counted_dirty = is_dirty
+            if node.parent is None:
+                return
+            node.parent.num_dirty_children += 1 if is_dirty else -1
+            node = node.parent
 
     def states(self) -> list[PrefixNode]:
         """Every sealed page, parents first."""
@@ -119,8 +243,18 @@ class KvCache:
             held += [page for lease in table.private for page in lease.pages]
             must_agree("pages of a table", table.pages, tuple(held))
         for node in nodes:
-            if node.parent is not None and node.references > node.parent.references:
-                raise BrokenInvariant(f"{node} is in use without its parent")
+            self._check_order(node)
+
+    def _check_order(self, node: PrefixNode) -> None:
+        parent = node.parent
+        if parent is not None and node.references > parent.references:
+            raise BrokenInvariant(f"{node} is in use without its parent")
+        if parent is not None and node.is_on_device and not parent.is_on_device:
+            raise BrokenInvariant(f"{node} is on the device without its parent")
+        dirty = [child for child in node.children.values() if child.is_counted_dirty]
+        must_agree(f"dirty children of {node}", node.num_dirty_children, len(dirty))
+        is_dirty = node.is_on_device and not node.is_clean
+        must_agree(f"{node} is dirty", node.is_counted_dirty, is_dirty)
 
     def _lease_page(self) -> Lease:
         """One of those that are free: each is sealed by itself."""
@@ -134,15 +268,54 @@ class KvCache:
         node = self._index.find(table.namespace, parent, tokens)
         if node is None:
             node = self._index.insert(table.namespace, parent, tokens, lease)
+            node.is_worthless = not self._is_written_back
             node.references = 1  # of this table, so it is never idle on the way
-        else:
+            self.note(node)
+        elif node.is_on_device:
             self._room.give_back(lease)
             self._room.acquire(node)
             table.num_borrowed += 1
             self._num_own_pages -= 1
             place = len(table.nodes)
             table.pages = (*table.pages[:place], node.page, *table.pages[place + 1 :])
+        else:
+            self._bring_by_computing(node, lease)
         table.nodes.append(node)
+
+    def _bring_by_computing(self, node: PrefixNode, lease: Lease) -> None:
+        """A sequence has computed anew what is on the host."""
+        if node.state is Residency.LOADING:
+            self._mover.give_up(self._mover.copies.of(node))
+        node.lease = lease
+        node.references = 1
+        move(node, Residency.DUAL)
+        assert node.host is not None
+        self._mover.host.reconsider(node.host)
+        self.note(node)
+
+    def _is_sooner(self, nodes: Sequence[PrefixNode]) -> bool:
+        num_queued = self._mover.copies.num_pages_in(Direction.TO_DEVICE)
+        num_pages = sum(node.state is Residency.HOST for node in nodes)
+        num_tokens = len(nodes) * self.page_tokens
+        return self._costs.restores(num_queued + num_pages, num_tokens)
+
+    def _keep(self, chain: Chain, rank: Rank) -> None:
+        for node in chain:
+            if node.references == 0 and (node.wanted is None or node.wanted > rank):
+                self._room.want(node, rank)
+
+    def _drop(self, node: PrefixNode) -> None:
+        """Out of both tiers, with all that builds on it. Nobody may use it."""
+        if node.is_on_device:
+            node.is_worthless = True
+            if node.host is not None and node.host.references == 0:
+                self._mover.host.evict(node.host)
+            self._room.evict(node)
+        elif node.state is not Residency.ABSENT:
+            if node.state is Residency.LOADING:
+                self._mover.give_up(self._mover.copies.of(node))
+            assert node.host is not None
+            self._mover.host.evict(node.host)
 
     def _references_held(self, nodes: list[PrefixNode]) -> dict[PrefixNode, int]:
         held = dict.fromkeys(nodes, 0)

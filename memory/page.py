@@ -39,9 +39,10 @@ class PagePool:
     Invariant: free + kv + adapter + transfer + quarantined = num_pages, counted in two ways.
     """
 
-    def __init__(self, num_pages: int) -> None:
+    def __init__(self, num_pages: int, first: int = 0) -> None:
+        """Numbered from `first` on."""
         self.num_pages = num_pages
-        self._free = deque(PageId(page) for page in range(num_pages))
+        self._free = deque(PageId(page) for page in range(first, first + num_pages))
         self._leases: dict[Lease, None] = {}  # ordered, so that runs repeat exactly
         self._count = dict.fromkeys(PageOwner, 0)
         self._released: list[PageId] = []

@@ -8,10 +8,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
-from motet.memory.page import Lease, PageId
-from motet.memory.residency import Residency, StateObject
+from motet.memory.page import Lease, PageId, PageOwner
+from motet.memory.residency import HostCopy, Residency, Resident, StateObject
 from motet.memory.transition import Legal, move
 
 PageTokens = tuple[int, ...]
@@ -28,37 +28,73 @@ class Namespace:
 
 KV_MOVES: Legal[Residency] = {
     Residency.ABSENT: frozenset({Residency.READY}),
-    Residency.READY: frozenset({Residency.ABSENT}),
+    Residency.READY: frozenset({Residency.WRITEBACK, Residency.ABSENT}),
+    Residency.WRITEBACK: frozenset({Residency.DUAL, Residency.READY}),
+    Residency.DUAL: frozenset({Residency.HOST, Residency.READY}),
+    # To DUAL where another sequence has computed the same tokens meanwhile.
+    Residency.HOST: frozenset({Residency.LOADING, Residency.DUAL, Residency.ABSENT}),
+    Residency.LOADING: frozenset({Residency.DUAL, Residency.HOST}),
 }
+
+
+class Keeper(Protocol):
+    """Who knows what becomes of a page when it leaves a tier."""
+
+    def leave_device(self, node: "PrefixNode") -> Iterator[Resident]:
+        """As `Resident.leave`."""
+
+    def leave_host(self, node: "PrefixNode") -> Iterator[HostCopy]: ...
+
+    def note(self, node: "PrefixNode") -> None: ...
 
 
 @dataclass(slots=True, eq=False)
 class PrefixNode(StateObject):
     """One sealed page: the KV of `tokens` after all the pages above it.
 
-    Invariant: who references a node references its parents too, so nothing below an idle node is
-    in use.
+    Invariants: who references a node references its parents too, so nothing below an idle node is
+    in use. What is on the device has its parent on the device; what comes to it has its parent
+    there, or coming in the same copy.
     """
 
     legal: ClassVar[Legal[Residency]] = KV_MOVES
+    owner: ClassVar[PageOwner] = PageOwner.KV
 
-    index: "PrefixIndex" = field(kw_only=True)
-    """Where it is found as long as it is on the device."""
+    keeper: Keeper = field(kw_only=True)
     namespace: Namespace = field(kw_only=True)
     tokens: PageTokens = field(kw_only=True)
     parent: "PrefixNode | None" = field(kw_only=True)
     children: "dict[PageTokens, PrefixNode]" = field(default_factory=dict)
+    is_worthless: bool = False
+    """Not worth writing back, or it cannot be."""
+    num_dirty_children: int = 0
+    """On the device, and not clean."""
+    is_counted_dirty: bool = False
+    """Among those of its parent."""
 
     @property
     def page(self) -> PageId:
         assert self.lease is not None
         return self.lease.pages[0]
 
-    def leave_device(self) -> Iterator[StateObject]:
-        """With a page goes every page that builds on it, the last ones first."""
-        for node in reversed(list(self.index.subtree(self))):
-            self.index.remove(node)
-            yield node
+    @property
+    def size(self) -> int:
+        return 1
+
+    @property
+    def is_clean(self) -> bool:
+        """Neither it nor what would go with it has to be written back before it goes."""
+        is_saved = self.state is Residency.DUAL or self.is_worthless
+        return is_saved and self.num_dirty_children == 0
+
+    def leave(self) -> Iterator[Resident]:
+        return self.keeper.leave_device(self)
+
+    def leave_host(self) -> Iterator[HostCopy]:
+        return self.keeper.leave_host(self)
+
+    def note(self) -> None:
+        self.keeper.note(self)
 
     def __str__(self) -> str:
         return f"KV of tokens {self.tokens} in {self.namespace}"
@@ -69,10 +105,11 @@ Chain = list[PrefixNode]
 
 
 class PrefixIndex:
-    """All sealed pages. Tells who exists; who may go is the eviction policy's affair."""
+    """All sealed pages, of both tiers. Tells who exists; who may go is the rooms' affair."""
 
-    def __init__(self, page_tokens: int) -> None:
+    def __init__(self, page_tokens: int, keeper: Keeper) -> None:
         self._page_tokens = page_tokens
+        self._keeper = keeper
         self._roots: dict[Namespace, dict[PageTokens, PrefixNode]] = {}
 
     def match(
@@ -85,7 +122,7 @@ class PrefixIndex:
         """
         size = self._page_tokens
         del chain[num_tokens // size :]
-        while chain and not chain[-1].is_on_device:  # evicted since
+        while chain and chain[-1].state is Residency.ABSENT:  # evicted since
             chain.pop()
         children = chain[-1].children if chain else self._roots.get(namespace, {})
         for end in range((len(chain) + 1) * size, num_tokens + 1, size):
@@ -108,7 +145,9 @@ class PrefixIndex:
         assert len(tokens) == self._page_tokens and len(lease.pages) == 1
         siblings = self._roots.setdefault(namespace, {}) if parent is None else parent.children
         assert tokens not in siblings
-        node = PrefixNode(lease, index=self, namespace=namespace, tokens=tokens, parent=parent)
+        node = PrefixNode(
+            lease, keeper=self._keeper, namespace=namespace, tokens=tokens, parent=parent
+        )
         move(node, Residency.READY)
         siblings[tokens] = node
         return node
@@ -130,9 +169,18 @@ class PrefixIndex:
             yield node
             stack.extend(node.children.values())
 
+    def of_adapter(self, digest: str) -> list[PrefixNode]:
+        """The first pages of all sequences on one adapter."""
+        roots = (root for name, root in self._roots.items() if name.adapter_digest == digest)
+        return [node for root in roots for node in root.values()]
+
+    def roots(self) -> list[PrefixNode]:
+        """The first pages of all sequences."""
+        return [node for root in self._roots.values() for node in root.values()]
+
     def __iter__(self) -> Iterator[PrefixNode]:
         """Every node, parents first."""
-        return self.subtree(*(node for root in self._roots.values() for node in root.values()))
+        return self.subtree(*self.roots())
 
     def _siblings(
         self, namespace: Namespace, parent: PrefixNode | None
@@ -140,6 +188,25 @@ class PrefixIndex:
         return self._roots.get(namespace, {}) if parent is None else parent.children
 
 
+def num_on_device(chain: Chain) -> int:
+    """Pages of the chain that are on the device: its first ones."""
+    return bisect_left(chain, True, key=_is_elsewhere)
+
+
+def num_leased(chain: Chain) -> int:
+    """Pages of the chain that are on the device or on their way there: its first ones."""
+    return bisect_left(chain, True, key=_is_without_pages)
+
+
 def num_idle(chain: Chain) -> int:
-    """Pages of the chain that nobody uses: its last ones, since users of a page use all before."""
+    """Of a chain on the device, pages that nobody uses: its last ones, since users of a page use
+    all before."""
     return len(chain) - bisect_left(chain, True, key=attrgetter("is_idle"))
+
+
+def _is_without_pages(node: PrefixNode) -> bool:
+    return node.lease is None
+
+
+def _is_elsewhere(node: PrefixNode) -> bool:
+    return not node.is_on_device

@@ -1,12 +1,12 @@
-"""Where movable state is: on the host, on the way, on the device."""
+"""Where movable state is: on disk, on the host, on the way, on the device."""
 
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from motet.memory.page import Lease
+from motet.memory.page import Lease, PageOwner
 from motet.memory.transition import Legal
 
 Rank = tuple[float, int]
@@ -18,46 +18,84 @@ class Residency(enum.StrEnum):
     DISK = "disk"
     """An adapter directory, nothing in memory."""
     READING = "reading"
-    """Host pages are leased and being filled from the disk."""
+    """It is being read from disk, into host pages if it is known how many it takes."""
     HOST = "host"
-    """A complete image in host memory, nothing on the device."""
+    """Complete in host memory, nothing on the device."""
     LOADING = "loading"
     """Device pages are leased and a copy into them is under way."""
     READY = "ready"
     """On the device only."""
     WRITEBACK = "writeback"
-    """On the device, and a copy to the host is under way."""
+    """On the device, and a copy into leased host pages is under way."""
     DUAL = "dual"
-    """On the device and clean on the host; evicting it is metadata only."""
+    """On the device and on the host; evicting it from either is metadata only."""
 
 
-ON_DEVICE = frozenset({Residency.READY, Residency.DUAL})
+ON_DEVICE = frozenset({Residency.READY, Residency.WRITEBACK, Residency.DUAL})
+ON_HOST = frozenset({Residency.HOST, Residency.LOADING, Residency.DUAL})
 
 
 @dataclass(slots=True, eq=False)
-class StateObject(ABC):
-    """Anything that can be moved or evicted as a whole.
+class Resident(ABC):
+    """What a room holds: one object's pages in one tier.
 
-    Invariant: `lease` is None exactly while the object has no device pages. Only an object
-    without references and in READY or DUAL may be evicted.
+    Invariant: `lease` is None exactly while there are none.
     """
-
-    legal: ClassVar[Legal[Residency]]
-    """The moves of its kind."""
 
     lease: Lease | None = None
     references: int = 0
     wanted: Rank | None = None
     """Of the first request that waits for it. Whoever is behind that one may not evict it."""
-    state: Residency = Residency.ABSENT
-    history: tuple[Residency, ...] = ()
+
+    @property
+    @abstractmethod
+    def is_idle(self) -> bool:
+        """Evictable: complete, and used by nobody."""
+
+    @property
+    @abstractmethod
+    def is_clean(self) -> bool:
+        """Evicting it loses nothing that is worth keeping."""
 
     @abstractmethod
-    def leave_device(self) -> Iterator["StateObject"]:
-        """Take the object, and all that is worth nothing without it, out of what can be used.
+    def leave(self) -> Iterator["Resident"]:
+        """Take it, and all that is worth nothing without it, out of what can be used.
 
-        Yields each of them as it goes, the object itself last. Their pages are the caller's affair.
+        Yields each of them as it goes, itself last. Their pages are the caller's affair.
         """
+
+    @property
+    def num_pages(self) -> int:
+        return len(self.lease.pages) if self.lease else 0
+
+
+@dataclass(slots=True, eq=False)
+class StateObject(Resident):
+    """Anything that can be moved or evicted as a whole. As a resident: its pages on the device.
+
+    Invariant: `host` is None exactly while nothing of it is in host memory or on its way there.
+    """
+
+    legal: ClassVar[Legal[Residency]]
+    """The moves of its kind."""
+    owner: ClassVar[PageOwner]
+    """What its pages are used for."""
+
+    state: Residency = Residency.ABSENT
+    history: tuple[Residency, ...] = ()
+    host: "HostCopy | None" = None
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Pages it takes."""
+
+    @abstractmethod
+    def leave_host(self) -> Iterator["HostCopy"]:
+        """As `leave`, of what is on the host."""
+
+    def note(self) -> None:
+        """Its residency has changed: for those who keep order of it."""
 
     @property
     def is_on_device(self) -> bool:
@@ -65,9 +103,25 @@ class StateObject(ABC):
 
     @property
     def is_idle(self) -> bool:
-        """Evictable: on the device and used by nobody."""
         return self.references == 0 and self.state in ON_DEVICE
 
+
+@dataclass(slots=True, eq=False)
+class HostCopy(Resident):
+    """The pages of an object in host memory. Copies that fill or read them hold references."""
+
+    of: StateObject = field(kw_only=True)
+
     @property
-    def num_pages(self) -> int:
-        return len(self.lease.pages) if self.lease else 0
+    def is_idle(self) -> bool:
+        return self.references == 0 and self.lease is not None
+
+    @property
+    def is_clean(self) -> bool:
+        return True
+
+    def leave(self) -> Iterator[Resident]:
+        yield from self.of.leave_host()
+
+    def __str__(self) -> str:
+        return f"host copy of {self.of}"

@@ -1,17 +1,15 @@
 """Pages for whoever needs them, from what is free and from what may be evicted."""
 
 import enum
-from bisect import bisect_left, insort
-from collections.abc import Iterator
-from operator import itemgetter
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 
 from motet.errors import BrokenInvariant
 from motet.memory.agreement import must_agree
 from motet.memory.eviction import EvictionPolicy
+from motet.memory.kept import Kept
 from motet.memory.page import Lease, PageOwner, PagePool
-from motet.memory.residency import Rank, StateObject
-
-_rank_of = itemgetter(0)
+from motet.memory.residency import Rank, Resident
 
 
 class Answer(enum.StrEnum):
@@ -19,7 +17,8 @@ class Answer(enum.StrEnum):
 
     NOW = "now"
     SOON = "soon"
-    """When a step or copies have ended that are under way, if need be before their time."""
+    """When a step or copies have ended that are under way, if need be before their time, or when
+    what is dirty has been written back."""
     NO = "no"
     """Not before something that runs gives up pages."""
 
@@ -28,19 +27,22 @@ class Room:
     """The pages of one tier and the idle objects in them, of every kind.
 
     Room is made for somebody: nothing is evicted that a request before that one waits for. What is
-    wanted goes only when nothing else is left, and from the last who want it first.
+    wanted goes only when nothing else is left, and from the last who want it first. What is dirty
+    does not go as long as somebody may still write it back.
     """
 
-    def __init__(self, num_pages: int, order: EvictionPolicy) -> None:
-        self.pool = PagePool(num_pages)
+    def __init__(self, pool: PagePool, order: EvictionPolicy) -> None:
+        self.pool = pool
         self.evicted_pages = {PageOwner.KV: 0, PageOwner.ADAPTER: 0}
         """By owner; only grows."""
         self.version = 0
         """Grows whenever an answer may have become better."""
-        self.expected: dict[StateObject, None] = {}
+        self.expected: dict[Resident, None] = {}
         """Objects whose pages are leased and being filled."""
         self._order = order
-        self._wanted: list[tuple[Rank, StateObject]] = []  # idle, but somebody waits; in order
+        self._dirty: OrderedDict[Resident, None] = OrderedDict()  # idle, the eldest first
+        self._num_dirty_pages = 0
+        self._kept = Kept()
         self._idle_pages = {PageOwner.KV: 0, PageOwner.ADAPTER: 0}
 
     # What there is.
@@ -55,30 +57,40 @@ class Room:
         return self._idle_pages[owner]
 
     @property
+    def num_dirty_pages(self) -> int:
+        """Those of them that have to be written back first."""
+        return self._num_dirty_pages
+
+    @property
+    def num_clean_pages(self) -> int:
+        """Those of them that can be freed at once."""
+        return self.num_idle_pages - self._num_dirty_pages
+
+    @property
     def num_busy_pages(self) -> int:
         """Pages that no eviction can free now; shared ones count once."""
         return self.pool.num_pages - self.pool.num_free - self.num_idle_pages
 
-    def num_kept(self, rank: Rank) -> int:
-        """Idle objects that are kept for requests before `rank`."""
-        return bisect_left(self._wanted, rank, key=_rank_of)
+    def num_requests_kept_for(self, rank: Rank) -> int:
+        """Requests before `rank` for which idle objects are kept."""
+        return self._kept.num_requests(rank)
 
     def num_kept_pages(self, rank: Rank) -> int:
-        """Their pages."""
-        return sum(state.num_pages for _, state in self._wanted[: self.num_kept(rank)])
+        """Pages of these objects."""
+        return self._kept.num_pages(rank)
 
     def answer(self, num_pages: int, rank: Rank, num_reserved: int = 0) -> Answer:
         """Can `rank` have so many pages, and leave `num_reserved` to others?"""
         num_missing = self.num_missing(num_pages, rank, num_reserved)
         if num_missing <= 0:
             return Answer.NOW
-        num_coming = self.pool.count(PageOwner.QUARANTINED)
+        num_coming = self.pool.count(PageOwner.QUARANTINED) + self._num_dirty_pages
         num_coming += sum(state.num_pages for state in self.expected_behind(rank))
         return Answer.SOON if num_missing <= num_coming else Answer.NO
 
     def num_missing(self, num_pages: int, rank: Rank, num_reserved: int = 0) -> int:
         """Pages by which what is free and what `rank` may evict fall short."""
-        num_available = self.pool.num_free + self.num_idle_pages - self.num_kept_pages(rank)
+        num_available = self.pool.num_free + self.num_clean_pages - self.num_kept_pages(rank)
         return num_pages + num_reserved - num_available
 
     def has_beside_copies(self, num_pages: int, rank: Rank) -> bool:
@@ -86,15 +98,20 @@ class Room:
         num_copied = self.pool.count(PageOwner.TRANSFER) + self.pool.count(PageOwner.QUARANTINED)
         return num_pages + num_copied + self.num_kept_pages(rank) <= self.pool.num_pages
 
-    def expected_behind(self, rank: Rank) -> list[StateObject]:
+    def expected_behind(self, rank: Rank) -> list[Resident]:
         """Objects on the way that `rank` may do without, the first to give up first."""
         behind = [s for s in self.expected if s.wanted is None or s.wanted > rank]
         return sorted(behind, key=lambda state: (state.wanted is None, state.wanted), reverse=True)
 
-    def idle(self) -> Iterator[StateObject]:
-        """Every object that may be evicted, first victim first."""
+    def idle(self) -> Iterator[Resident]:
+        """Every idle object: first those that may be evicted, first victim first."""
         yield from self._order
-        yield from (state for _, state in reversed(self._wanted))
+        yield from self._kept
+        yield from self._dirty
+
+    def dirty(self) -> Iterable[Resident]:
+        """Idle objects that are kept until they have been written back, the eldest first."""
+        return self._dirty
 
     # Taking and giving.
 
@@ -111,17 +128,23 @@ class Room:
         self.pool.release(lease)
         self.version += 1
 
-    def enter(self, state: StateObject) -> None:
-        """The object has come to the device, and nobody uses it yet."""
+    def enter(self, state: Resident) -> None:
+        """The object is complete, and nobody uses it yet."""
         self._become_idle(state)
 
-    def acquire(self, state: StateObject) -> None:
-        """One more user of an object on the device."""
+    def reconsider(self, state: Resident) -> None:
+        """What decides whether it goes, and when, has changed."""
+        if state.is_idle:
+            self._leave_idle(state)
+            self._become_idle(state)
+
+    def acquire(self, state: Resident) -> None:
+        """One more user of a complete object."""
         if state.is_idle:
             self._leave_idle(state)
         state.references += 1
 
-    def release(self, state: StateObject) -> None:
+    def release(self, state: Resident) -> None:
         """One user less. Raises BrokenInvariant if there is none."""
         if state.references == 0:
             raise BrokenInvariant(f"{state} is released more often than acquired")
@@ -129,7 +152,7 @@ class Room:
         if state.references == 0:
             self._become_idle(state)
 
-    def want(self, state: StateObject, rank: Rank | None) -> None:
+    def want(self, state: Resident, rank: Rank | None) -> None:
         """The first request that waits for the object is `rank`; None: nobody does."""
         if state.is_idle:
             self._leave_idle(state)
@@ -138,46 +161,52 @@ class Room:
         else:
             state.wanted = rank
 
-    def evict(self, state: StateObject) -> None:
+    def evict(self, state: Resident) -> None:
         """Free the pages of an idle object, and of what is worth nothing without it."""
-        for gone in state.leave_device():
+        for gone in state.leave():
             assert gone.references == 0 and gone.lease is not None
             self.evicted_pages[gone.lease.owner] += gone.num_pages
             self._leave_idle(gone)
             self.give_back(gone.lease)
             gone.lease = None
 
-    def check(self, states: list[StateObject]) -> None:
+    def check(self, states: Sequence[Resident]) -> None:
         """Compare with all objects there are; raise BrokenInvariant where counts disagree."""
         self.pool.check()
         idle = {state for state in states if state.is_idle}
         must_agree("idle objects", set(self.idle()), idle)
         must_agree("idle pages", self.num_idle_pages, sum(state.num_pages for state in idle))
-        wanted = [(state.wanted, state) for state in idle if state.wanted is not None]
-        must_agree("wanted objects", self._wanted, sorted(wanted, key=_rank_of))
-        for state in states:
-            if not state.is_idle and state.is_on_device:
-                must_agree(f"{state} is used", state.references > 0, True)
+        self._kept.check()
+        must_agree("kept objects", set(self._kept), {s for s in idle if s.wanted is not None})
+        dirty = {state for state in idle if state.wanted is None and not state.is_clean}
+        must_agree("dirty objects", set(self._dirty), dirty)
+        num_dirty = sum(state.num_pages for state in dirty)
+        must_agree("dirty pages", self._num_dirty_pages, num_dirty)
 
-    def _victim(self) -> StateObject:
-        victim = self._order.victim()
-        return victim or self._wanted[-1][1]
+    def _victim(self) -> Resident:
+        return self._order.victim() or self._kept.last()
 
-    def _become_idle(self, state: StateObject) -> None:
-        if state.wanted is None:
+    def _become_idle(self, state: Resident) -> None:
+        if state.wanted is not None:
+            self._kept.add(state)
+        elif state.is_clean:
             self._order.add(state)
         else:
-            insort(self._wanted, (state.wanted, state), key=_rank_of)
+            self._dirty[state] = None
+            self._num_dirty_pages += state.num_pages
         self._count_idle(state, +1)
         self.version += 1
 
-    def _leave_idle(self, state: StateObject) -> None:
-        if state.wanted is None:
-            self._order.discard(state)
+    def _leave_idle(self, state: Resident) -> None:
+        if state.wanted is not None:
+            self._kept.discard(state)
+        elif state in self._dirty:
+            del self._dirty[state]
+            self._num_dirty_pages -= state.num_pages
         else:
-            del self._wanted[bisect_left(self._wanted, state.wanted, key=_rank_of)]
+            self._order.discard(state)
         self._count_idle(state, -1)
 
-    def _count_idle(self, state: StateObject, sign: int) -> None:
+    def _count_idle(self, state: Resident, sign: int) -> None:
         assert state.lease is not None
         self._idle_pages[state.lease.owner] += sign * state.num_pages

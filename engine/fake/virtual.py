@@ -33,7 +33,7 @@ class VirtualEngine:
 
     def pass_time(self, most_s: float | None) -> None:
         """Until the next copy is over, but no longer than that."""
-        next_s = self.executor.link.next_s()
+        next_s = self.executor.lines.next_s()
         times = [] if next_s is None else [max(self.now, next_s)]
         times += [] if most_s is None else [self.now + most_s]
         self.executor.clock.now = min(times, default=self.now)

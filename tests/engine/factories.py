@@ -6,8 +6,10 @@ from typing import Any
 
 from motet.engine.config import BatchConfig
 from motet.engine.fake.clock import StepCost, VirtualClock
+from motet.engine.fake.disk import FakeDisk
 from motet.engine.fake.executor import FakeExecutor
-from motet.engine.fake.link import VirtualLink
+from motet.engine.fake.lines import Lines
+from motet.engine.fake.token_hash import adapter_page
 from motet.engine.inbox import Inbox
 from motet.engine.messages import Arrived
 from motet.engine.output import EngineInfo
@@ -16,19 +18,24 @@ from motet.engine.policy import FirstComeFirstServed, SchedulingPolicy
 from motet.engine.request import Request, SamplingParams
 from motet.engine.scheduler import Scheduler
 from motet.engine.sequence import Sequence
-from motet.memory.adapter import Adapter
+from motet.memory.adapter import Adapter, AdapterContent
+from motet.memory.adapter_cache import AdapterState
+from motet.memory.copy import ReadEnded
+from motet.memory.costs import Costs
 from motet.memory.eviction import LeastRecentlyUsed
-from motet.memory.manager import MemoryManager
+from motet.memory.manager import MemoryConfig, MemoryManager
 from motet.memory.prefix import Namespace
 
 PAGE_TOKENS = 4
 VOCAB_SIZE = 1000
+KV_IS_DROPPED = Costs(page_copy_s=1e9)
+"""Computing is sooner than copying."""
 
 _ids = count()
 
 
 def an_adapter(name: str = "a", num_pages: int = 2) -> Adapter:
-    return Adapter(name, f"digest-of-{name}", 1, 8, num_pages)
+    return Adapter(name, f"digest-of-{name}", 1, 8, num_pages, f"/{name}")
 
 
 def a_request(
@@ -83,6 +90,35 @@ def a_scored_row(targets: Iterable[int], num_logprobs: int = 0, request_id: str 
     )
 
 
+def a_memory(
+    num_pages: int,
+    num_host_pages: int = 256,
+    page_tokens: int = PAGE_TOKENS,
+    adapters: Iterable[Adapter] = (),
+    costs: Costs = KV_IS_DROPPED,
+    num_adapter_pages: int | None = None,
+) -> MemoryManager:
+    """With the adapters on the host."""
+    config = MemoryConfig(
+        num_pages=num_pages,
+        page_tokens=page_tokens,
+        base_model="base",
+        num_host_pages=num_host_pages,
+        num_adapter_pages=num_adapter_pages,
+        costs=costs,
+    )
+    memory = MemoryManager(config, LeastRecentlyUsed)
+    for adapter in adapters:
+        state = memory.registry.add(adapter).state
+        memory.adapters.call(state, (0.0, 0))
+        memory.adapters.load_wanted(0)
+        for read in memory.transfers().reads:
+            content = AdapterContent(adapter.max_rank, adapter.num_pages, adapter.digest)
+            memory.ended(ReadEnded(read.ticket, content))
+        memory.adapters.call(state, None)
+    return memory
+
+
 def a_scheduler(
     num_pages: int = 32,
     max_batch_tokens: int = 64,
@@ -92,37 +128,59 @@ def a_scheduler(
     adapters: Iterable[Adapter] = (),
     requests: Iterable[Request] = (),
     policy: SchedulingPolicy | None = None,
+    num_host_pages: int = 256,
+    costs: Costs = KV_IS_DROPPED,
 ) -> Scheduler:
+    """With the adapters on the host, as if they had been used before."""
     scheduler = Scheduler(
         BatchConfig(max_batch_tokens, max_batch_rows, max_batch_adapters),
         max_model_len,
-        MemoryManager(num_pages, PAGE_TOKENS, "base", LeastRecentlyUsed()),
+        a_memory(num_pages, num_host_pages, PAGE_TOKENS, adapters, costs),
         policy or FirstComeFirstServed(),
     )
-    for adapter in adapters:
-        scheduler.memory.adapters.register(adapter)
     for request in requests:
         scheduler.handle(Arrived(request, now=0.0))
     return scheduler
 
 
 def an_executor(
-    scheduler: Scheduler, inbox: Inbox | None = None, link: VirtualLink | None = None
+    scheduler: Scheduler, inbox: Inbox | None = None, lines: Lines | None = None
 ) -> FakeExecutor:
-    """By default its link takes no time."""
-    return FakeExecutor(
+    """With all adapters on its disk, and on its host those that the scheduler takes to be there.
+
+    By default its lines take no time.
+    """
+    executor = FakeExecutor(
         scheduler.memory.num_pages,
+        scheduler.memory.host.pool.num_pages,
         PAGE_TOKENS,
         VOCAB_SIZE,
         inbox or Inbox(),
         VirtualClock(),
         StepCost(),
-        link or VirtualLink(),
+        lines or Lines(),
+        FakeDisk(),
     )
+    for generation in scheduler.memory.registry:
+        adapter, host = generation.adapter, generation.state.host
+        if adapter.digest is not None:
+            executor.disk.put(adapter.path, adapter.digest, adapter.num_pages)
+        for index, page in enumerate(host.lease.pages if host and host.lease else ()):
+            assert adapter.digest is not None
+            executor.host_pages[page] = adapter_page(adapter.digest, index, PAGE_TOKENS)
+    return executor
+
+
+def the_state(scheduler: Scheduler, adapter: Adapter) -> AdapterState:
+    """What memory knows of an adapter."""
+    generation = scheduler.memory.registry.find(adapter)
+    assert generation is not None
+    return generation.state
 
 
 def a_sequence(arrival: int = 1, request: Request | None = None) -> Sequence:
-    return Sequence(request or a_request(), (0.0, arrival), Namespace("base", None, ""))
+    namespace = Namespace("base", None, "")
+    return Sequence(request or a_request(), (0.0, arrival), namespace=namespace)
 
 
 def an_info() -> EngineInfo:
