@@ -45,12 +45,12 @@ class Admission:
         """Start who can start now, each with a row in the step."""
         if self.is_vain:
             return []
-        if not self._queue:
-            self._vain = (self._queue.version, self._memory.version)
-            return []
         demands = Demands(map(self._demand, self._running), self._memory.kv.page_tokens)
         num_growing = demands.peak - self._memory.kv.num_own_pages
         limit = self._memory.adapters.load_wanted(max(0, num_growing))
+        if not self._queue:
+            self._vain = (self._queue.version, self._memory.version)
+            return []
         candidates = self._queue.candidates((None, *self._memory.adapters.ready))
         admitted = self._admit_in_order(candidates, demands, limit, builder)
         candidates.close()

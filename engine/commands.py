@@ -12,8 +12,8 @@ from motet.engine.messages import (
     UnloadAdapter,
 )
 from motet.engine.running import RunningSet
-from motet.errors import AdapterError, MotetError
-from motet.memory.adapter import Adapter, AdapterStatus
+from motet.errors import AdapterError, ModelNotFound, MotetError
+from motet.memory.adapter import Adapter, AdapterStatus, Standing
 from motet.memory.manager import MemoryManager
 from motet.memory.registry import Generation, status_of
 from motet.memory.residency import Rank
@@ -47,11 +47,17 @@ class Commands:
     def take_replies(self) -> list[Reply]:
         """To all commands that have been carried out, or cannot be, since the last call."""
         for call_id, (command, generation) in list(self._waiting.items()):
-            if generation.last_error is not None or generation.state.digest is not None:
+            is_known = generation.state.digest is not None
+            if is_known or generation.last_error is not None or _has_left(generation):
                 del self._waiting[call_id]
                 self._end(call_id, command, generation)
         replies, self._replies = self._replies, []
         return replies
+
+    @property
+    def are_waiting(self) -> bool:
+        """Is any to be replied yet?"""
+        return bool(self._waiting or self._replies)
 
     def _begin(self, command: Command) -> Generation | None:
         """The generation whose content has to be known first, if there is one."""
@@ -86,7 +92,8 @@ class Commands:
 
     def _end(self, call_id: int, command: Command, generation: Generation) -> None:
         registry = self._registry
-        self._memory.adapters.call(generation.state, None)
+        if generation.standing is not Standing.GONE:
+            self._memory.adapters.call(generation.state, None)
         try:
             if generation.last_error is not None:
                 raise generation.error()
@@ -97,7 +104,13 @@ class Commands:
                     self._pin(generation)
                 registry.activate(generation)
             elif isinstance(command, PinAdapter):
-                self._pin(registry.current(command.name))
+                if _has_left(generation):
+                    raise ModelNotFound(
+                        f"adapter '{command.name}' was unloaded or replaced while it was read: "
+                        "pin it again",
+                        code="model_not_found",
+                    )
+                self._pin(generation)
         except MotetError as error:
             if isinstance(command, LoadAdapter):
                 registry.discard(generation)
@@ -146,3 +159,7 @@ class Commands:
 
     def _refuse(self, call_id: int, error: str, kind: str) -> None:
         self._replies.append(Reply(call_id, error, kind))
+
+
+def _has_left(generation: Generation) -> bool:
+    return generation.standing is not Standing.CURRENT

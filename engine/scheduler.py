@@ -73,7 +73,7 @@ class Scheduler:
     @property
     def has_work(self) -> bool:
         """Is any request unfinished, or anything else under way?"""
-        return bool(self._sequences) or self.memory.is_busy
+        return bool(self._sequences) or self.memory.is_busy or self.commands.are_waiting
 
     def wait_s(self, now: float) -> float | None:
         """Seconds until `plan` may have rows without any other event; None: never.

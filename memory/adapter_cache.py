@@ -149,6 +149,10 @@ class AdapterCache:
                 del self._of_digest[state.digest]
                 self._forgotten.append(state.digest)
 
+    def with_digest(self, digest: str) -> AdapterState | None:
+        """The adapter of this content."""
+        return self._of_digest.get(digest)
+
     def take_forgotten(self) -> tuple[str, ...]:
         """Digests that are gone, since the last call."""
         forgotten = tuple(digest for digest in self._forgotten if digest not in self._of_digest)

@@ -42,6 +42,10 @@ class Kept:
         """Pages that are kept for them."""
         return sum(self._num_pages[kept] for kept in self._ranks[: self.num_requests(rank)])
 
+    def num_pages_of(self, rank: Rank) -> int:
+        """Pages that are kept for one of them."""
+        return self._num_pages.get(rank, 0)
+
     def last(self) -> Resident:
         """What goes first when all must go: of the last request, what it wanted last."""
         return next(iter(self))

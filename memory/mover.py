@@ -100,9 +100,9 @@ class Mover:
 
     def give_up(self, under_way: UnderWay) -> None:
         """Its objects are where they were. The pages that it fills come back when it has ended."""
-        self.copies.give_up(under_way)
         for lease in under_way.leases:
             under_way.room.pool.relabel(lease, PageOwner.QUARANTINED)
+        self.copies.give_up(under_way)
         for state in under_way.subjects:
             match under_way.line:
                 case Direction.TO_DEVICE:

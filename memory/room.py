@@ -90,13 +90,14 @@ class Room:
 
     def num_missing(self, num_pages: int, rank: Rank, num_reserved: int = 0) -> int:
         """Pages by which what is free and what `rank` may evict fall short."""
-        num_available = self.pool.num_free + self.num_clean_pages - self.num_kept_pages(rank)
+        num_available = self.pool.num_free + self.num_clean_pages
+        num_available -= self._num_kept_from(rank)
         return num_pages + num_reserved - num_available
 
     def has_beside_copies(self, num_pages: int, rank: Rank) -> bool:
         """Will `rank` have so many pages once all who run have ended, whatever copies do?"""
         num_copied = self.pool.count(PageOwner.TRANSFER) + self.pool.count(PageOwner.QUARANTINED)
-        return num_pages + num_copied + self.num_kept_pages(rank) <= self.pool.num_pages
+        return num_pages + num_copied + self._num_kept_from(rank) <= self.pool.num_pages
 
     def expected_behind(self, rank: Rank) -> list[Resident]:
         """Objects on the way that `rank` may do without, the first to give up first."""
@@ -182,6 +183,10 @@ class Room:
         must_agree("dirty objects", set(self._dirty), dirty)
         num_dirty = sum(state.num_pages for state in dirty)
         must_agree("dirty pages", self._num_dirty_pages, num_dirty)
+
+    def _num_kept_from(self, rank: Rank) -> int:
+        """Pages that `rank` cannot have: kept for those before it, and for itself."""
+        return self._kept.num_pages(rank) + self._kept.num_pages_of(rank)
 
     def _victim(self) -> Resident:
         return self._order.victim() or self._kept.last()

@@ -7,18 +7,22 @@ for the rest of the run.
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from msgspec import structs
 
 from motet.engine.fake.executor import FakeExecutor
+from motet.engine.fake.link import Ended
 from motet.engine.fake.token_hash import NO_ADAPTER
 from motet.engine.output import TokenLogprobs
 from motet.engine.plan import BASE_SLOT, AdapterBinding, Batch, Row, StepPlan, StepResult
 from motet.engine.scheduler import Scheduler
 from motet.engine.sequence import Sequence
-from motet.memory.copy import Copy, CopyEnded, PagePair, Transfers
-from motet.memory.page import PageId
+from motet.memory.copies import UnderWay
+from motet.memory.copy import Copy, CopyEnded, Direction, PagePair, Read, ReadEnded, Transfers
+from motet.memory.manager import Changes
+from motet.memory.page import Lease, PageId
 from motet.memory.prefix import Chain, Namespace
 from tests.engine.factories import PAGE_TOKENS
 
@@ -47,17 +51,17 @@ def a_page_of_another_sequence(scheduler: Scheduler, executor: FakeExecutor, rng
 
 
 def a_lost_write(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    write = executor.write
+    write = executor.write_kv
 
     def lose(pages: tuple[PageId, ...], position: int, value: int) -> None:
         if rng.random() > RARELY:
             write(pages, position, value)
 
-    _patch(executor, "write", lose)
+    _patch(executor, "write_kv", lose)
 
 
 def a_write_repeated_too_late(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    write = executor.write
+    write = executor.write_kv
     written: list[tuple[tuple[PageId, ...], int, int]] = []
 
     def repeat(pages: tuple[PageId, ...], position: int, value: int) -> None:
@@ -66,11 +70,47 @@ def a_write_repeated_too_late(scheduler: Scheduler, executor: FakeExecutor, rng:
         if rng.random() < RARELY:
             write(*rng.choice(written[-200:]))
 
-    _patch(executor, "write", repeat)
+    _patch(executor, "write_kv", repeat)
 
 
-def a_copy_that_brings_nothing(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    _patch(executor, "write_copy", lambda ended: None)
+def a_load_that_brings_nothing(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
+    _bring_nothing(executor, Direction.TO_DEVICE)
+
+
+def a_write_back_that_brings_nothing(
+    scheduler: Scheduler, executor: FakeExecutor, rng: Any
+) -> None:
+    _bring_nothing(executor, Direction.TO_HOST)
+
+
+def a_read_that_brings_nothing(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
+    write = executor.write
+
+    def tell(ended: Ended) -> CopyEnded | ReadEnded:
+        pages = [list(page) for page in executor.host_pages]
+        event = write(ended)
+        if isinstance(ended.work, Read):
+            executor.host_pages[:] = pages
+        return event
+
+    _patch(executor, "write", tell)
+
+
+def a_file_that_changed_and_runs(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
+    """What is read is taken for what was asked for."""
+    write = executor.write
+
+    def believe(ended: Ended) -> CopyEnded | ReadEnded:
+        work = ended.work
+        if not isinstance(work, Read) or work.digest is None:
+            return write(ended)
+        event = write(replace(ended, work=structs.replace(work, digest=None)))
+        assert isinstance(event, ReadEnded)
+        if event.content is None:
+            return event
+        return structs.replace(event, content=structs.replace(event.content, digest=work.digest))
+
+    _patch(executor, "write", believe)
 
 
 def tiles_in_the_wrong_pages(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
@@ -82,13 +122,31 @@ def tiles_in_the_wrong_pages(scheduler: Scheduler, executor: FakeExecutor, rng: 
     _change_copies(executor, reverse)
 
 
-def the_image_of_another_adapter(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
-    others = [state.digest for state in scheduler.memory.adapters.states()]
-
+def the_image_of_another_object(scheduler: Scheduler, executor: FakeExecutor, rng: Any) -> None:
     def exchange(copy: Copy) -> Copy:
-        return structs.replace(copy, digest=rng.choice(others)) if rng.random() < RARELY else copy
+        if copy.direction is Direction.TO_HOST or rng.random() > RARELY:
+            return copy
+        others = rng.choices(range(len(executor.host_pages)), k=len(copy.pages))
+        pages = [PagePair(PageId(o), p.device) for o, p in zip(others, copy.pages, strict=True)]
+        return structs.replace(copy, pages=tuple(pages))
 
     _change_copies(executor, exchange)
+
+
+def a_host_page_freed_while_it_is_needed(
+    scheduler: Scheduler, executor: FakeExecutor, rng: Any
+) -> None:
+    def free(batch: Batch) -> Batch:
+        """Its object goes on taking it for clean."""
+        states = [*scheduler.memory.kv.states(), *scheduler.memory.adapters.states()]
+        copies = [state.host for state in states if state.host and state.host.is_idle]
+        lease = rng.choice(copies).lease if copies and rng.random() < 0.2 else None
+        if lease and not lease.is_released:
+            scheduler.memory.host.pool.release(lease)
+        return batch
+
+    _release_only_once(scheduler)
+    _change_batches(executor, free)
 
 
 def a_copy_taken_for_complete_too_early(
@@ -106,10 +164,11 @@ def a_failed_copy_taken_for_complete(
 ) -> None:
     ended, copies = scheduler.memory.ended, scheduler.memory.copies
 
-    def forgive(event: CopyEnded) -> dict[str, str]:
+    def forgive(event: CopyEnded | ReadEnded) -> Changes:
         copy = copies._under_way.get(event.ticket)
-        num_pages = len(copy.copy.pages) if copy else event.num_pages
-        return ended(CopyEnded(event.ticket, num_pages))
+        if isinstance(event, ReadEnded) or copy is None:
+            return ended(event)
+        return ended(CopyEnded(event.ticket, len(copy.work.pages)))
 
     _patch(scheduler.memory, "ended", forgive)
 
@@ -117,13 +176,14 @@ def a_failed_copy_taken_for_complete(
 def pages_reused_before_a_copy_has_stopped(
     scheduler: Scheduler, executor: FakeExecutor, rng: Any
 ) -> None:
-    copies, room = scheduler.memory.copies, scheduler.memory.room
+    copies = scheduler.memory.copies
     give_up = copies.give_up
 
-    def forget(copy: Any) -> None:
+    def forget(copy: UnderWay) -> None:
         give_up(copy)
-        room.give_back(copy.lease)
-        del copies._under_way[copy.copy.ticket]
+        for lease in copy.leases:
+            copy.room.give_back(lease)
+        del copies._under_way[copy.work.ticket]
 
     _patch(copies, "give_up", forget)
 
@@ -133,11 +193,11 @@ def an_end_taken_for_that_of_another_copy(
 ) -> None:
     ended, copies = scheduler.memory.ended, scheduler.memory.copies
 
-    def confuse(event: CopyEnded) -> dict[str, str]:
+    def confuse(event: CopyEnded | ReadEnded) -> Changes:
         """As where a copy has no name that is its own for ever."""
-        waited_for = (copy for copy in copies if not copy.is_given_up)
+        waited_for = (c for c in copies if not c.is_given_up and isinstance(c.work, Copy))
         if event.ticket not in copies._under_way and (copy := next(waited_for, None)):
-            return ended(CopyEnded(copy.copy.ticket, len(copy.copy.pages)))
+            return ended(CopyEnded(copy.work.ticket, len(copy.work.pages)))
         return ended(event)
 
     _patch(scheduler.memory, "ended", confuse)
@@ -248,7 +308,7 @@ def an_adapter_freed_while_it_is_used(
 ) -> None:
     def free(batch: Batch) -> Batch:
         for binding in batch.adapters[:1]:
-            adapter = scheduler.memory.adapters.get(binding.digest)
+            adapter = scheduler.memory.adapters.with_digest(binding.digest)
             assert adapter is not None and adapter.lease is not None
             if not adapter.lease.is_released:
                 scheduler.memory.room.pool.release(adapter.lease)
@@ -322,9 +382,13 @@ FAULTS: tuple[Fault, ...] = (
     a_page_of_another_sequence,
     a_lost_write,
     a_write_repeated_too_late,
-    a_copy_that_brings_nothing,
+    a_load_that_brings_nothing,
+    a_write_back_that_brings_nothing,
+    a_read_that_brings_nothing,
+    a_file_that_changed_and_runs,
     tiles_in_the_wrong_pages,
-    the_image_of_another_adapter,
+    the_image_of_another_object,
+    a_host_page_freed_while_it_is_needed,
     a_copy_taken_for_complete_too_early,
     a_failed_copy_taken_for_complete,
     pages_reused_before_a_copy_has_stopped,
@@ -353,9 +417,26 @@ def _patch(target: object, name: str, replacement: Callable[..., Any]) -> None:
 
 def _release_only_once(scheduler: Scheduler) -> None:
     """Otherwise the pool would notice before a token is wrong."""
-    room = scheduler.memory.room
-    give_back = room.give_back
-    _patch(room, "give_back", lambda lease: lease.is_released or give_back(lease))
+    for room in (*scheduler.memory.rooms, scheduler.memory.host):
+        _patch(room, "give_back", partial(_give_back_once, room.give_back))
+
+
+def _give_back_once(give_back: Callable[[Lease], None], lease: Lease) -> None:
+    if not lease.is_released:
+        give_back(lease)
+
+
+def _bring_nothing(executor: FakeExecutor, direction: Direction) -> None:
+    """The end of a copy is told, and no page is written."""
+    write = executor.write
+
+    def tell(ended: Ended) -> CopyEnded | ReadEnded:
+        work = ended.work
+        if isinstance(work, Read) or work.direction is not direction:
+            return write(ended)
+        return CopyEnded(work.ticket, ended.num_pages, ended.error)
+
+    _patch(executor, "write", tell)
 
 
 def _change_copies(executor: FakeExecutor, change: Callable[[Copy], Copy]) -> None:

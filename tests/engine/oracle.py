@@ -1,12 +1,14 @@
 """Checks every token and score of a storm against the token-hash model without a pool."""
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
 from motet.engine.core import EngineCore
 from motet.engine.fake.executor import FakeExecutor
+from motet.engine.fake.lines import Lines
 from motet.engine.fake.link import Fault, LinkCost, VirtualLink
 from motet.engine.fake.token_hash import expected_prompt_logprobs, expected_tokens
 from motet.engine.fake.virtual import VirtualEngine
@@ -14,18 +16,22 @@ from motet.engine.inbox import Inbox
 from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.request import Request
 from motet.engine.scheduler import Scheduler
+from motet.memory.costs import Costs
+from tests.engine.adapter_storm import AdapterStorm
 from tests.engine.factories import (
     PAGE_TOKENS,
     VOCAB_SIZE,
     a_request,
     a_scheduler,
-    an_adapter,
     an_executor,
     an_info,
 )
 from tests.engine.storm import Storm, StormPolicy
 
-ADAPTERS = [an_adapter(f"a{i}", num_pages=1 + i % 5) for i in range(24)]
+NAMES = [f"a{i}" for i in range(64)]
+
+NUM_HOST_PAGES = 140
+"""More than on the device, far less than what is in use."""
 
 
 NOT_ANSWERED = (FinishReason.ABORT, FinishReason.ERROR)
@@ -44,74 +50,91 @@ class Answer:
 class Oracle:
     """Knows the right answer to every request; counts right and wrong tokens and scores."""
 
-    expected: dict[str, Answer] = field(default_factory=dict)
+    adapters: AdapterStorm
+    requests: dict[str, Request] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
     num_right: int = 0
     num_right_scores: int = 0
     num_wrong: int = 0
 
     def watch(self, requests: Iterator[Request]) -> Iterator[Request]:
         for request in requests:
-            self.expected[request.request_id] = _answer(request)
+            self.requests[request.request_id] = request
             yield request
 
     def hear(self, output: TokenOutput) -> None:
-        expected = self.expected[output.request_id]
-        if output.token_id is not None:
-            is_right = output.token_id == next(expected.tokens)
-            self.num_right += is_right
-            self.num_wrong += not is_right
+        request = self.requests[output.request_id]
         if output.index == 0 and output.finish_reason not in NOT_ANSWERED:
-            is_right = output.prompt_logprobs == expected.prompt_logprobs
+            answer = self.answers[output.request_id] = self._answer(request, output.adapter_digest)
+            is_right = output.prompt_logprobs == answer.prompt_logprobs
             self.num_right_scores += len(output.prompt_logprobs) * is_right
             self.num_wrong += not is_right
+        if output.token_id is not None:
+            is_right = output.token_id == next(self.answers[output.request_id].tokens)
+            self.num_right += is_right
+            self.num_wrong += not is_right
         if output.finish_reason is not None:
-            del self.expected[output.request_id]
+            del self.requests[output.request_id]
+            self.answers.pop(output.request_id, None)
+
+    def _answer(self, request: Request, digest: str | None) -> Answer:
+        """What is right on the content that the request says it runs on, if it is the right one."""
+        sampling, adapter = request.sampling, request.adapter
+        if adapter is None:
+            self.num_wrong += digest is not None
+        else:
+            known = self.adapters.digests.get((adapter.name, adapter.generation))
+            self.num_wrong += digest is None or known not in (None, digest)
+        num_pages = self.adapters.sizes[digest] if digest else 0
+        what = (request.prompt, digest, num_pages, PAGE_TOKENS, VOCAB_SIZE)
+        num_logprobs = sampling.num_prompt_logprobs
+        return Answer(
+            expected_tokens(*what, has_penalties=sampling.has_penalties),
+            () if num_logprobs is None else expected_prompt_logprobs(*what, num_logprobs),
+        )
 
 
-def _answer(request: Request) -> Answer:
-    sampling, adapter = request.sampling, request.adapter
-    digest, num_pages = (adapter.digest, adapter.num_pages) if adapter else (None, 0)
-    what = (request.prompt, digest, num_pages, PAGE_TOKENS, VOCAB_SIZE)
-    num_logprobs = sampling.num_prompt_logprobs
-    return Answer(
-        expected_tokens(*what, has_penalties=sampling.has_penalties),
-        () if num_logprobs is None else expected_prompt_logprobs(*what, num_logprobs),
-    )
-
-
-def storm_requests(rng: random.Random) -> Iterator[Request]:
-    """Prompts that share beginnings, on base and adapters, a few of them much in demand."""
+def storm_requests(rng: random.Random, adapters: AdapterStorm) -> Iterator[Request]:
+    """Prompts that share beginnings or go on from earlier ones, on base and adapters, a few of them
+    much in demand."""
+    sessions: deque[tuple[tuple[int, ...], str | None, str]] = deque(maxlen=40)
     tail = tuple(rng.randrange(VOCAB_SIZE) for _ in range(20))
     documents = [(*rng.choices(range(VOCAB_SIZE), k=PAGE_TOKENS), *tail) for _ in range(3)]
     for number in count():
         shared = rng.choice(documents)[: rng.randrange(25)]
         own = tuple(rng.randrange(VOCAB_SIZE) for _ in range(rng.randrange(1, 12)))
-        adapter = rng.choice([None, *ADAPTERS, *ADAPTERS[:3] * 16])
+        adapter, salt = adapters.choose(), rng.choice(["", "", "", "tenant"])
+        prompt = (*shared, *own)
+        if sessions and rng.random() < 0.4:
+            before, name, salt = rng.choice(sessions)
+            adapter, prompt = adapters.current.get(name) if name else None, (*before, *own)
+        if len(prompt) < 100:
+            sessions.append((prompt, adapter.name if adapter else None, salt))
         yield a_request(
-            (*shared, *own),
+            prompt,
             max_tokens=rng.choice([0, *range(1, 40)]),
             adapter=adapter,
             request_id=f"storm-{number}",
             stop_token_ids=tuple(rng.sample(range(VOCAB_SIZE), 3)),
-            cache_salt=rng.choice(["", "", "", "tenant"]),
+            cache_salt=salt,
             presence_penalty=rng.choice([0.0, 0.0, 0.5]),
             num_prompt_logprobs=rng.choice([None, None, None, None, 0, 2]),
         )
 
 
 FAULTY = {
-    Fault.SLOW: 0.11,
-    Fault.FAILED: 0.11,
-    Fault.LOST: 0.13,
-    Fault.LATE: 0.16,
-    Fault.DOUBLE: 0.2,
+    Fault.SLOW: 0.04,
+    Fault.FAILED: 0.04,
+    Fault.LOST: 0.04,
+    Fault.LATE: 0.03,
+    Fault.DOUBLE: 0.05,
 }
 """Probability of each fault of a copy."""
 
 
-def a_faulty_link(seed: int, rng: random.Random) -> VirtualLink:
+def faulty_lines(seed: int, rng: random.Random) -> Lines:
     cost = LinkCost(latency_s=0.01 * (seed % 3), page_s=0.005 * (seed % 4))
-    return VirtualLink(cost, FAULTY, rng)
+    return Lines(*(VirtualLink(cost, FAULTY, rng) for _ in range(3)))
 
 
 Sabotage = Callable[[Scheduler, FakeExecutor, random.Random], None]
@@ -127,21 +150,27 @@ def run_storm(
         max_batch_tokens=24,
         max_batch_rows=12,
         max_batch_adapters=5,
-        adapters=ADAPTERS,
         policy=StormPolicy(rng),
+        num_host_pages=NUM_HOST_PAGES,
+        costs=Costs(),
     )
-    inbox, link = Inbox(), a_faulty_link(seed, rng)
-    executor = an_executor(scheduler, inbox, link)
+    inbox, lines = Inbox(), faulty_lines(seed, rng)
+    executor = an_executor(scheduler, inbox, lines)
     if sabotage is not None:
         sabotage(scheduler, executor, rng)
-    oracle = Oracle()
-    requests = oracle.watch(storm_requests(rng))
+    adapters = AdapterStorm(scheduler, executor.disk, rng, NAMES)
+    oracle = Oracle(adapters)
+    requests = oracle.watch(storm_requests(rng, adapters))
     engine = VirtualEngine(EngineCore(an_info(), scheduler, executor, inbox), executor)
-    storm = Storm(engine, rng, requests, oracle.hear, is_checked=is_checked)
+    storm = Storm(engine, rng, requests, oracle.hear, adapters, is_checked=is_checked)
+    adapters.start()
     while oracle.num_right < num_tokens and not oracle.num_wrong:
         storm.turn()
     if sabotage is None:
         storm.finish()
-        storm.forced |= {f"{fault} copy": number for fault, number in link.num_faults.items()}
+        for line in lines:
+            storm.forced.update({f"{f} copy": number for f, number in line.num_faults.items()})
+        storm.forced.update(adapters.forced)
         storm.forced["cancelled copy"] = scheduler.memory.copies.counters.cancelled
+        assert not adapters.unanswered
     return oracle, storm

@@ -20,7 +20,10 @@ from motet.engine.request import Request
 from motet.engine.scheduler import Scheduler
 from motet.engine.sequence import Sequence
 from motet.memory.adapter_cache import AdapterState
+from motet.memory.copy import Transfers
 from motet.memory.prefix import PrefixNode
+from motet.memory.residency import HostCopy
+from tests.engine.adapter_storm import ADAPTER_EVENTS, AdapterStorm
 
 FORCED_EVENTS = (
     "chunked prefill",
@@ -30,6 +33,11 @@ FORCED_EVENTS = (
     "KV eviction",
     "adapter eviction",
     "adapter load",
+    "adapter read",
+    "write-back",
+    "KV restored",
+    "host eviction of KV",
+    "host eviction of an adapter",
     "abort between steps",
     "abort during a step",
     "slow copy",
@@ -38,6 +46,7 @@ FORCED_EVENTS = (
     "late copy",
     "double copy",
     "cancelled copy",
+    *ADAPTER_EVENTS,
 )
 """What a storm counts."""
 
@@ -76,6 +85,7 @@ class Storm:
     rng: random.Random
     requests: Iterator[Request]
     on_output: Callable[[TokenOutput], None]
+    adapters: AdapterStorm
     max_unfinished: int = 24
     abort_probability: float = 0.1
     preempt_probability: float = 0.12
@@ -91,12 +101,18 @@ class Storm:
     def turn(self) -> None:
         """One turn, with everything that may happen before, during and after its step."""
         scheduler, executor = self.scheduler, self.engine.core.executor
+        self.adapters.turn()
+        self.adapters.learn()
         self._arrive()
         self._force()
-        self._tell(handle(scheduler, self.engine.take(), self.engine.now)[0])
+        outputs, replies = handle(scheduler, self.engine.take(), self.engine.now)
+        self.adapters.hear(replies)
+        self.adapters.learn()
+        self._tell((*self.adapters.outputs, *outputs))
+        self.adapters.outputs.clear()
         plan = scheduler.plan()
         self.forced["chunked prefill"] += sum(self._is_chunk(row) for row in plan.batch.rows)
-        self.forced["adapter load"] += len(plan.transfers.copies)
+        self._count(plan.transfers)
         executor.begin(plan.transfers)
         if plan.batch.rows:
             result = executor.execute(plan.batch)
@@ -109,8 +125,16 @@ class Storm:
     def finish(self) -> None:
         """No more arrivals: run until everything has ended, and every copy too."""
         self.max_unfinished = 0
-        while self.scheduler.has_work:
+        self.adapters.probability = 0.0
+        while self.scheduler.has_work or self.adapters.unanswered:
             self.turn()
+
+    def _count(self, transfers: Transfers) -> None:
+        counts = self.scheduler.memory.counts()
+        self.forced["adapter load"] = counts.adapter_loads
+        self.forced["adapter read"] += len(transfers.reads)
+        self.forced["write-back"] = counts.written_back_kv_pages
+        self.forced["KV restored"] = counts.restored_kv_pages
 
     def _is_chunk(self, row: Row) -> bool:
         """More of the prompt follows."""
@@ -138,6 +162,17 @@ class Storm:
             if idle and rng.random() < self.evict_probability:
                 self.forced[event] += 1
                 memory.room.evict(rng.choice(idle))
+        self._evict_from_host()
+
+    def _evict_from_host(self) -> None:
+        host = self.scheduler.memory.host
+        events = {AdapterState: "host eviction of an adapter", PrefixNode: "host eviction of KV"}
+        idle = [copy for copy in host.idle() if isinstance(copy, HostCopy)]
+        for kind, event in events.items():
+            found = [copy for copy in idle if isinstance(copy.of, kind)]
+            if found and self.rng.random() < self.evict_probability / 2:
+                self.forced[event] += 1
+                host.evict(self.rng.choice(found))
 
     def _abort(self, when: str) -> None:
         if self.unfinished and self.rng.random() < self.abort_probability:
