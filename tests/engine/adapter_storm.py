@@ -52,8 +52,7 @@ class AdapterStorm:
     """Pages of each content that there ever was."""
     forced: Counter[str] = field(default_factory=Counter)
     unanswered: set[int] = field(default_factory=set)
-    outputs: list[TokenOutput] = field(default_factory=list)
-    """What requests have heard while commands were carried out."""
+    _outputs: list[TokenOutput] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
 
     def start(self) -> None:
@@ -61,7 +60,6 @@ class AdapterStorm:
         for name in self.names:
             self._save(name)
             self.call(RegisterAdapter(Adapter(name, None, 0, 0, 0, f"/{name}")))
-        self.learn()
 
     def choose(self) -> Adapter | None:
         """What the next request runs on: often the base model or one of a few."""
@@ -74,7 +72,7 @@ class AdapterStorm:
             return
         name = self.rng.choice(self.names)
         often, rare = ADAPTER_EVENTS[:-1], ADAPTER_EVENTS[-1]
-        match self.rng.choice([*often, *often, *often, rare, "pin", "unpin"]):
+        match self.rng.choice([*often, *often, rare, "pin", "unpin"]):
             case "reload in place":
                 self._save(name)
                 self._count("reload in place", LoadAdapter(name, f"/{name}", in_place=True))
@@ -101,14 +99,21 @@ class AdapterStorm:
         number = next(self._numbers)
         self.unanswered.add(number)
         outputs, replies = handle(self.scheduler, [Call(number, command)], self._now)
-        self.outputs += outputs
+        self._outputs += outputs
         self.hear(replies)
 
     def hear(self, replies: list[Reply]) -> None:
+        """And what has become of names since the last time."""
         for reply in replies:
             self.unanswered.remove(reply.call_id)  # exactly one
+        self._learn()
 
-    def learn(self) -> None:
+    def take_outputs(self) -> list[TokenOutput]:
+        """What requests have heard while commands were carried out."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def _learn(self) -> None:
         for news in self.scheduler.memory.registry.take_news():
             adapter = news.adapter
             key = (adapter.name, adapter.generation)

@@ -85,7 +85,8 @@ class Storm:
     rng: random.Random
     requests: Iterator[Request]
     on_output: Callable[[TokenOutput], None]
-    adapters: AdapterStorm
+    adapters: AdapterStorm | None = None
+    """None: those there are stay as they are."""
     max_unfinished: int = 24
     abort_probability: float = 0.1
     preempt_probability: float = 0.12
@@ -101,15 +102,15 @@ class Storm:
     def turn(self) -> None:
         """One turn, with everything that may happen before, during and after its step."""
         scheduler, executor = self.scheduler, self.engine.core.executor
-        self.adapters.turn()
-        self.adapters.learn()
+        if self.adapters is not None:
+            self.adapters.turn()
+            self._tell(self.adapters.take_outputs())
         self._arrive()
         self._force()
         outputs, replies = handle(scheduler, self.engine.take(), self.engine.now)
-        self.adapters.hear(replies)
-        self.adapters.learn()
-        self._tell((*self.adapters.outputs, *outputs))
-        self.adapters.outputs.clear()
+        if self.adapters is not None:
+            self.adapters.hear(replies)
+        self._tell(outputs)
         plan = scheduler.plan()
         self.forced["chunked prefill"] += sum(self._is_chunk(row) for row in plan.batch.rows)
         self._count(plan.transfers)
@@ -125,8 +126,9 @@ class Storm:
     def finish(self) -> None:
         """No more arrivals: run until everything has ended, and every copy too."""
         self.max_unfinished = 0
-        self.adapters.probability = 0.0
-        while self.scheduler.has_work or self.adapters.unanswered:
+        if self.adapters is not None:
+            self.adapters.probability = 0.0
+        while self.scheduler.has_work:
             self.turn()
 
     def _count(self, transfers: Transfers) -> None:

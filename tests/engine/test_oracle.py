@@ -1,5 +1,7 @@
 """No memory event changes a token or a score; and if one did, we would see it."""
 
+from collections import Counter
+
 import pytest
 
 from tests.engine.faults import FAULTS, Fault
@@ -9,11 +11,11 @@ from tests.engine.storm import FORCED_EVENTS
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_token_or_score_changes_in_a_storm(seed: int) -> None:
-    oracle, storm = run_storm(seed, num_tokens=34_000)
+    oracle, storm = run_storm(seed, num_tokens=25_000)
     assert oracle.num_wrong == 0
-    assert oracle.num_right >= 34_000
-    assert oracle.num_right_scores > 6_000
-    assert all(storm.forced[event] > 200 for event in FORCED_EVENTS), storm.forced
+    assert oracle.num_right >= 25_000
+    assert oracle.num_right_scores > 4_000
+    assert all(storm.forced[event] > 25 for event in FORCED_EVENTS), storm.forced
     memory = storm.scheduler.memory
     for room in (*memory.rooms, memory.host):
         assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
@@ -26,8 +28,13 @@ def test_every_planted_fault_changes_a_token_or_score(fault: Fault) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(100, 120))
-def test_no_token_changes_in_a_long_storm(seed: int) -> None:
-    oracle, storm = run_storm(seed, num_tokens=70_000)
-    assert oracle.num_wrong == 0
-    assert all(storm.forced[event] > 400 for event in FORCED_EVENTS), storm.forced
+def test_no_token_changes_in_long_storms() -> None:
+    forced: Counter[str] = Counter()
+    num_right = 0
+    for seed in range(100, 120):
+        oracle, storm = run_storm(seed, num_tokens=27_000)
+        assert oracle.num_wrong == 0
+        num_right += oracle.num_right
+        forced.update(storm.forced)
+    assert num_right >= 500_000
+    assert all(forced[event] >= 1_000 for event in FORCED_EVENTS), forced
