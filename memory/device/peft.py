@@ -13,13 +13,13 @@ from torch import Tensor
 from motet.errors import AdapterError
 from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from motet.memory.device.base_tensors import BaseTensors
-from motet.memory.device.bits import is_finite
 from motet.memory.device.copies import fault_of_copy
 from motet.memory.device.files import ADAPTER, shown
 from motet.memory.device.peft_config import PeftConfig, read_config
 from motet.memory.device.peft_directory import must_be_adapter
 from motet.memory.device.peft_fields import MERGE, RETRAIN
 from motet.memory.device.peft_names import parameter_name, unwrapped
+from motet.memory.device.single_thread import is_finite
 from motet.memory.device.tensor_file import TensorFile, opened_tensor_file
 from motet.memory.device.weights import AdapterWeights, LoraPair
 from motet.memory.geometry import AdapterGeometry

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from motet.errors import AdapterError
-from motet.memory.device.bits import BLOCK_ELEMENTS, is_finite
 from motet.memory.device.files import ADAPTER
+from motet.memory.device.single_thread import CHECKED_ELEMENTS, is_finite
 from motet.memory.device.tensor_file import MAX_HEADER_BYTES, opened_tensor_file
 from tests.memory.peft_directories import a_directory, a_name, read
 
@@ -94,9 +94,9 @@ def test_values_that_no_adapter_has_are_never_read(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("place", [0, BLOCK_ELEMENTS - 1, BLOCK_ELEMENTS, BLOCK_ELEMENTS + 6])
+@pytest.mark.parametrize("place", [0, CHECKED_ELEMENTS - 1, CHECKED_ELEMENTS, CHECKED_ELEMENTS + 6])
 def test_one_number_that_is_none_is_found(dtype: torch.dtype, place: int) -> None:
-    numbers = torch.full((BLOCK_ELEMENTS + 7,), torch.finfo(dtype).max, dtype=dtype)
+    numbers = torch.full((CHECKED_ELEMENTS + 7,), torch.finfo(dtype).max, dtype=dtype)
     numbers[1] = torch.finfo(dtype).min
     assert is_finite(numbers)
     for wrong in (torch.inf, -torch.inf, torch.nan):
@@ -108,7 +108,7 @@ def test_finding_them_takes_no_second_team_of_threads() -> None:
     """In a process of its own: other tests have teams."""
     script = (
         "import os, torch\n"
-        "from motet.memory.device.bits import is_finite\n"
+        "from motet.memory.device.single_thread import is_finite\n"
         "torch.set_num_threads(4)\n"
         "tensor = torch.empty(2**22)\n"
         "before = len(os.listdir('/proc/self/task'))\n"
