@@ -1,5 +1,6 @@
 """Every option of the engine, once: the command line, environment and docs derive from here."""
 
+import math
 import reprlib
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -15,15 +16,17 @@ def option(
     default: Any,
     help: str,
     *,
+    least: int = 1,
     most: int | None = None,
     choices: tuple[str, ...] | None = None,
     is_secret: bool = False,
 ) -> Any:
     """A config field with its one-line description.
 
-    With `most`, an integer from 1 to that; with `choices`, one of them. No secret is ever shown.
+    With `most`, an integer from `least` to that; with `choices`, one of them. No secret is ever
+    shown.
     """
-    metadata = {"help": help, "most": most, "choices": choices}
+    metadata = {"help": help, "least": least, "most": most, "choices": choices}
     return field(default=default, repr=not is_secret, metadata=metadata)
 
 
@@ -35,9 +38,10 @@ class Bounded:
         """Raises ConfigError for a number that is out of bounds and for an unknown choice."""
         for item in fields(self):
             value, flag = getattr(self, item.name), f"--{item.name.replace('_', '-')}"
-            most, choices = item.metadata["most"], item.metadata["choices"]
-            if most is not None and value is not None and not 1 <= value <= most:
-                raise ConfigError(f"{flag} is {reprlib.repr(value)}: it must be 1 to {most}")
+            least, most = item.metadata["least"], item.metadata["most"]
+            if most is not None and value is not None and not least <= value <= most:
+                raise ConfigError(f"{flag} is {reprlib.repr(value)}: it must be {least} to {most}")
+            choices = item.metadata["choices"]
             if choices is not None and value not in choices:
                 names = " or ".join(choices)
                 raise ConfigError(f"{flag} is {reprlib.repr(value)}: it must be {names}")
@@ -67,7 +71,7 @@ class ModelConfig(Bounded):
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig(Bounded):
-    """The one pool that holds KV cache and adapters."""
+    """The one pool that holds KV cache and adapters, and the memory behind it."""
 
     pool_bytes: int | None = option(
         None,
@@ -79,6 +83,26 @@ class PoolConfig(Bounded):
         "Tokens per page (block size); default: 16, or more where an adapter tile needs it.",
         most=2**16,
     )
+    host_bytes: int | None = option(
+        None,
+        "Host memory for what the pool has no room for, such as 16GiB; 0: only for adapters on "
+        "their way; default: a share of what is free.",
+        least=0,
+        most=2**60,
+    )
+    link_gbps: float | None = option(
+        None,
+        "Copy between host and pool no faster than so many gigabits per second, each way: a "
+        "simulated link, to study memory on a CPU.",
+    )
+
+    def __post_init__(self) -> None:
+        Bounded.__post_init__(self)
+        if self.link_gbps is not None and not 0 < self.link_gbps < math.inf:
+            raise ConfigError(
+                f"--link-gbps is {self.link_gbps}: give gigabits per second above 0, such as 8 "
+                "for a gigabyte per second"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,3 +95,7 @@ class EngineInfo:
     rank16_adapter_pages: int
     """Pages of an adapter of rank 16 on every linear layer: for the banner."""
     adapters: tuple[Adapter, ...]
+    num_host_pages: int = 0
+    """On the host, each of `page_bytes`."""
+    link_gbps: float | None = None
+    """Gigabits per second and direction of the simulated link, if it is one."""

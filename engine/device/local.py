@@ -1,4 +1,4 @@
-"""Carries out plans in this process: one batch after the other, and copies beside them."""
+"""Carries out plans in this process: one batch after the other, copies and reads beside them."""
 
 import torch
 from torch import Tensor
@@ -14,14 +14,15 @@ from motet.kernels import Kernels
 from motet.memory.copy import Transfers
 from motet.memory.device.arena import Arena
 from motet.memory.device.copier import Copier
-from motet.memory.device.store import HostStore
+from motet.memory.device.reader import Reader
+from motet.memory.device.tables import AdapterTables
 
 
 class LocalExecutor:
     """An `Executor` on one device.
 
-    The result of a batch is on the host before the next plan is made, and the end of a copy is
-    told when its pages are there: whatever is on its way touches no page of a batch.
+    The result of a batch is on the host before the next plan is made, and the end of a copy or read
+    is told when its pages are there: whatever is on its way touches no page of a batch.
     """
 
     def __init__(
@@ -30,19 +31,22 @@ class LocalExecutor:
         kernels: Kernels,
         arena: Arena,
         slots: DeviceSlots,
-        store: HostStore,
+        tables: dict[str, AdapterTables],
         copier: Copier,
+        reader: Reader,
         buffers: StepBuffers,
         shrunk: Tensor,
         *,
         poison_released: bool = False,
     ) -> None:
-        """`shrunk` is that of DeviceState. `poison_released` fills dead pages with NaN."""
+        """`tables` are those that `reader` fills, by digest, `shrunk` is that of DeviceState.
+        `poison_released` fills dead pages with NaN."""
         self._model = model
         self._arena = arena
         self._slots = slots
-        self._store = store
+        self._tables = tables
         self._copier = copier
+        self._reader = reader
         self._buffers = buffers
         self._poison_released = poison_released
         self._state = DeviceState(kernels, arena.flat, arena.kv, slots.tables, shrunk)
@@ -50,15 +54,20 @@ class LocalExecutor:
     def begin(self, transfers: Transfers) -> None:
         if self._poison_released:
             self._arena.poison(transfers.released)
-        for copy in transfers.copies:
-            self._copier.begin(copy)
+        if transfers.copies:
+            self._copier.begin(transfers.copies)
+        for read in transfers.reads:
+            self._reader.begin(read)
         for ticket in transfers.cancelled:
-            self._copier.cancel(ticket)
+            if not self._reader.cancel(ticket):
+                self._copier.cancel(ticket)
+        for digest in transfers.forgotten:
+            self._tables.pop(digest, None)  # none where it has been listed and never read
 
     @torch.inference_mode()
     def execute(self, batch: Batch) -> StepResult:
         for binding in batch.adapters:
-            self._slots.bind(binding, self._store[binding.digest])
+            self._slots.bind(binding, self._tables[binding.digest])
         inputs = self._buffers.fill(batch)
         hidden = self._model.forward(inputs, self._state)
 

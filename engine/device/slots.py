@@ -4,7 +4,7 @@ import torch
 
 from motet.engine.plan import AdapterBinding
 from motet.kernels import NO_GAIN, LoraTables
-from motet.memory.device.store import NO_PAGE, HostImage
+from motet.memory.device.tables import NO_PAGE, AdapterTables
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.layout import TILE_RANKS, num_tiles
 from motet.memory.packing import SIDE_A, SIDE_B
@@ -40,19 +40,19 @@ class DeviceSlots:
         self._page_elements = page_elements
         self._bound: dict[int, tuple[str, tuple[PageId, ...]]] = {}
 
-    def bind(self, binding: AdapterBinding, image: HostImage) -> None:
+    def bind(self, binding: AdapterBinding, adapter: AdapterTables) -> None:
         """Point the slot at the adapter's pages; costs nothing when it points there already."""
         content = (binding.digest, binding.pages)
         if self._bound.get(binding.slot) == content:
             return
-        pages = torch.tensor(binding.pages, dtype=torch.int64)
-        offset = pages[image.tile_page] * self._page_elements + image.tile_offset
+        pages, pattern = torch.tensor(binding.pages, dtype=torch.int64), adapter.pattern
+        offset = pages[pattern.tile_page] * self._page_elements + pattern.tile_offset
         tables, slot = self.tables, binding.slot
         for side, table in ((SIDE_A, tables.a_offset), (SIDE_B, tables.b_offset)):
             table[slot, :, : offset.shape[-1]] = offset[:, side].to(table.device)
-        gain_offset = pages[image.gain_page] * self._page_elements + image.gain_offset
-        gain_offset[image.gain_page == NO_PAGE] = NO_GAIN
+        gain_offset = pages[pattern.gain_page] * self._page_elements + pattern.gain_offset
+        gain_offset[pattern.gain_page == NO_PAGE] = NO_GAIN
         tables.gain_offset[slot] = gain_offset.to(tables.gain_offset.device)
-        tables.rank[slot] = image.rank.to(tables.rank.device)
-        tables.scale[slot] = image.scale.to(tables.scale.device)
+        tables.rank[slot] = pattern.rank.to(tables.rank.device)
+        tables.scale[slot] = adapter.scale.to(tables.scale.device)
         self._bound[slot] = content

@@ -1,4 +1,4 @@
-"""Reads the adapters that an engine starts with."""
+"""The adapters that an engine starts with."""
 
 import logging
 from collections.abc import Callable
@@ -6,41 +6,51 @@ from collections.abc import Callable
 from motet.chat_template import check_prompt_files
 from motet.engine.models.base_tensors import CheckpointTensors
 from motet.engine.start.blueprint import Blueprint
-from motet.errors import AdapterError
 from motet.memory.adapter import Adapter
-from motet.memory.device.peft import read_adapter
-from motet.memory.device.store import HostStore
+from motet.memory.device.staging import AdapterStager
 
 log = logging.getLogger(__name__)
 
 
-def stage_adapters(
-    blueprint: Blueprint, base_model_id: str, progress: Callable[[int, int], None]
-) -> tuple[HostStore, tuple[Adapter, ...]]:
-    """Read every adapter and lay it out in host memory; reports how many are done, and of how many.
-
-    Raises AdapterError for one that cannot be served, unless it is optional: that is left out.
-    """
-    config, geometry = blueprint.config, blueprint.geometry
-    is_cuda = blueprint.device.type == "cuda"
-    base = CheckpointTensors(blueprint.spec)
-    store = HostStore(
-        geometry, blueprint.layout, blueprint.dtype, base_model_id, base, pin_memory=is_cuda
+def stager_of(blueprint: Blueprint, base_model_id: str) -> AdapterStager:
+    """What reads adapters for this engine, now and later."""
+    return AdapterStager(
+        blueprint.geometry,
+        blueprint.layout,
+        blueprint.dtype,
+        base_model_id,
+        blueprint.config.batch.max_lora_rank,
+        CheckpointTensors(blueprint.spec),
     )
-    adapters = []
-    for done, (name, directory) in enumerate(config.adapters, start=1):
-        try:
-            check_prompt_files(directory)
-            weights = read_adapter(directory, geometry, config.batch.max_lora_rank, base)
-            digest = store.stage(weights)
-        except AdapterError as error:
-            if name not in config.optional_adapters:
-                raise
-            log.warning("%s (found in --adapter-dir: left out)", error)
+
+
+def given_adapters(
+    blueprint: Blueprint, stager: AdapterStager, progress: Callable[[int, int], None]
+) -> tuple[Adapter, ...]:
+    """In the order of the configuration; nothing of them is kept but what is said here.
+
+    Those that were asked for are read, so that the operator hears now what is wrong with them:
+    raises AdapterError for one that cannot be served, and reports how many are read, and of how
+    many. Those that are optional are not even opened: there may be thousands.
+    """
+    config = blueprint.config
+    num_asked = sum(name not in config.optional_adapters for name, _ in config.adapters)
+    adapters: list[Adapter] = []
+    num_read = 0
+    for name, directory in config.adapters:
+        if name in config.optional_adapters:
+            adapters.append(Adapter(name, None, 1, 0, 0, directory))
         else:
-            for warning in weights.training.warnings:
-                log.warning("adapter '%s': %s", directory, warning)
-            num_pages = store[digest].num_pages
-            adapters.append(Adapter(name, digest, 1, weights.max_rank, num_pages, directory))
-        progress(done, len(config.adapters))
-    return store, tuple(adapters)
+            adapters.append(_read(stager, name, directory))
+            num_read += 1
+            progress(num_read, num_asked)
+    return tuple(adapters)
+
+
+def _read(stager: AdapterStager, name: str, directory: str) -> Adapter:
+    check_prompt_files(directory)
+    weights = stager.read(directory)
+    num_pages = stager.verify(weights).pattern.num_pages
+    for warning in weights.training.warnings:
+        log.warning("adapter '%s': %s", directory, warning)
+    return Adapter(name, stager.digest(weights), 1, weights.max_rank, num_pages, directory)

@@ -1,6 +1,6 @@
 """What fits on this machine, known before anything is loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from motet.chat_template import check_prompt_files
 from motet.engine.config import EngineConfig
@@ -8,6 +8,7 @@ from motet.engine.models import weights_bytes
 from motet.engine.models.base_tensors import CheckpointTensors
 from motet.engine.start.blueprint import Blueprint, blueprint_of
 from motet.engine.start.capacity import free_bytes, pool_bytes
+from motet.engine.start.host import HOST, host_pages
 from motet.engine.start.origin import AdapterOrigin, origin_of
 from motet.errors import AdapterError, ConfigError
 from motet.memory.device.base_tensors import BaseTensors
@@ -30,11 +31,13 @@ class AdapterEstimate:
     num_pages: int
     origin: AdapterOrigin
     """Its copies of the model's tensors are compared by shape only."""
+    is_optional: bool = False
+    """A start does not open it, and needs no room for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedAdapter:
-    """An adapter that a start would report and leave out."""
+    """An optional adapter that requests would be refused for."""
 
     name: str
     path: str
@@ -78,6 +81,9 @@ class Estimate:
     page_tokens: int
     num_tokens: int
     """Of KV, if nothing else is in the pool."""
+    host_bytes: int
+    """Behind the pool, on the host."""
+    num_host_pages: int
     sequences: tuple[SequenceEstimate, ...]
     ranks: tuple[RankEstimate, ...]
     adapters: tuple[AdapterEstimate, ...]
@@ -95,7 +101,8 @@ def plan(config: EngineConfig) -> Estimate:
     skipped: list[SkippedAdapter] = []
     for name, path in config.adapters:
         try:
-            adapters.append(_measure(blueprint, base, name, path))
+            found = _measure(blueprint, base, name, path)
+            adapters.append(replace(found, is_optional=name in config.optional_adapters))
         except AdapterError as error:
             if name not in config.optional_adapters:
                 raise
@@ -106,6 +113,7 @@ def plan(config: EngineConfig) -> Estimate:
         free_bytes(blueprint.device),
         tuple(adapters),
         tuple(skipped),
+        free_on_host=None if blueprint.device == HOST else free_bytes(HOST),
     )
 
 
@@ -115,8 +123,12 @@ def estimate(
     free: int,
     adapters: tuple[AdapterEstimate, ...],
     skipped_adapters: tuple[SkippedAdapter, ...] = (),
+    *,
+    free_on_host: int | None = None,
 ) -> Estimate:
     """Divide `free` bytes of the device as a start does, `weights` of them for the model.
+
+    The host has `free_on_host` bytes beside them, or it is the device and has what is left.
 
     Exact where --pool-bytes is given. Otherwise the memory in use may change before the start, and
     on CUDA a start also leaves room for the step it measures. Raises ConfigError as a start.
@@ -128,8 +140,12 @@ def estimate(
         )
     layout = blueprint.layout
     pool = pool_bytes(blueprint.config.pool.pool_bytes, free - weights, blueprint.device)
-    largest = max((adapter.num_pages for adapter in adapters), default=0)
+    asked = (adapter.num_pages for adapter in adapters if not adapter.is_optional)
+    largest = max(asked, default=0)
     num_pages = blueprint.num_pages(pool, largest)
+    if free_on_host is None:
+        free_on_host = free - weights - num_pages * layout.page_bytes
+    num_host_pages = host_pages(blueprint, free_on_host, largest)
     lengths = (min(SHORT_TOKENS, blueprint.max_model_len), blueprint.max_model_len)
     return Estimate(
         model=blueprint.config.model,
@@ -144,6 +160,8 @@ def estimate(
         page_bytes=layout.page_bytes,
         page_tokens=layout.page_tokens,
         num_tokens=num_pages * layout.page_tokens,
+        host_bytes=num_host_pages * layout.page_bytes,
+        num_host_pages=num_host_pages,
         sequences=tuple(_of_length(blueprint, num_pages, n) for n in sorted({*lengths})),
         ranks=tuple(_of_rank(blueprint, num_pages, rank) for rank in RANKS),
         adapters=adapters,

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from motet.chat_template import check_prompt_files
 from motet.engine.device.buffers import StepBuffers
 from motet.engine.device.local import LocalExecutor
 from motet.engine.device.slots import DeviceSlots
@@ -12,7 +13,10 @@ from motet.engine.start.blueprint import Blueprint
 from motet.kernels import Kernels
 from motet.memory.device.arena import Arena
 from motet.memory.device.copier import Copier
-from motet.memory.device.store import HostStore
+from motet.memory.device.host_arena import HostArena
+from motet.memory.device.reader import Reader
+from motet.memory.device.staging import AdapterStager
+from motet.memory.device.tables import AdapterTables
 from motet.memory.layout import TILE_RANKS, num_tiles
 
 
@@ -20,15 +24,19 @@ def make_executor(
     blueprint: Blueprint,
     model: Model,
     kernels: Kernels,
-    store: HostStore,
+    stager: AdapterStager,
     num_pages: int,
+    num_host_pages: int,
     inbox: Inbox,
     *,
     poison_released: bool = False,
 ) -> LocalExecutor:
-    """With an arena of `num_pages`; what copies report goes to `inbox`."""
+    """With arenas of so many pages; what copies and reads report goes to `inbox`."""
     limits, layout, device = blueprint.config.batch, blueprint.layout, blueprint.device
     arena = Arena(layout, num_pages, blueprint.dtype, device)
+    is_pinned = device.type == "cuda"
+    host = HostArena(layout, num_host_pages, blueprint.dtype, is_pinned=is_pinned)
+    tables: dict[str, AdapterTables] = {}
     return LocalExecutor(
         model=model,
         kernels=kernels,
@@ -40,8 +48,9 @@ def make_executor(
             layout.elements,
             device,
         ),
-        store=store,
-        copier=Copier(arena, store, inbox),
+        tables=tables,
+        copier=Copier(arena, host, inbox, blueprint.config.pool.link_gbps),
+        reader=Reader(stager, host, tables, inbox, check_prompt_files),
         buffers=StepBuffers(limits, blueprint.max_model_len, layout.page_tokens, device),
         shrunk=_shrunk(blueprint),
         poison_released=poison_released,

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 
 from motet.chat_template import check_prompt_files
-from motet.engine.models.base_tensors import CheckpointTensors
+from motet.engine.start.adapters import stager_of
 from motet.engine.start.blueprint import Blueprint
 from motet.engine.start.origin import AdapterOrigin, origin_of
-from motet.memory.device.peft import read_adapter
-from motet.memory.device.store import HostStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +23,13 @@ class AdapterFacts:
 def inspect_adapter(blueprint: Blueprint, base_model_id: str, directory: str) -> AdapterFacts:
     """Read and lay out all of the adapter. Raises AdapterError, as a start, if it is refused."""
     check_prompt_files(directory)
-    geometry = blueprint.geometry
-    base = CheckpointTensors(blueprint.spec)
-    weights = read_adapter(directory, geometry, blueprint.config.batch.max_lora_rank, base)
-    store = HostStore(
-        geometry, blueprint.layout, blueprint.dtype, base_model_id, base, pin_memory=False
-    )
-    digest = store.stage(weights)
+    stager = stager_of(blueprint, base_model_id)
+    weights = stager.read(directory)
+    num_pages = stager.verify(weights).pattern.num_pages
     return AdapterFacts(
         max_rank=weights.max_rank,
         num_modules=len(weights.pairs),
-        num_pages=store[digest].num_pages,
-        digest=digest,
+        num_pages=num_pages,
+        digest=stager.digest(weights),
         origin=origin_of(weights, blueprint.config.model),
     )

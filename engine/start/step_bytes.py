@@ -12,16 +12,18 @@ from motet.engine.request import SamplingParams
 from motet.engine.start.blueprint import Blueprint
 from motet.engine.start.executor import make_executor
 from motet.kernels import Kernels
-from motet.memory.device.store import HostStore
+from motet.memory.device.staging import AdapterStager
 from motet.memory.page import PageId
 
 
-def step_bytes(blueprint: Blueprint, model: Model, kernels: Kernels, store: HostStore) -> int:
+def step_bytes(blueprint: Blueprint, model: Model, kernels: Kernels, stager: AdapterStager) -> int:
     """Most bytes, on a CUDA device."""
     device = blueprint.device
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    executor = make_executor(blueprint, model, kernels, store, num_pages=1, inbox=Inbox())
+    executor = make_executor(
+        blueprint, model, kernels, stager, num_pages=1, num_host_pages=0, inbox=Inbox()
+    )
     executor.execute(batch_at_the_limits(blueprint))
     peak = torch.cuda.max_memory_allocated(device) - before
     gc.collect()

@@ -41,7 +41,7 @@ def load_library(progress: Progress) -> ctypes.CDLL:
 
 
 def _load_library(progress: Progress) -> ctypes.CDLL:
-    kept = _cache_folder() / f"kernels-{_key()}.so"
+    kept = cache_folder() / f"kernels-{_key()}.so"
     if kept.is_file():
         try:
             return ctypes.CDLL(str(kept))
@@ -66,16 +66,21 @@ def _compilers() -> list[list[str]]:
     return found
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Of the user, for what can be made again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "motet"
 
 
-def _key() -> str:
-    """Differs for other sources and processors: a home may be shared by machines."""
+def processor() -> tuple[str, str, list[str]]:
+    """What tells this one from others: a home may be shared by machines."""
     lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
     features = {line for line in lines if line.lower().startswith(("flags", "features"))}
-    processor = (platform.machine(), platform.processor(), sorted(features))
-    sha = hashlib.sha256(repr((FLAGS, processor)).encode())
+    return platform.machine(), platform.processor(), sorted(features)
+
+
+def _key() -> str:
+    """Differs for other sources and processors."""
+    sha = hashlib.sha256(repr((FLAGS, processor())).encode())
     for source in sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")]):
         sha.update(source.name.encode() + source.read_bytes())
     return sha.hexdigest()[:16]

@@ -1,8 +1,9 @@
 """Reads a PEFT LoRA directory, strictly: every tensor is used or refused by name."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from motet.errors import AdapterError
 from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.copies import fault_of_copy
-from motet.memory.device.files import ADAPTER, opened_tensors, shown
+from motet.memory.device.files import ADAPTER, shown
 from motet.memory.device.peft_config import PeftConfig, read_config
 from motet.memory.device.peft_directory import must_be_adapter
 from motet.memory.device.peft_fields import MERGE, RETRAIN
 from motet.memory.device.peft_names import parameter_name, unwrapped
+from motet.memory.device.single_thread import is_finite
+from motet.memory.device.tensor_file import TensorFile, opened_tensor_file
 from motet.memory.device.weights import AdapterWeights, LoraPair
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import SIDE_A, SIDE_B
@@ -59,33 +62,42 @@ def read_adapter(
 ) -> AdapterWeights:
     """Read `adapter_config.json` and `adapter_model.safetensors` of one adapter.
 
-    Of the base model only those tensors are read that the adapter holds copies of. Its own stay
-    mapped from the file until they are staged. Raises AdapterError, one line naming the file, field
-    or tensor and the remedy, unless the adapter can be served exactly.
+    No value is read before all shapes are right, so a file takes no more memory than an adapter of
+    `max_rank` may. Of the base model only those tensors are read that the adapter holds copies of.
+    Raises AdapterError, one line naming the file, field or tensor and the remedy, unless the
+    adapter can be served exactly.
     """
-    return _assemble(directory, geometry, max_rank, base, _read_tensors(Path(directory)))
+    reader = _reader(directory, geometry, max_rank, base)
+    with _tensor_file(Path(directory)) as file:
+        return reader.with_values(reader.header(file.tensors), file)
 
 
 def read_adapter_header(
     directory: str, geometry: AdapterGeometry, max_rank: int, base: BaseTensors
 ) -> AdapterWeights:
     """As `read_adapter`, without the values of the tensors, which stay unread and unchecked."""
-    tensors = _read_tensors(Path(directory))
-    headers = ((name, tensor.to("meta")) for name, tensor in tensors)
-    return _assemble(directory, geometry, max_rank, base, headers)
+    reader = _reader(directory, geometry, max_rank, base)
+    with _tensor_file(Path(directory)) as file:
+        return reader.header(file.tensors).weights
 
 
-def _assemble(
-    directory: str,
-    geometry: AdapterGeometry,
-    max_rank: int,
-    base: BaseTensors,
-    tensors: Iterator[tuple[str, Tensor]],
-) -> AdapterWeights:
+def _reader(
+    directory: str, geometry: AdapterGeometry, max_rank: int, base: BaseTensors
+) -> "_Reader":
     must_be_adapter(Path(directory))
-    config = read_config(Path(directory))
-    pairs, skipped = _Reader(directory, geometry, max_rank, config, base).pairs(tensors)
-    return AdapterWeights(directory, geometry, pairs, skipped, config.training)
+    return _Reader(directory, geometry, max_rank, read_config(Path(directory)), base)
+
+
+@contextmanager
+def _tensor_file(directory: Path) -> Iterator[TensorFile]:
+    path = directory / ADAPTER_WEIGHTS
+    if not path.exists() and (directory / PICKLE_FILE).exists():
+        raise AdapterError(
+            f"adapter '{directory}': {ADAPTER_WEIGHTS} is missing: {PICKLE_FILE} is a pickle and "
+            "never loaded: save it as safetensors"
+        )
+    with opened_tensor_file(path, ADAPTER) as file:
+        yield file
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,20 @@ class _Stored:
     path: str
 
 
+_Matrices = dict[tuple[int, int], _Stored]
+"""By module and side."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """An adapter without its values, and where these are in the file."""
+
+    weights: AdapterWeights
+    matrices: _Matrices
+    copies: tuple[str, ...]
+    """Names of the tensors that have to be equal to the base's."""
+
+
 @dataclass(frozen=True)
 class _Reader:
     directory: str
@@ -118,32 +144,61 @@ class _Reader:
         paths = (module.path.removeprefix("model.") for module in self.geometry.modules)
         return {path: place for place, path in enumerate(paths)}
 
-    def pairs(
-        self, tensors: Iterator[tuple[str, Tensor]]
-    ) -> tuple[dict[int, LoraPair], tuple[str, ...]]:
-        """The matrices, and the names of tensors that change nothing."""
-        stored: dict[tuple[int, int], _Stored] = {}
-        skipped: list[str] = []
-        for name, tensor in tensors:
+    def header(self, tensors: Mapping[str, Tensor]) -> _Header:
+        """All that is known without a value; `tensors` are on the meta device."""
+        matrices: _Matrices = {}
+        copies: list[str] = []
+        unused: list[str] = []
+        for name, tensor in tensors.items():
             self._must_be_whole(name, tensor)
-            if self._changes_nothing(name, tensor):
-                skipped.append(shown(name))
-                continue
-            place = self._place(name)
-            key = (place.module, place.side)
-            if key in stored:
-                raise self._error(f"tensors '{stored[key].name}' and '{name}' fill the same place")
-            stored[key] = _Stored(name, tensor, place.path)
-        if not stored:
+            if any(part in name for part in UNUSED_TENSORS):
+                unused.append(name)
+            elif self._is_copy(name, tensor):
+                copies.append(name)
+            else:
+                place = self._place(name)
+                key = (place.module, place.side)
+                if key in matrices:
+                    both = f"'{matrices[key].name}' and '{name}'"
+                    raise self._error(f"tensors {both} fill the same place")
+                matrices[key] = _Stored(name, tensor, place.path)
+        if not matrices:
             raise self._error(f"{ADAPTER_WEIGHTS} holds no tensors: train it first")
-        self._must_have_copies(skipped)
-        targets = sorted({module for module, _ in stored})
-        return {module: self._pair(stored, module) for module in targets}, tuple(skipped)
+        self._must_have_copies(copies)
+        pairs = {
+            module: self._pair(matrices, module)
+            for module in sorted({place[0] for place in matrices})
+        }
+        skipped = tuple(shown(name) for name in tensors if name in {*copies, *unused})
+        weights = AdapterWeights(
+            self.directory, self.geometry, pairs, skipped, self.config.training
+        )
+        return _Header(weights, matrices, tuple(copies))
 
-    def _changes_nothing(self, name: str, tensor: Tensor) -> bool:
-        """Whether a tensor can be skipped. Raises AdapterError for a trained copy of the base's."""
-        if any(part in name for part in UNUSED_TENSORS):
-            return True
+    def with_values(self, header: _Header, file: TensorFile) -> AdapterWeights:
+        """The same adapter, its values read and checked."""
+        for name in header.copies:
+            self._is_copy(name, file.read(name))
+        values = {place: self._values(stored, file) for place, stored in header.matrices.items()}
+        pairs = {
+            module: replace(
+                pair,
+                a=values[module, SIDE_A],
+                b=values[module, SIDE_B],
+                magnitude=values.get((module, MAGNITUDE)),
+            )
+            for module, pair in header.weights.pairs.items()
+        }
+        return replace(header.weights, pairs=pairs)
+
+    def _values(self, stored: _Stored, file: TensorFile) -> Tensor:
+        values = file.read(stored.name)
+        if not is_finite(values):
+            raise self._error(f"tensor '{stored.name}' holds NaN or infinity: train it again")
+        return values
+
+    def _is_copy(self, name: str, tensor: Tensor) -> bool:
+        """Whether it is one of the base's tensors. Raises AdapterError where that was trained."""
         if _TENSOR.fullmatch(name) or any(part in name for part in REFUSED_TENSORS):
             return False
         fault = fault_of_copy(name, tensor, self.base, MERGE)
@@ -151,12 +206,12 @@ class _Reader:
             raise self._error(fault)
         return fault is not None
 
-    def _must_have_copies(self, skipped: list[str]) -> None:
+    def _must_have_copies(self, copies: list[str]) -> None:
         """Layers that were saved whole must be in the file, or some of the training is missing."""
-        copies = {parameter_name(name) for name in skipped}
+        parameters = {parameter_name(name) for name in copies}
         for module in self.config.modules_to_save:
             parameter = parameter_name(f"{module}.weight")
-            if parameter not in copies and self.base.tensor(parameter) is not None:
+            if parameter not in parameters and self.base.tensor(parameter) is not None:
                 raise self._error(
                     f"modules_to_save in {ADAPTER_CONFIG} names '{module}', {ADAPTER_WEIGHTS} has "
                     f"no '{module}.weight': save the adapter again"
@@ -216,10 +271,10 @@ class _Reader:
             f"tensor '{tensor}' is for module '{path}': only {', '.join(known)} can be adapted"
         )
 
-    def _pair(self, stored: dict[tuple[int, int], _Stored], module: int) -> LoraPair:
-        a = stored.get((module, SIDE_A))
-        b = stored.get((module, SIDE_B))
-        magnitude = stored.get((module, MAGNITUDE))
+    def _pair(self, matrices: _Matrices, module: int) -> LoraPair:
+        a = matrices.get((module, SIDE_A))
+        b = matrices.get((module, SIDE_B))
+        magnitude = matrices.get((module, MAGNITUDE))
         if a is None or b is None:
             present, missing = a or b or magnitude, "B" if b is None else "A"
             assert present is not None
@@ -274,8 +329,6 @@ class _Reader:
                 f"tensor '{stored.name}' is stored as {_dtype(stored.tensor.dtype)}: save it as "
                 f"{', '.join(_dtype(dtype) for dtype in DTYPES)}"
             )
-        if not stored.tensor.is_meta and not stored.tensor.isfinite().all():
-            raise self._error(f"tensor '{stored.name}' holds NaN or infinity: train it again")
 
     def _trained_for(self) -> str:
         name = self.config.training.base_model or "a base model it does not name"
@@ -283,18 +336,6 @@ class _Reader:
 
     def _error(self, message: str) -> AdapterError:
         return AdapterError(f"adapter '{self.directory}': {shown(message)}")
-
-
-def _read_tensors(directory: Path) -> Iterator[tuple[str, Tensor]]:
-    path = directory / ADAPTER_WEIGHTS
-    if not path.exists() and (directory / PICKLE_FILE).exists():
-        raise AdapterError(
-            f"adapter '{directory}': {ADAPTER_WEIGHTS} is missing: {PICKLE_FILE} is a pickle and "
-            "never loaded: save it as safetensors"
-        )
-    with opened_tensors(path, ADAPTER) as file:
-        for name in file.keys():  # noqa: SIM118 - not a mapping
-            yield name, file.get_tensor(name)
 
 
 def _dtype(dtype: torch.dtype) -> str:

@@ -32,6 +32,7 @@ def _lines(plan: Estimate, notes: Mapping[str, Sequence[str]]) -> Iterator[tuple
     yield "page", f"{plan.page_tokens:,} tokens, {size_text(plan.page_bytes)}"
     yield "pool", f"{plan.num_pages:,} pages, {size_text(plan.pool_bytes)}"
     yield "room for KV", f"{plan.num_tokens:,} tokens"
+    yield "host memory", f"{plan.num_host_pages:,} pages, {size_text(plan.host_bytes)}"
     for length in plan.sequences:
         count = f"{length.num_sequences:,} at once"
         yield f"sequences of {length.num_tokens:,}", count
@@ -42,7 +43,7 @@ def _lines(plan: Estimate, notes: Mapping[str, Sequence[str]]) -> Iterator[tuple
         yield f"adapter {adapter.name}", f"{adapter.num_pages:,} pages, rank {adapter.max_rank}"
         yield from (("", line) for line in (*adapter.origin.lines(), *notes[adapter.name]))
     for skipped in plan.skipped_adapters:
-        yield f"left out: {skipped.name}", skipped.reason
+        yield f"refused: {skipped.name}", skipped.reason
 
 
 def size_text(num_bytes: int) -> str:

@@ -23,6 +23,7 @@ def test_a_plan_for_programs(model_dir: Path, adapter_dir: Path, motet: Commands
     plan = json.loads(ended.out)
     assert plan["model"] == str(model_dir)
     assert plan["num_pages"] * plan["page_bytes"] == plan["pool_bytes"] == 1024**2
+    assert plan["num_host_pages"] * plan["page_bytes"] == plan["host_bytes"] > 0
     assert [rank["rank"] for rank in plan["ranks"]] == [8, 16, 64]
     [adapter] = plan["adapters"]
     assert (adapter["name"], adapter["max_rank"]) == ("a", 3)
@@ -31,7 +32,7 @@ def test_a_plan_for_programs(model_dir: Path, adapter_dir: Path, motet: Commands
     assert (origin["skipped"], origin["notes"], plan["skipped_adapters"]) == ([], [], [])
 
 
-def test_a_plan_says_what_a_start_would_leave_out(
+def test_a_plan_says_which_adapters_of_a_directory_would_be_refused(
     model_dir: Path, adapter_dir: Path, tmp_path: Path, motet: Commands
 ) -> None:
     copytree(adapter_dir, tmp_path / "good")
@@ -40,7 +41,7 @@ def test_a_plan_says_what_a_start_would_leave_out(
     ended = motet.run(*arguments)
     assert (ended.code, ended.err) == (0, "")
     assert "adapter good" in ended.out
-    assert "left out: bad" in ended.out
+    assert "refused: bad" in ended.out
     plan = json.loads(motet.run(*arguments, "--json").out)
     [skipped] = plan["skipped_adapters"]
     assert (skipped["name"], skipped["path"]) == ("bad", str(tmp_path / "bad"))
@@ -50,7 +51,8 @@ def test_a_plan_says_what_a_start_would_leave_out(
 def test_a_plan_for_people_has_no_frame_in_a_pipe(
     model_dir: Path, adapter_dir: Path, motet: Commands
 ) -> None:
-    ended = motet.run("plan", model_dir, "--adapter", f"a={adapter_dir}", *POOL)
+    options = ("--adapter", f"a={adapter_dir}", *POOL, "--host-bytes", "3MiB")
+    ended = motet.run("plan", model_dir, *options)
     assert (ended.code, ended.err) == (0, "")
     lines = dict(line.split("  ", 1) for line in ended.out.splitlines())
     facts = {name: text.strip() for name, text in lines.items()}
@@ -58,6 +60,7 @@ def test_a_plan_for_people_has_no_frame_in_a_pipe(
     assert facts["page"] == "16 tokens, 8.0 KiB"
     assert facts["pool"] == "128 pages, 1.0 MiB"
     assert facts["room for KV"] == "2,048 tokens"
+    assert facts["host memory"] == "384 pages, 3.0 MiB"
     assert facts["sequences of 512"] == "4 at once"
     assert facts["adapters of rank 8"] == "16 at once, of 8 pages each"
     assert facts["adapter a"] == "8 pages, rank 3"
@@ -91,6 +94,10 @@ def test_a_plan_says_what_a_start_would_warn_of(model_dir: Path, tmp_path: Path)
     [
         (["--pool-bytes", "64KiB"], "the pool of 65536 bytes is too small"),
         (["--pool-bytes", "1TB"], "--pool-bytes is 1000000000000"),
+        (["--host-bytes", "1TB", *POOL], "--host-bytes is 1000000000000: beside model and pool"),
+        (["--host-bytes", "64KiB", *POOL], "--host-bytes is 65536: adapters pass through the host"),
+        (["--link-gbps", "0"], "--link-gbps is 0.0: give gigabits per second above 0"),
+        (["--link-gbps", "nan"], "--link-gbps is nan"),
         (["--adapter", "a=/no/such"], "adapter '/no/such' does not exist"),
         (["--adapter", "a"], "give it as NAME=PATH"),
     ],

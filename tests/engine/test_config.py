@@ -1,5 +1,6 @@
 """Numbers out of bounds are refused as soon as they are given."""
 
+import math
 from dataclasses import Field, fields
 from typing import Any
 
@@ -18,14 +19,21 @@ BOUNDED = [
 
 @pytest.mark.parametrize(("config", "field"), BOUNDED, ids=lambda value: getattr(value, "name", ""))
 def test_a_number_has_a_flag_and_bounds(config: type[Bounded], field: Field[Any]) -> None:
-    most = field.metadata["most"]
+    least, most = field.metadata["least"], field.metadata["most"]
     flag = "--" + field.name.replace("_", "-")
-    for bound in (1, most):
+    for bound in (least, most):
         assert config(**{field.name: bound})
-    for beyond in (-1, 0, most + 1, 10**22):
-        with pytest.raises(ConfigError, match=f"{flag} is .*: it must be 1 to {most}$"):
+    for beyond in (-1, least - 1, most + 1, 10**22):
+        with pytest.raises(ConfigError, match=f"{flag} is .*: it must be {least} to {most}$"):
             config(**{field.name: beyond})
 
 
 def test_every_number_of_a_batch_is_bounded() -> None:
     assert {field for config, field in BOUNDED if config is BatchConfig} == set(fields(BatchConfig))
+
+
+@pytest.mark.parametrize("gbps", [0.0, -1.0, math.inf, math.nan])
+def test_a_link_has_a_rate(gbps: float) -> None:
+    assert PoolConfig(link_gbps=0.001).link_gbps == 0.001
+    with pytest.raises(ConfigError, match=f"--link-gbps is {gbps}: give gigabits per second above"):
+        PoolConfig(link_gbps=gbps)

@@ -61,6 +61,7 @@ def test_a_plan_is_what_the_start_does(
     model: Path,
     adapters: tuple[tuple[str, str], ...],
 ) -> None:
+    pool = replace(pool, host_bytes=2**24)  # else what is free changes meanwhile
     config = EngineConfig(str(model), adapters, model_config, pool)
     planned = plan(config)
     info = build(config, lambda stage, done, total: None).info
@@ -71,6 +72,7 @@ def test_a_plan_is_what_the_start_does(
         "device",
         "max_model_len",
         "num_pages",
+        "num_host_pages",
         "page_bytes",
         "page_tokens",
     ]:
@@ -148,6 +150,7 @@ def test_without_a_size_the_pool_is_a_share_of_what_the_weights_leave(model: Pat
     blueprint = blueprint_of(EngineConfig(str(model), model_config=ModelConfig(device="cpu")))
     found = estimate(blueprint, weights=2**20, free=9 * 2**20, adapters=())
     assert found.pool_bytes == 2 * 2**20
+    assert found.host_bytes == 6 * 2**20 // 4
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Step inputs and slot tables: every token row knows its position, its place and its adapter."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from motet.engine.request import SamplingParams
 from motet.errors import BrokenInvariant
 from motet.kernels import CHUNK_ROWS
 from motet.memory.device.arena import Arena
-from motet.memory.device.peft import read_adapter
-from motet.memory.device.store import HostImage, HostStore
+from motet.memory.device.staging import AdapterStager
+from motet.memory.device.tables import AdapterTables
 from motet.memory.layout import TILE_RANKS, PageLayout
 from motet.memory.page import PageId
 from tests.adapter_factory import ADAPTER_KINDS, NO_TENSORS, geometry_of, save_adapter, tiny_llama
@@ -124,15 +125,25 @@ def test_chunks_cover_each_adapter_row_once_and_hold_one_slot(shape: list[tuple[
     assert lora.num_chunks.tolist() == [len(lora.chunk_slot)]
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An adapter as it lies on the host."""
+
+    pages: Tensor
+    tables: AdapterTables
+
+
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HostImage]:
-    store = HostStore(GEOMETRY, LAYOUT, torch.float32, "base", NO_TENSORS, pin_memory=False)
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
+    stager = AdapterStager(GEOMETRY, LAYOUT, torch.float32, "base", 64, NO_TENSORS)
     images = {}
     for kind in ("patterns", "query-value"):
         directory = save_adapter(
             tiny_llama(), Path(tmp_path_factory.mktemp(kind)), ADAPTER_KINDS[kind]
         )
-        images[kind] = store[store.stage(read_adapter(str(directory), GEOMETRY, 64, NO_TENSORS))]
+        weights = stager.read(str(directory))
+        pages = torch.empty(stager.num_pages(weights), LAYOUT.elements)
+        images[kind] = Image(pages, stager.stage(weights, list(pages)))
     return images
 
 
@@ -145,32 +156,33 @@ def tile_tables(slots: DeviceSlots) -> tuple[Tensor, Tensor]:
     return slots.tables.a_offset, slots.tables.b_offset
 
 
-def a_binding(digest: str, image: HostImage, slot: int = 1, first: int = 3) -> AdapterBinding:
+def a_binding(digest: str, image: Image, slot: int = 1, first: int = 3) -> AdapterBinding:
     """The pages lie backwards in the arena."""
-    pages = [PageId(first + i) for i in reversed(range(image.num_pages))]
+    pages = [PageId(first + i) for i in reversed(range(len(image.pages)))]
     return AdapterBinding(slot, digest, tuple(pages))
 
 
 def test_tables_of_a_bound_slot_lead_to_the_tiles_in_the_arena(
-    images: dict[str, HostImage],
+    images: dict[str, Image],
 ) -> None:
     image, slots = images["patterns"], some_slots()
     binding = a_binding("patterns", image)
-    arena = Arena(LAYOUT, 3 + image.num_pages, torch.float32, CPU)
+    arena = Arena(LAYOUT, 3 + len(image.pages), torch.float32, CPU)
     arena.pages[list(binding.pages)] = image.pages
 
-    slots.bind(binding, image)
+    slots.bind(binding, image.tables)
 
-    assert torch.equal(slots.tables.rank[1], image.rank)
-    assert torch.equal(slots.tables.scale[1], image.scale)
-    for [site] in image.rank.nonzero().tolist():
+    pattern = image.tables.pattern
+    assert torch.equal(slots.tables.rank[1], pattern.rank)
+    assert torch.equal(slots.tables.scale[1], image.tables.scale)
+    for [site] in pattern.rank.nonzero().tolist():
         for side, (offset_of, width) in enumerate(
             zip(tile_tables(slots), _widths(site), strict=True)
         ):
-            for group in range(-(-int(image.rank[site]) // TILE_RANKS)):
+            for group in range(-(-int(pattern.rank[site]) // TILE_RANKS)):
                 at = (site, side, group)
                 start, size = int(offset_of[1, site, group]), TILE_RANKS * width
-                page, offset = int(image.tile_page[at]), int(image.tile_offset[at])
+                page, offset = int(pattern.tile_page[at]), int(pattern.tile_offset[at])
                 expected = image.pages[page, offset : offset + size]
                 assert torch.equal(arena.flat[start : start + size], expected)
 
@@ -181,32 +193,32 @@ def _widths(module: int) -> tuple[int, int]:
 
 
 def test_rebinding_a_slot_leaves_nothing_of_the_adapter_before(
-    images: dict[str, HostImage],
+    images: dict[str, Image],
 ) -> None:
     slots, fresh = some_slots(), some_slots()
     binding = a_binding("query-value", images["query-value"])
-    slots.bind(a_binding("patterns", images["patterns"]), images["patterns"])
+    slots.bind(a_binding("patterns", images["patterns"]), images["patterns"].tables)
 
-    slots.bind(binding, images["query-value"])
-    fresh.bind(binding, images["query-value"])
+    slots.bind(binding, images["query-value"].tables)
+    fresh.bind(binding, images["query-value"].tables)
 
     assert torch.equal(slots.tables.rank, fresh.tables.rank)
     assert torch.equal(slots.tables.scale, fresh.tables.scale)
 
 
-def test_the_same_adapter_at_other_pages_is_bound_anew(images: dict[str, HostImage]) -> None:
+def test_the_same_adapter_at_other_pages_is_bound_anew(images: dict[str, Image]) -> None:
     image, slots = images["patterns"], some_slots()
-    slots.bind(a_binding("patterns", image, first=3), image)
+    slots.bind(a_binding("patterns", image, first=3), image.tables)
     before = [table[1].clone() for table in tile_tables(slots)]
 
-    slots.bind(a_binding("patterns", image, first=4), image)
+    slots.bind(a_binding("patterns", image, first=4), image.tables)
 
-    groups = image.tile_page.shape[-1]
+    groups = image.tables.pattern.tile_page.shape[-1]
     for table, old in zip(tile_tables(slots), before, strict=True):
         assert (table[1, :, :groups] - old[:, :groups] == LAYOUT.elements).all()
 
 
-def test_binding_one_slot_leaves_the_others(images: dict[str, HostImage]) -> None:
+def test_binding_one_slot_leaves_the_others(images: dict[str, Image]) -> None:
     slots = some_slots()
-    slots.bind(a_binding("patterns", images["patterns"], slot=1), images["patterns"])
+    slots.bind(a_binding("patterns", images["patterns"], slot=1), images["patterns"].tables)
     assert not slots.tables.rank[0].any()

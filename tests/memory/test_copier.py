@@ -1,127 +1,209 @@
-"""Real copies: right bytes, each told once, stopped when asked."""
+"""Real copies: right bytes both ways, each told once, stopped when asked."""
 
 import queue
 import threading
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
 
 from motet.memory.copy import Copy, CopyEnded, Direction, PagePair, Ticket
+from motet.memory.device import copier as copying
 from motet.memory.device.arena import Arena
-from motet.memory.device.copier import CHUNK_PAGES, Copier
-from motet.memory.device.store import HostStore
+from motet.memory.device.copier import Copier
+from motet.memory.device.host_arena import HostArena
+from motet.memory.device.throttle import BYTES_PER_GIGABIT
 from motet.memory.layout import PageLayout
 from motet.memory.page import PageId
 
 LAYOUT = PageLayout(num_layers=2, page_tokens=4, num_kv_heads=2, head_dim=8, element_bytes=2)
+CHUNK_PAGES = 4
 NUM_PAGES = 32
 GPU = (
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 )
 DEVICES = ["cpu", pytest.param("cuda", marks=GPU)]
+DIRECTIONS = list(Direction)
 
 
-class Image:
-    def __init__(self, pages: torch.Tensor) -> None:
-        self.pages = pages
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "CHUNK_BYTES", CHUNK_PAGES * LAYOUT.page_bytes)
 
 
-class Slow(dict[str, Image]):
-    """Images that are found only when they may be."""
-
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)
-        self.may_go = threading.Semaphore(0)
-
-    def __getitem__(self, digest: str) -> Image:
-        assert self.may_go.acquire(timeout=10)
-        return super().__getitem__(digest)
+class Ends(queue.SimpleQueue[CopyEnded]):
+    def next(self) -> CopyEnded:
+        return self.get(timeout=10)
 
 
 class Setting:
-    def __init__(self, device: str, images: dict[str, Image]) -> None:
+    """Two arenas of different numbers."""
+
+    def __init__(self, device: str = "cpu", link_gbps: float | None = None) -> None:
+        is_pinned = device == "cuda"
         self.arena = Arena(LAYOUT, NUM_PAGES, torch.bfloat16, torch.device(device))
-        self.arena.flat.zero_()
-        self.ends: queue.SimpleQueue[CopyEnded] = queue.SimpleQueue()
-        self.copier = Copier(self.arena, cast(HostStore, images), self.ends)
+        self.host = HostArena(LAYOUT, NUM_PAGES, torch.bfloat16, is_pinned=is_pinned)
+        generator = torch.Generator().manual_seed(0)
+        for pages in (self.arena.pages, self.host.pages):
+            pages.copy_(torch.randn(pages.shape, generator=generator))
+        self.ends = Ends()
+        self.copier = Copier(self.arena, self.host, self.ends, link_gbps)
 
-    def end(self) -> CopyEnded:
-        return self.ends.get(timeout=10)
+    def sides(self, direction: Direction) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where pages come from, and where they go to."""
+        device, host = self.arena.pages, self.host.pages
+        return (host, device) if direction is Direction.TO_DEVICE else (device, host)
 
 
-def an_image(num_pages: int, seed: int = 0) -> Image:
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.randn(num_pages, LAYOUT.elements, generator=generator)
-    return Image(values.to(torch.bfloat16))
-
-
-def a_copy(ticket: int, digest: str, to: Sequence[int]) -> Copy:
-    pages = tuple(PagePair(host, PageId(device)) for host, device in enumerate(to))
-    return Copy(Ticket(ticket), Direction.TO_DEVICE, digest, pages)
+def a_copy(
+    ticket: int, pages: Sequence[tuple[int, int]], direction: Direction = Direction.TO_DEVICE
+) -> Copy:
+    """`pages` are (host, device)."""
+    pairs = tuple(PagePair(PageId(host), PageId(device)) for host, device in pages)
+    return Copy(Ticket(ticket), direction, pairs)
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_every_page_lies_where_it_should_and_nothing_else_is_touched(device: str) -> None:
-    images = {name: an_image(9, seed) for seed, name in enumerate("ab")}
-    setting = Setting(device, images)
-    places = {"a": [3, 1, 30, 7, 8, 9, 31, 0, 12], "b": [2, 4, 5, 6, 10, 11, 13, 14, 15]}
-    for ticket, (name, to) in enumerate(places.items()):
-        setting.copier.begin(a_copy(ticket, name, to))
-    assert [setting.end() for _ in range(2)] == [CopyEnded(Ticket(t), 9) for t in range(2)]
-    for name, to in places.items():
-        torch.testing.assert_close(setting.arena.pages[to].cpu(), images[name].pages)
-    rest = sorted(set(range(NUM_PAGES)) - {page for to in places.values() for page in to})
-    assert not setting.arena.pages[rest].any()
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_page_lies_where_it_should_and_nothing_else_is_touched(
+    direction: Direction, device: str
+) -> None:
+    setting = Setting(device)
+    source, target = (pages.cpu().clone() for pages in setting.sides(direction))
+    first = [(4, 3), (0, 1), (31, 30), (2, 7), (9, 8), (8, 9), (7, 31), (6, 0), (5, 12)]
+    second = [(1, 2), (3, 4), (10, 5)]
+    copies = [a_copy(ticket, pages, direction) for ticket, pages in enumerate((first, second))]
+    setting.copier.begin(copies)
+    assert [setting.ends.next() for _ in copies] == [
+        CopyEnded(Ticket(0), len(first)),
+        CopyEnded(Ticket(1), len(second)),
+    ]
+    for host, page in (*first, *second):
+        if direction is Direction.TO_DEVICE:
+            target[page] = source[host]
+        else:
+            target[host] = source[page]
+    torch.testing.assert_close(setting.sides(direction)[1].cpu(), target)
 
 
-def test_a_cancelled_copy_stops_between_two_chunks_and_says_how_far_it_came() -> None:
-    image = an_image(9)
-    images = Slow({"a": image})
-    setting = Setting("cpu", images)
-    setting.copier.begin(a_copy(1, "a", range(9)))
-    setting.copier.begin(a_copy(2, "a", range(9, 18)))
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_page_that_goes_to_the_host_comes_back_as_it_was(device: str) -> None:
+    setting = Setting(device)
+    before = setting.arena.pages[5].cpu().clone()
+    setting.copier.begin([a_copy(1, [(9, 5)], Direction.TO_HOST)])
+    assert setting.ends.next() == CopyEnded(Ticket(1), 1)
+    setting.arena.poison([PageId(5), PageId(6)])
+    setting.copier.begin([a_copy(2, [(9, 6)])])
+    assert setting.ends.next() == CopyEnded(Ticket(2), 1)
+    torch.testing.assert_close(setting.arena.pages[6].cpu(), before)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_copy_to_the_host_waits_for_what_is_still_being_computed() -> None:
+    setting = Setting("cuda")
+    factor = torch.ones(4096, 4096, device="cuda")
+    for _ in range(50):  # keeps the stream of the computation busy for a while
+        factor = factor @ factor / 4096
+    setting.arena.pages[3] = factor[0, 0] + 6
+    setting.copier.begin([a_copy(1, [(3, 3)], Direction.TO_HOST)])
+    assert setting.ends.next() == CopyEnded(Ticket(1), 1)
+    assert (setting.host.pages[3] == 7).all()
+
+
+class Gate:
+    """A link that moves a chunk when it may, and says when it has begun one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, setting: Setting) -> None:
+        self.begun = threading.Semaphore(0)
+        self.may_go = threading.Semaphore(0)
+        link = setting.copier._lanes[Direction.TO_DEVICE]._link
+        copy = link.copy
+
+        def copy_when_allowed(pairs: tuple[PagePair, ...]) -> None:
+            self.begun.release()
+            assert self.may_go.acquire(timeout=10)
+            copy(pairs)
+
+        monkeypatch.setattr(link, "copy", copy_when_allowed)
+
+
+def test_a_cancelled_copy_stops_between_two_chunks_and_says_how_far_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setting = Setting()
+    gate = Gate(monkeypatch, setting)
+    before = setting.arena.pages.clone()
+    first, second = ([(page, page) for page in pages] for pages in (range(9), range(9, 18)))
+    setting.copier.begin([a_copy(1, first), a_copy(2, second)])
+    assert gate.begun.acquire(timeout=10)
     setting.copier.cancel(Ticket(2))
-    images.may_go.release()
     setting.copier.cancel(Ticket(1))
-    first, second = setting.end(), setting.end()
-    assert first.ticket == 1 and first.num_pages in (0, CHUNK_PAGES) and first.error is None
-    assert second == CopyEnded(Ticket(2), 0)
-    assert not setting.arena.pages[9:].any()
-    num_pages = first.num_pages
-    torch.testing.assert_close(setting.arena.pages[:num_pages], image.pages[:num_pages])
+    setting.copier.cancel(Ticket(1))  # to ask twice changes nothing
+    gate.may_go.release()
+    assert setting.ends.next() == CopyEnded(Ticket(1), CHUNK_PAGES)
+    assert setting.ends.next() == CopyEnded(Ticket(2), 0)
+    assert setting.ends.empty()
+    moved = slice(CHUNK_PAGES)
+    torch.testing.assert_close(setting.arena.pages[moved], setting.host.pages[moved])
+    torch.testing.assert_close(setting.arena.pages[CHUNK_PAGES:], before[CHUNK_PAGES:])
+
+
+def test_one_direction_does_not_wait_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting()
+    gate = Gate(monkeypatch, setting)
+    setting.copier.begin([a_copy(1, [(1, 1)]), a_copy(2, [(2, 2)], Direction.TO_HOST)])
+    assert setting.ends.next() == CopyEnded(Ticket(2), 1)
+    gate.may_go.release()
+    assert setting.ends.next() == CopyEnded(Ticket(1), 1)
 
 
 def test_the_end_of_a_copy_that_is_over_is_told_again() -> None:
-    setting = Setting("cpu", {"a": an_image(1)})
-    setting.copier.begin(a_copy(1, "a", [0]))
-    assert setting.end() == CopyEnded(Ticket(1), 1)
+    setting = Setting()
+    setting.copier.begin([a_copy(1, [(0, 0)])])
+    assert setting.ends.next() == CopyEnded(Ticket(1), 1)
     setting.copier.cancel(Ticket(1))
-    assert setting.end().ticket == 1
+    assert setting.ends.next().ticket == 1
 
 
 def test_a_copy_that_fails_is_told_and_the_next_one_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    setting = Setting("cpu", {"short": an_image(2), "good": an_image(1)})
-    setting.copier.begin(a_copy(1, "short", range(6)))
-    setting.copier.begin(a_copy(2, "gone", [0]))
-    setting.copier.begin(a_copy(3, "good", [0]))
-    short, gone, good = (setting.end() for _ in range(3))
-    assert (short.num_pages, short.error) == (0, "IndexError")
-    assert gone.error == "KeyError"
-    assert good == CopyEnded(Ticket(3), 1)
-    assert "copy of adapter gone" in caplog.text
+    setting = Setting()
+    beyond = [(page, page) for page in range(CHUNK_PAGES)] + [(NUM_PAGES, 5)]
+    setting.copier.begin([a_copy(1, beyond), a_copy(2, [(0, 0)])])
+    assert setting.ends.next() == CopyEnded(Ticket(1), CHUNK_PAGES, "IndexError")
+    assert setting.ends.next() == CopyEnded(Ticket(2), 1)
+    assert "copy 1 to_device" in caplog.text
+
+
+@pytest.fixture
+def slow_link() -> Iterator[Setting]:
+    """A chunk takes hours."""
+    setting = Setting(link_gbps=CHUNK_PAGES * LAYOUT.page_bytes / BYTES_PER_GIGABIT / 10_000)
+    yield setting
+    for ticket in range(10):
+        setting.copier.cancel(Ticket(ticket))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_copy_on_a_slow_link_can_be_stopped_at_once(
+    direction: Direction, slow_link: Setting
+) -> None:
+    pages = [(page, page) for page in range(3 * CHUNK_PAGES)]
+    slow_link.copier.begin([a_copy(1, pages, direction)])
+    slow_link.copier.cancel(Ticket(1))
+    ended = slow_link.ends.next()
+    assert ended.num_pages in (0, CHUNK_PAGES) and ended.error is None
 
 
 def test_a_copier_that_nobody_holds_leaves_no_thread() -> None:
-    before = threading.active_count()
-    setting = Setting("cpu", {"a": an_image(1)})
-    setting.copier.begin(a_copy(1, "a", [0]))
-    setting.end()
-    (thread,) = setting.copier._thread._threads
+    setting = Setting()
+    setting.copier.begin([a_copy(1, [(0, 0)])])
+    setting.ends.next()
+    (thread,) = setting.copier._lanes[Direction.TO_DEVICE]._worker.threads
+    assert not setting.copier._lanes[Direction.TO_HOST]._worker.threads[0].is_alive()
     del setting
     thread.join(timeout=10)
-    assert threading.active_count() <= before
+    assert not thread.is_alive()
