@@ -25,13 +25,10 @@ from motet.engine.config import BatchConfig
 from motet.engine.core import EngineCore
 from motet.engine.inbox import Inbox
 from motet.engine.plan import Batch, SampledToken, StepResult
-from motet.engine.policy import FirstComeFirstServed
-from motet.engine.scheduler import Scheduler
+from motet.engine.recording import SchedulerSpec
 from motet.file_names import TOKENIZER
 from motet.loading_bars import LoadingBars
 from motet.memory.copy import Transfers
-from motet.memory.eviction import LeastRecentlyUsed
-from motet.memory.manager import MemoryManager
 from motet.server import launch
 from motet.server.http.config import ServerConfig
 
@@ -124,7 +121,7 @@ def _serve(step_s: float) -> None:
 
 def _core(executor: WaitingExecutor) -> EngineCore:
     batch = BatchConfig(max_batch_rows=NUM_ROWS)
-    memory = MemoryManager(NUM_PAGES, PAGE_TOKENS, "base", LeastRecentlyUsed())
+    spec = SchedulerSpec(batch, MAX_MODEL_LEN, NUM_PAGES, PAGE_TOKENS, "base", ())
     info = EngineInfo(
         model=str(demo.MODEL),
         architecture="none",
@@ -142,8 +139,7 @@ def _core(executor: WaitingExecutor) -> EngineCore:
         rank16_adapter_pages=1,
         adapters=(),
     )
-    scheduler = Scheduler(batch, MAX_MODEL_LEN, memory, FirstComeFirstServed())
-    return EngineCore(info, scheduler, executor, Inbox())
+    return EngineCore(info, spec.make(), executor, Inbox())
 
 
 def _tokenizer() -> Tokenizer:

@@ -14,13 +14,11 @@ from motet.engine.config import BatchConfig
 from motet.engine.device.buffers import StepBuffers
 from motet.engine.messages import Aborted, Arrived, StepFinished
 from motet.engine.plan import SampledToken, StepPlan, StepResult
-from motet.engine.policy import FirstComeFirstServed
+from motet.engine.recording import SchedulerSpec
 from motet.engine.request import Request, SamplingParams
 from motet.engine.scheduler import Scheduler
-from motet.memory.adapter import Adapter
-from motet.memory.copy import CopyEnded
-from motet.memory.eviction import LeastRecentlyUsed
-from motet.memory.manager import MemoryManager
+from motet.memory.adapter import Adapter, AdapterContent
+from motet.memory.copy import CopyEnded, ReadEnded
 from motet.memory.page import PageOwner
 
 NUM_ROWS = 256
@@ -34,9 +32,12 @@ NUM_BURSTS = 10
 LIMITS = BatchConfig(max_batch_tokens=8192, max_batch_rows=NUM_ROWS)
 MAX_MODEL_LEN = 300_000
 PAGE_TOKENS = 16
-NUM_PAGES = 65_536
+NUM_PAGES, NUM_HOST_PAGES = 65_536, 16_384
 
-ADAPTERS = [Adapter(f"a{i}", f"digest-{i}", 1, 16, 20) for i in range(2 * NUM_ADAPTERS)]
+ADAPTERS = tuple(
+    Adapter(f"a{i}", f"digest-{i}", 1, 16, 20, f"/a{i}") for i in range(2 * NUM_ADAPTERS)
+)
+ON_DISK = {a.path: AdapterContent(a.max_rank, a.num_pages, a.digest) for a in ADAPTERS}
 SAMPLING = SamplingParams(max_tokens=4 * NUM_STEPS)
 
 
@@ -132,10 +133,16 @@ CROWDS: dict[str, Callable[[], Scheduler]] = {
 
 
 def _a_scheduler(limits: BatchConfig) -> Scheduler:
-    memory = MemoryManager(NUM_PAGES, PAGE_TOKENS, "base", LeastRecentlyUsed())
-    for adapter in ADAPTERS:
-        memory.adapters.register(adapter)
-    return Scheduler(limits, MAX_MODEL_LEN, memory, FirstComeFirstServed())
+    spec = SchedulerSpec(
+        batch=limits,
+        max_model_len=MAX_MODEL_LEN,
+        num_pages=NUM_PAGES,
+        page_tokens=PAGE_TOKENS,
+        base_model="base",
+        adapters=ADAPTERS,
+        num_host_pages=NUM_HOST_PAGES,
+    )
+    return spec.make()
 
 
 def _arrive(
@@ -191,6 +198,8 @@ def _step(scheduler: Scheduler) -> None:
         scheduler.handle(StepFinished(_result(plan), 0.0))
     for copy in plan.transfers.copies:
         scheduler.handle(CopyEnded(copy.ticket, len(copy.pages)))
+    for read in plan.transfers.reads:
+        scheduler.handle(ReadEnded(read.ticket, ON_DISK[read.path]))
 
 
 def _result(plan: StepPlan) -> StepResult:

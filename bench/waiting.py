@@ -18,7 +18,8 @@ from motet.engine.core import EngineCore
 from motet.engine.inbox import Inbox
 from motet.engine.plan import Batch, SampledToken, StepResult
 from motet.engine.recording import SchedulerSpec
-from motet.memory.copy import Copy, CopyEnded, Transfers
+from motet.memory.adapter import AdapterContent
+from motet.memory.copy import Copy, CopyEnded, ReadEnded, Transfers
 
 STEP_S = 0.010
 NUM_COLD, NUM_HOT = 64, 8
@@ -28,13 +29,16 @@ COLD_LOAD_S = 0.03
 LOADING_S = NUM_COLD * COLD_LOAD_S
 NUM_ROUNDS = 5
 
-ADAPTERS = tuple(Adapter(f"a{i}", f"digest-{i}", 1, 8, ADAPTER_PAGES) for i in range(1 + NUM_COLD))
+ADAPTERS = tuple(
+    Adapter(f"a{i}", f"digest-{i}", 1, 8, ADAPTER_PAGES, f"/a{i}") for i in range(1 + NUM_COLD)
+)
 HOT, *COLD = ADAPTERS
+ON_DISK = {a.path: AdapterContent(a.max_rank, a.num_pages, a.digest) for a in ADAPTERS}
 
 
 @dataclass(slots=True)
 class SleepingExecutor:
-    """Each step sleeps in the engine's thread, each copy in one of its own."""
+    """Each step sleeps in the engine's thread, each copy in one of its own. Reads take no time."""
 
     inbox: Inbox
     copy_s: float
@@ -49,6 +53,8 @@ class SleepingExecutor:
     def begin(self, transfers: Transfers) -> None:
         for copy in transfers.copies:
             self._copies.put(copy)
+        for read in transfers.reads:
+            self.inbox.put(ReadEnded(read.ticket, ON_DISK[read.path]))
 
     def execute(self, batch: Batch) -> StepResult:
         time.sleep(STEP_S)
@@ -136,7 +142,8 @@ def _request(request_id: str, num_tokens: int, adapter: Adapter | None) -> Reque
 
 def _core(copy_s: float) -> EngineCore:
     batch = BatchConfig(max_batch_adapters=1 + NUM_COLD)
-    spec = SchedulerSpec(batch, 8192, 8192, 16, "base", ADAPTERS)
+    num_host_pages = len(ADAPTERS) * ADAPTER_PAGES
+    spec = SchedulerSpec(batch, 8192, 8192, 16, "base", ADAPTERS, num_host_pages)
     info = EngineInfo(
         model="none",
         architecture="none",

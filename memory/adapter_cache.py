@@ -118,8 +118,9 @@ class AdapterCache:
         self._of_digest: dict[str, AdapterState] = {}
         self._forgotten: list[str] = []
         self._ready: dict[AdapterState, Rank] = {}
-        self._to_load: LazyHeap[tuple[Rank, AdapterState]] = LazyHeap(self._is_to_load)
-        self._to_read: LazyHeap[tuple[Rank, AdapterState]] = LazyHeap(self._is_to_read)
+        self._to_load: LazyHeap[_Wanted] = LazyHeap(self._is_to_load)
+        self._to_read: LazyHeap[_Wanted] = LazyHeap(self._is_to_read)
+        self._num_wanted = 0
 
     # Who there is.
 
@@ -221,7 +222,7 @@ class AdapterCache:
         """
         self._read_wanted()
         while (first := self._to_load.first()) is not None:
-            rank, state = first
+            rank, _, state = first
             if self._num_ahead(rank) >= MAX_LOADS:
                 self._give_up_unwanted()
             if self._num_ahead(rank) >= MAX_LOADS:
@@ -318,12 +319,13 @@ class AdapterCache:
         if state.wanted is None:
             return
         self.room.version += 1
+        self._num_wanted += 1
         if state.is_on_device:
             self._ready[state] = state.wanted
         elif state.state is Residency.HOST:
-            self._to_load.push((state.wanted, state))
+            self._to_load.push((state.wanted, self._num_wanted, state))
         elif state.state is Residency.DISK:
-            self._to_read.push((state.wanted, state))
+            self._to_read.push((state.wanted, self._num_wanted, state))
 
     # Counts.
 
@@ -342,9 +344,9 @@ class AdapterCache:
         ready = {s: rank for s, rank in wanted.items() if s.is_on_device}
         must_agree("wanted adapters on the device", self._ready, ready)
         to_load = {(r, s) for s, r in wanted.items() if s.state is Residency.HOST}
-        must_agree("adapters to load", set(self._to_load), to_load)
+        must_agree("adapters to load", {(r, s) for r, _, s in self._to_load}, to_load)
         to_read = {(r, s) for s, r in wanted.items() if s.state is Residency.DISK}
-        must_agree("adapters to read", set(self._to_read), to_read)
+        must_agree("adapters to read", {(r, s) for r, _, s in self._to_read}, to_read)
         digests = {s.digest: s for s in adapters if s.digest is not None}
         must_agree("digests", self._of_digest, digests)
         must_agree("pinned adapters", set(self._pinned), {s for s in adapters if s.num_pins})
@@ -361,7 +363,7 @@ class AdapterCache:
     def _read_wanted(self) -> None:
         copies, host = self._mover.copies, self._mover.host
         while (first := self._to_read.first()) is not None and copies.num_in(None) < MAX_READS:
-            rank, state = first
+            rank, _, state = first
             answer = host.answer(state.size, rank)
             if answer is Answer.SOON:
                 self._mover.hurry(host, host.num_missing(state.size, rank), rank)
@@ -401,15 +403,20 @@ class AdapterCache:
                 assert isinstance(state, StateObject)
                 self._mover.give_up(self._mover.copies.of(state))
 
-    def _is_to_load(self, entry: tuple[Rank, AdapterState]) -> bool:
+    def _is_to_load(self, entry: "_Wanted") -> bool:
         """Is it still wanted by this request, and on the host?"""
-        rank, state = entry
+        rank, _, state = entry
         return state.wanted == rank and state.state is Residency.HOST
 
-    def _is_to_read(self, entry: tuple[Rank, AdapterState]) -> bool:
+    def _is_to_read(self, entry: "_Wanted") -> bool:
         """Is it still wanted by this request, and neither in memory nor being read?"""
-        rank, state = entry
+        rank, _, state = entry
         return state.wanted == rank and state.state is Residency.DISK
+
+
+_Wanted = tuple[Rank, int, AdapterState]
+"""The number is no one else's: a request may have waited for another adapter before, which has
+turned out to be this one."""
 
 
 def _num_users(state: AdapterState) -> int:

@@ -14,6 +14,7 @@ from motet.engine.inbox import Inbox
 from motet.engine.output import TokenOutput
 from motet.engine.plan import Batch, StepResult
 from motet.engine.request import Request
+from motet.memory.adapter import Adapter
 from motet.memory.copy import Transfers
 from tests.engine.factories import (
     a_scheduler,
@@ -23,10 +24,15 @@ from tests.engine.factories import (
 )
 
 
-def a_core(executor: Executor | None = None) -> EngineCore:
-    scheduler = a_scheduler(num_pages=64, adapters=[an_adapter()])
-    inbox = Inbox()
-    return EngineCore(an_info(), scheduler, executor or an_executor(scheduler, inbox), inbox)
+def a_core(executor: Executor | None = None, on_disk: Iterable[Adapter] = ()) -> EngineCore:
+    """With one adapter on the host, and others that may be registered."""
+    scheduler, inbox = a_scheduler(num_pages=64, adapters=[an_adapter()]), Inbox()
+    if executor is None:
+        executor = an_executor(scheduler, inbox)
+        for adapter in on_disk:
+            assert adapter.digest is not None
+            executor.disk.put(adapter.path, adapter.digest, adapter.num_pages)
+    return EngineCore(an_info(), scheduler, executor, inbox)
 
 
 class Gate:

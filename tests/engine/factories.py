@@ -22,9 +22,10 @@ from motet.memory.adapter import Adapter, AdapterContent
 from motet.memory.adapter_cache import AdapterState
 from motet.memory.copy import ReadEnded
 from motet.memory.costs import Costs
-from motet.memory.eviction import LeastRecentlyUsed
+from motet.memory.eviction import EVICTION
 from motet.memory.manager import MemoryConfig, MemoryManager
 from motet.memory.prefix import Namespace
+from motet.memory.residency import Residency
 
 PAGE_TOKENS = 4
 VOCAB_SIZE = 1000
@@ -97,6 +98,7 @@ def a_memory(
     adapters: Iterable[Adapter] = (),
     costs: Costs = KV_IS_DROPPED,
     num_adapter_pages: int | None = None,
+    eviction: str = "lru",
 ) -> MemoryManager:
     """With the adapters on the host."""
     config = MemoryConfig(
@@ -107,9 +109,11 @@ def a_memory(
         num_adapter_pages=num_adapter_pages,
         costs=costs,
     )
-    memory = MemoryManager(config, LeastRecentlyUsed)
+    memory = MemoryManager(config, EVICTION[eviction])
     for adapter in adapters:
         state = memory.registry.add(adapter).state
+        if state.state is not Residency.DISK:  # another name has the same content
+            continue
         memory.adapters.call(state, (0.0, 0))
         memory.adapters.load_wanted(0)
         for read in memory.transfers().reads:

@@ -4,6 +4,7 @@ from motet.engine.messages import StepFinished
 from motet.engine.output import TokenLogprobs, TokenOutput
 from motet.engine.plan import PromptScores, Row, SampledToken, StepPlan, StepResult
 from motet.engine.scheduler import Scheduler
+from motet.memory.adapter_cache import AdapterState
 from motet.memory.copy import CopyEnded
 
 
@@ -31,6 +32,14 @@ def scores_of(row: Row) -> PromptScores:
 def step(scheduler: Scheduler, token: int | None = 5) -> tuple[StepPlan, list[TokenOutput]]:
     plan = scheduler.plan()
     return plan, finish(scheduler, plan, token)
+
+
+def loads(scheduler: Scheduler, plan: StepPlan) -> list[str | None]:
+    """Digests of the adapters that a plan begins to bring; asked before it is answered."""
+    tickets = {copy.ticket for copy in plan.transfers.copies}
+    begun = [each for each in scheduler.memory.copies if each.work.ticket in tickets]
+    states = [state for each in begun for state in each.subjects]
+    return [state.digest for state in states if isinstance(state, AdapterState)]
 
 
 def rows(plan: StepPlan) -> list[tuple[str, int, int]]:

@@ -231,7 +231,7 @@ def test_the_id_of_an_abandoned_request_is_in_use_until_its_last_output_has_come
 def test_a_command_is_carried_out_between_two_steps_and_answered() -> None:
     async def test() -> None:
         new = an_adapter("new", num_pages=3)
-        async with running(a_core()) as engine:
+        async with running(a_core(on_disk=[new])) as engine:
             (refused,) = await tokens_of(engine, a_request(4, 3, new))
             assert "register it first" in (refused.error or "")
             await asyncio.gather(*(engine.call(RegisterAdapter(new)) for _ in range(3)))

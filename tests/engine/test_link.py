@@ -4,16 +4,19 @@ import random
 
 import pytest
 
+from motet.engine.fake.lines import Lines
 from motet.engine.fake.link import Fault, LinkCost, VirtualLink
-from motet.memory.copy import Copy, CopyEnded, Direction, PagePair, Ticket
+from motet.engine.inbox import Inbox
+from motet.memory.copy import Copy, CopyEnded, Direction, PagePair, Ticket, Transfers
 from motet.memory.page import PageId
+from tests.engine.factories import a_scheduler, an_executor
 
 COST = LinkCost(latency_s=1.0, page_s=0.5, slow_factor=10.0, late_s=100.0)
 
 
 def a_copy(ticket: int = 1, num_pages: int = 4) -> Copy:
-    pages = tuple(PagePair(page, PageId(page)) for page in range(num_pages))
-    return Copy(Ticket(ticket), Direction.TO_DEVICE, "digest", pages)
+    pages = tuple(PagePair(PageId(page), PageId(page)) for page in range(num_pages))
+    return Copy(Ticket(ticket), Direction.TO_DEVICE, pages)
 
 
 def a_link(fault: Fault | None = None) -> VirtualLink:
@@ -21,7 +24,8 @@ def a_link(fault: Fault | None = None) -> VirtualLink:
 
 
 def told(link: VirtualLink, now: float) -> list[CopyEnded]:
-    return [ended.event for ended in link.ended(now) for _ in range(ended.num_told)]
+    ends = [ended for ended in link.ended(now) for _ in range(ended.num_told)]
+    return [CopyEnded(ended.work.ticket, ended.num_pages, ended.error) for ended in ends]
 
 
 def test_copies_come_one_after_the_other() -> None:
@@ -60,15 +64,19 @@ def test_a_cancelled_copy_ends_with_the_pages_it_has(cancelled_s: float, num_pag
     link = a_link()
     link.begin(a_copy(), 0.0)
     told(link, min(cancelled_s, 2.9))
-    assert link.cancel(Ticket(1), cancelled_s) is None
+    assert link.cancel(Ticket(1), cancelled_s)
     assert told(link, 5.0) == [CopyEnded(Ticket(1), num_pages)]
 
 
 def test_the_end_of_a_lost_copy_is_told_when_it_is_asked_for() -> None:
-    link = a_link(Fault.LOST)
-    link.begin(a_copy(), 0.0)
-    assert told(link, 30.0) == []
-    assert link.cancel(Ticket(1), 30.0) == CopyEnded(Ticket(1), 4)
+    inbox = Inbox()
+    executor = an_executor(a_scheduler(), inbox, Lines(to_device=a_link(Fault.LOST)))
+    executor.begin(Transfers(copies=(a_copy(),)))
+    executor.clock.now = 30.0
+    executor.end_copies()
+    assert inbox.take(0) == []
+    executor.begin(Transfers(cancelled=(Ticket(1),)))
+    assert inbox.take(0) == [CopyEnded(Ticket(1), 4)]
 
 
 def test_a_late_copy_cannot_be_stopped_and_holds_up_nobody() -> None:
@@ -76,10 +84,12 @@ def test_a_late_copy_cannot_be_stopped_and_holds_up_nobody() -> None:
     link.begin(a_copy(1), 0.0)
     link.faults = {}
     link.begin(a_copy(2), 0.0)
-    assert link.cancel(Ticket(1), 30.0) is None
+    assert link.cancel(Ticket(1), 30.0)
     assert told(link, 30.0) == [CopyEnded(Ticket(2), 4)]
     assert told(link, 100.0) == [CopyEnded(Ticket(1), 4)]
 
 
 def test_a_copy_that_nobody_began_has_ended() -> None:
-    assert a_link().cancel(Ticket(7), 0.0) == CopyEnded(Ticket(7), 0)
+    inbox = Inbox()
+    an_executor(a_scheduler(), inbox).begin(Transfers(cancelled=(Ticket(7),)))
+    assert inbox.take(0) == [CopyEnded(Ticket(7), 0)]

@@ -12,7 +12,7 @@ from motet.engine.step_builder import StepBuilder
 from motet.memory.adapter import Adapter
 from motet.memory.copy import CopyEnded
 from tests.engine.factories import PAGE_TOKENS, a_request, a_scheduler, a_sequence, an_adapter
-from tests.engine.stepping import finish, ids, step
+from tests.engine.stepping import finish, ids, loads, step
 
 
 def expecting_short_outputs(policy: str = "fcfs", adapters: tuple[Adapter, ...] = ()) -> Scheduler:
@@ -154,7 +154,7 @@ def test_a_copy_that_nobody_waits_for_goes_on_as_long_as_it_is_in_nobody_s_way()
     assert scheduler.stats().pages_quarantined == adapter.num_pages
     scheduler.handle(CopyEnded(copy.ticket, 1))
     assert scheduler.stats().pages_free == scheduler.memory.num_pages
-    assert [copy.digest for copy in scheduler.plan().transfers.copies] == [other.digest]
+    assert loads(scheduler, scheduler.plan()) == [other.digest]
 
 
 def test_an_adapter_whose_users_have_gone_before_it_came_stays() -> None:

@@ -5,36 +5,31 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from motet.engine.queue import WaitingQueue
 from motet.engine.sequence import Sequence, SequenceState
-from motet.memory.adapter import Adapter
-from motet.memory.eviction import LeastRecentlyUsed
+from motet.memory.adapter_cache import AdapterState
 from motet.memory.lazy_heap import MIN_ENTRIES
-from motet.memory.manager import MemoryManager
-from motet.memory.prefix import Namespace
 from motet.memory.transition import move
-from tests.engine.factories import a_request, an_adapter
+from tests.engine.factories import a_memory, a_request, an_adapter
 
-ADAPTERS = [None, *(an_adapter(f"a{i}") for i in range(3))]
+NUM_ADAPTERS = 4
 
 
 class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        memory = MemoryManager(32, 4, "base", LeastRecentlyUsed())
-        for adapter in ADAPTERS[1:]:
-            assert adapter is not None
-            memory.adapters.register(adapter)
-        self.adapters = memory.adapters
-        self.queue = WaitingQueue(memory.adapters)
+        memory = a_memory(32, adapters=[an_adapter(f"a{i}") for i in range(NUM_ADAPTERS)])
+        self.cache = memory.adapters
+        self.adapters: list[AdapterState | None] = [None, *self.cache.states()]
+        self.queue = WaitingQueue(self.cache)
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.num_arrived = 0
 
-    @rule(adapter=st.sampled_from(ADAPTERS), order=st.integers(0, 3))
-    def arrive(self, adapter: Adapter | None, order: int) -> None:
+    @rule(choice=st.integers(0, 99), order=st.integers(0, 3))
+    def arrive(self, choice: int, order: int) -> None:
         self.num_arrived += 1
-        request = a_request(1, adapter=adapter)
         rank = (float(order), self.num_arrived)
-        sequence = Sequence(request, rank, Namespace("base", None, ""))
+        adapter = self.adapters[choice % len(self.adapters)]
+        sequence = Sequence(a_request(1), rank, adapter=adapter)
         self.queue.add(sequence)
         self.waiting.append(sequence)
 
@@ -45,29 +40,43 @@ class QueueMachine(RuleBasedStateMachine):
         move(sequence, SequenceState.FINISHED)
         self.queue.abort(sequence)
 
-    @rule(digests=st.sets(st.sampled_from(ADAPTERS)), does=st.lists(st.integers(0, 3), max_size=9))
-    def admit(self, digests: set[object], does: list[int]) -> None:
+    @rule(data=st.data())
+    def recognise(self, data: st.DataObject) -> None:
+        """An adapter that nobody knew turns out to be another one."""
+        adapters = [adapter for adapter in self.adapters if adapter]
+        used = {sequence.adapter for sequence in self.running}
+        unknown = [adapter for adapter in adapters if adapter not in used]
+        if not unknown or len(adapters) == 1:
+            return
+        gone = data.draw(st.sampled_from(unknown))
+        self.adapters.remove(gone)
+        adapters.remove(gone)
+        self.cache.want(gone, None)
+        self.queue.move(gone, data.draw(st.sampled_from(adapters)))
+
+    @rule(
+        groups=st.sets(st.integers(0, NUM_ADAPTERS)), does=st.lists(st.integers(0, 3), max_size=9)
+    )
+    def admit(self, groups: set[int], does: list[int]) -> None:
         """0 passes over, 1 passes over the group, 2 the adapters, 3 takes."""
-        groups = {getattr(adapter, "digest", None) for adapter in digests}
-        candidates = self.queue.candidates(groups)
-        expected = sorted(
-            (s for s in self.waiting if s.adapter_digest in groups), key=lambda s: s.rank
-        )
+        adapters = [self.adapters[group] for group in groups if group < len(self.adapters)]
+        candidates = self.queue.candidates(adapters)
+        expected = sorted((s for s in self.waiting if s.adapter in adapters), key=lambda s: s.rank)
         for what in does:
             first = candidates.first()
             assert first is (expected[0] if expected else None)
             if first is None:
                 break
-            digest = first.adapter_digest
+            adapter = first.adapter
             if what == 0:
                 candidates.pass_over()
                 del expected[0]
             elif what == 1:
                 candidates.pass_over_group()
-                expected = [s for s in expected if s.adapter_digest != digest]
+                expected = [s for s in expected if s.adapter is not adapter]
             elif what == 2:
                 candidates.pass_over_adapters()
-                expected = [s for s in expected if s.adapter_digest is None]
+                expected = [s for s in expected if s.adapter is None]
             else:
                 candidates.take()
                 move(first, SequenceState.RUNNING)
@@ -91,17 +100,14 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_first_are_known_and_wanted(self) -> None:
-        firsts: dict[str | None, Sequence] = {}
+        firsts: dict[AdapterState | None, Sequence] = {}
         for sequence in sorted(self.waiting, key=lambda s: s.rank, reverse=True):
-            firsts[sequence.adapter_digest] = sequence
-        for adapter in ADAPTERS:
-            digest = adapter.digest if adapter else None
-            first = firsts.get(digest)
-            assert self.queue.first(digest) is first
-            if digest is not None:
-                state = self.adapters.get(digest)
-                assert state is not None
-                assert state.wanted == (first.rank if first else None)
+            firsts[sequence.adapter] = sequence
+        for adapter in self.adapters:
+            first = firsts.get(adapter)
+            assert self.queue.first(adapter) is first
+            if adapter is not None:
+                assert adapter.waited == (first.rank if first else None)
         assert self.queue.first_of_all() is min(self.waiting, key=lambda s: s.rank, default=None)
 
 
@@ -109,10 +115,9 @@ TestQueueMachine = QueueMachine.TestCase
 
 
 def test_those_who_have_gone_do_not_pile_up() -> None:
-    memory = MemoryManager(32, 4, "base", LeastRecentlyUsed())
-    queue = WaitingQueue(memory.adapters)
+    queue = WaitingQueue(a_memory(32).adapters)
     for number in range(1000):
-        sequence = Sequence(a_request(1), (0.0, number), Namespace("base", None, ""))
+        sequence = Sequence(a_request(1), (0.0, number))
         queue.add(sequence)
         if number > 0:
             move(sequence, SequenceState.FINISHED)

@@ -12,9 +12,10 @@ import pytest
 
 from motet.engine.config import BatchConfig
 from motet.engine.core import EngineCore
+from motet.engine.fake.lines import Lines
 from motet.engine.fake.virtual import VirtualEngine
 from motet.engine.inbox import Inbox
-from motet.engine.messages import Aborted, Arrived, Call, RegisterAdapter
+from motet.engine.messages import Aborted, Arrived, Call, LoadAdapter, PinAdapter, RegisterAdapter
 from motet.engine.output import TokenOutput
 from motet.engine.recording import Recorder, SchedulerSpec
 from motet.engine.replay import replay
@@ -29,18 +30,20 @@ SPEC = SchedulerSpec(
     page_tokens=PAGE_TOKENS,
     base_model="base",
     adapters=tuple(ADAPTERS),
+    num_host_pages=60,
 )
 
 
 def a_recorded_run(file: BinaryIO, num_requests: int) -> list[TokenOutput]:
-    """Requests, aborts, a command and copies that go wrong."""
+    """Requests, aborts, commands, copies and reads that go wrong."""
     rng, inbox = random.Random(3), Inbox()
     scheduler = SPEC.make()
-    executor = an_executor(scheduler, inbox, a_faulty_link(3, rng))
+    executor = an_executor(scheduler, inbox, Lines(*(a_faulty_link(3, rng) for _ in range(3))))
     recorder = Recorder(file, SPEC)
     core = EngineCore(an_info(), scheduler, executor, inbox, recorder)
     engine = VirtualEngine(core, executor)
     late = an_adapter("late", num_pages=3)
+    executor.disk.put(late.path, "digest-of-late", late.num_pages)
     inbox.put(Call(1, RegisterAdapter(late)))
     inbox.put(Arrived(a_request(5, 9, late, "late"), 0.0))
     outputs: list[TokenOutput] = []
@@ -48,6 +51,10 @@ def a_recorded_run(file: BinaryIO, num_requests: int) -> list[TokenOutput]:
         inbox.put(Arrived(request, engine.now))
         if rng.random() < 0.2:
             inbox.put(Aborted(request.request_id))
+        if rng.random() < 0.1:
+            adapter = rng.choice(ADAPTERS)
+            inbox.put(Call(2, LoadAdapter(adapter.name, adapter.path, in_place=True)))
+            inbox.put(Call(3, PinAdapter(ADAPTERS[0].name, is_pinned=rng.random() < 0.5)))
         outputs += engine.turn().outputs
     while scheduler.has_work:
         outputs += engine.turn().outputs
@@ -64,6 +71,8 @@ def test_the_same_messages_give_the_same_plans() -> None:
     assert all(turn.is_same for turn in turns)
     stats = turns[-1].scheduler.stats()
     assert stats.preemptions > 0 and stats.adapter_page_evictions > 0
+    assert stats.written_back_kv_pages > 0 and stats.restored_kv_pages > 0
+    assert stats.adapter_reads > 0 and stats.host_kv_page_evictions > 0
 
 
 def test_another_message_gives_another_plan() -> None:

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from motet.engine.messages import Arrived
+from motet.engine.messages import Arrived, Call, RegisterAdapter
 from motet.engine.output import FinishReason, TokenOutput
 from motet.engine.plan import StepPlan
 from motet.engine.sequence import SequenceState
 from motet.errors import InvalidTransition
 from motet.memory.transition import move
 from tests.engine.factories import PAGE_TOKENS, a_request, a_scheduler, an_adapter
-from tests.engine.stepping import ids, rows, step
+from tests.engine.stepping import finish, ids, loads, rows, step
 
 
 def test_a_prompt_is_computed_whole_then_token_by_token() -> None:
@@ -77,8 +77,9 @@ def test_a_request_waits_for_its_adapter_while_others_run() -> None:
         adapters=[adapter],
         requests=[a_request(4, request_id="a", adapter=adapter), a_request(4, request_id="b")],
     )
-    first, _ = step(scheduler)
-    assert [copy.digest for copy in first.transfers.copies] == [adapter.digest]
+    first = scheduler.plan()
+    assert loads(scheduler, first) == [adapter.digest]
+    finish(scheduler, first)
     assert rows(first) == [("b", 0, 4)]
     second, _ = step(scheduler)
     assert rows(second) == [("b", 4, 5), ("a", 0, 4)]
@@ -90,12 +91,14 @@ def test_a_request_waits_for_its_adapter_while_others_run() -> None:
 def test_an_idle_adapter_stays_until_its_pages_are_needed() -> None:
     one, two = an_adapter("one", num_pages=6), an_adapter("two", num_pages=6)
     scheduler = a_scheduler(num_pages=10, adapters=[one, two])
-    loads = []
+    loaded = []
     for adapter in (one, one, two, one):
         scheduler.handle(Arrived(a_request(4, max_tokens=1, adapter=adapter), 0.0))
         while scheduler.has_work:
-            loads += [copy.digest for copy in step(scheduler)[0].transfers.copies]
-    assert loads == [one.digest, two.digest, one.digest]
+            plan = scheduler.plan()
+            loaded += loads(scheduler, plan)
+            finish(scheduler, plan)
+    assert loaded == [one.digest, two.digest, one.digest]
 
 
 def test_names_of_equal_content_share_pages_and_slot() -> None:
@@ -105,9 +108,9 @@ def test_names_of_equal_content_share_pages_and_slot() -> None:
         adapters=[adapter, twin],
         requests=[a_request(adapter=adapter, max_tokens=9), a_request(adapter=twin, max_tokens=9)],
     )
-    loads = len(step(scheduler)[0].transfers.copies)
+    num_loads = len(step(scheduler)[0].transfers.copies)
     plan, _ = step(scheduler)
-    assert loads == 1
+    assert num_loads == 1
     assert len({row.slot for row in plan.batch.rows}) == len(plan.batch.adapters) == 1
 
 
@@ -245,5 +248,8 @@ def test_an_illegal_move_raises_with_the_story() -> None:
 
 def test_registering_twice_is_harmless() -> None:
     scheduler = a_scheduler(adapters=[an_adapter()])
-    scheduler.memory.adapters.register(an_adapter())
+    scheduler.commands.handle(Call(1, RegisterAdapter(an_adapter())))
+    (reply,) = scheduler.commands.take_replies()
+    assert [status.adapter for status in reply.adapters] == [an_adapter()]
+    assert len(scheduler.memory.registry) == 1
     scheduler.check()

@@ -4,6 +4,7 @@ import pytest
 
 from motet.engine.core import EngineCore
 from motet.engine.fake.clock import StepCost
+from motet.engine.fake.lines import Lines
 from motet.engine.fake.link import Fault, LinkCost, VirtualLink
 from motet.engine.fake.virtual import VirtualEngine
 from motet.engine.inbox import Inbox
@@ -29,7 +30,7 @@ def an_engine(link: VirtualLink, adapters: list[Adapter], num_pages: int = 400) 
         adapters=adapters,
     )
     inbox = Inbox()
-    executor = an_executor(scheduler, inbox, link)
+    executor = an_executor(scheduler, inbox, Lines(to_device=link))
     return VirtualEngine(EngineCore(an_info(), scheduler, executor, inbox), executor)
 
 

@@ -26,6 +26,11 @@ def test_a_lease_of_another_pool_raises() -> None:
         PagePool(4).release(lease)
 
 
+def test_pages_are_numbered_from_the_first_on() -> None:
+    lease = PagePool(3, first=10).reserve(3, PageOwner.KV)
+    assert lease is not None and lease.pages == (10, 11, 12)
+
+
 def test_too_few_pages_is_an_answer_and_changes_nothing() -> None:
     pool = PagePool(4)
     assert pool.reserve(5, PageOwner.KV) is None

@@ -12,10 +12,9 @@ from hypothesis.stateful import (
 
 from motet.memory.block_table import BlockTable
 from motet.memory.eviction import EVICTION
-from motet.memory.kv_cache import KvCache
 from motet.memory.page import Lease, PageId, PageOwner
 from motet.memory.prefix import Chain, Namespace, PrefixIndex, PrefixNode, num_idle
-from motet.memory.room import Room
+from tests.engine.factories import a_memory
 
 BASE = Namespace("model", None, "")
 RANK = (0.0, 1)
@@ -27,7 +26,7 @@ def a_lease(page: int) -> Lease:
 
 def an_index(*chains: tuple[Namespace, list[int]]) -> PrefixIndex:
     """An index of pages of two tokens that holds these chains."""
-    index, pages = PrefixIndex(page_tokens=2), iter(range(1000))
+    index, pages = PrefixIndex(2, a_memory(1).kv), iter(range(1000))
     for namespace, tokens in chains:
         parent: PrefixNode | None = None
         for start in range(0, len(tokens), 2):
@@ -103,7 +102,7 @@ def test_a_namespace_without_pages_leaves_nothing_behind() -> None:
 
 
 def test_the_pages_of_a_table_are_one_object_until_one_of_them_changes() -> None:
-    kv = KvCache(Room(4, EVICTION["lru"]()), page_tokens=2)
+    kv = a_memory(4, page_tokens=2).kv
     first, second = (kv.open(BASE, [], RANK) for _ in range(2))
     kv.grow(first, 1)
     kv.grow(second, 2)
@@ -127,8 +126,8 @@ class TableMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.room = Room(12, EVICTION[self.eviction]())
-        self.kv = KvCache(self.room, page_tokens=2)
+        self.memory = a_memory(12, page_tokens=2, eviction=self.eviction)
+        self.room, self.kv = self.memory.room, self.memory.kv
         self.tokens: dict[BlockTable, list[int]] = {}
 
     @rule(target=tables, tokens=st.lists(st.integers(0, 1), max_size=12))
@@ -160,8 +159,7 @@ class TableMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_views_agree(self) -> None:
-        self.kv.check()
-        self.room.check(list(self.kv.states()))
+        self.memory.check()
 
 
 @pytest.mark.parametrize("name", EVICTION)

@@ -6,23 +6,19 @@ from collections.abc import Callable
 import pytest
 
 from motet.errors import InvalidTransition
-from motet.memory.adapter_cache import AdapterCache, AdapterState
-from motet.memory.copies import Copies
-from motet.memory.eviction import LeastRecentlyUsed
-from motet.memory.prefix import Namespace, PrefixIndex, PrefixNode
+from motet.memory.prefix import Namespace, PrefixNode
 from motet.memory.residency import Residency, StateObject
-from motet.memory.room import Room
 from motet.memory.transition import HISTORY_LENGTH, move
+from tests.engine.factories import a_memory, an_adapter
 
 
 def an_adapter_state() -> StateObject:
-    cache = AdapterCache(Room(4, LeastRecentlyUsed()), Copies())
-    return AdapterState(cache=cache, digest="digest", size=2)
+    return a_memory(4).registry.add(an_adapter()).state
 
 
 def a_kv_page() -> StateObject:
-    index, namespace = PrefixIndex(page_tokens=2), Namespace("base", None, "")
-    return PrefixNode(index=index, namespace=namespace, tokens=(1, 2), parent=None)
+    keeper, namespace = a_memory(4).kv, Namespace("base", None, "")
+    return PrefixNode(keeper=keeper, namespace=namespace, tokens=(1, 2), parent=None)
 
 
 KINDS = (an_adapter_state, a_kv_page)
@@ -38,7 +34,7 @@ def test_only_moves_of_its_table_are_legal(
     if to in state.legal.get(start, ()):
         move(state, to)
         assert state.state is to
-        assert state.history == (start,)
+        assert state.history[-1] is start
     else:
         with pytest.raises(InvalidTransition, match=f"{start} -> {to} is not a legal move"):
             move(state, to)
