@@ -115,7 +115,8 @@ def serve(
 
             return build(config, bars.progress)
 
-        uvloop.run(launch.serve(Engine(load), server, listener, bars, given_formats))
+        serving = launch.serve(Engine(load), server, listener, bars, given_formats, given.places)
+        uvloop.run(serving)
 
 
 @app.command(cls=ConfigurableCommand, epilog="Example: motet plan ./llama --pool-bytes 8GiB")

@@ -55,6 +55,7 @@ def test_a_good_adapter_is_described_as_a_start_would(
     pool = PoolConfig(pool_bytes=1024**2)
     config = EngineConfig(str(model_dir), (("a", str(adapter_dir)),), pool=pool)
     [adapter] = build(config, lambda stage, done, total: None).info.adapters
+    assert adapter.digest is not None
     assert ended.out == (
         f"ok      adapter '{adapter_dir}': rank 3, 14 modules, {adapter.num_pages} pages, "
         f"digest {adapter.digest[:12]}\n"
