@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +27,10 @@ Key = tuple[str, int]
 
 
 class ScriptedAdapters:
-    """Generations by name. A load is answered `load_turns` turns after it has come."""
+    """Generations by name. Loads wait as long as `holds_loads` is set."""
 
     def __init__(self, adapters: Iterable[Adapter]) -> None:
-        self.load_turns = 0
+        self.holds_loads = False
         self.commands: list[Command] = []
         """Everything that was asked for, in order."""
         self.faults: dict[str, MotetError] = {}
@@ -40,23 +40,22 @@ class ScriptedAdapters:
         self._pinned: set[Key] = set()
         self._in_use: Counter[Key] = Counter()
         self._last_generation = max((generation for _, generation in self._known), default=0)
-        self._loading: list[tuple[int, Call]] = []
+        self._loading: list[Call] = []
         self._news: list[AdapterNews] = []
 
     @property
     def is_busy(self) -> bool:
         return bool(self._loading)
 
-    def turn(self, calls: Iterable[Call]) -> tuple[tuple[Reply, ...], tuple[AdapterNews, ...]]:
+    def turn(self, calls: Sequence[Call]) -> tuple[tuple[Reply, ...], tuple[AdapterNews, ...]]:
         """Answers to what has come, now or earlier, and what has changed."""
-        due = [call for turns, call in self._loading if turns <= 1]
-        self._loading = [(turns - 1, call) for turns, call in self._loading if turns > 1]
-        for call in calls:
-            self.commands.append(call.command)
-            if isinstance(call.command, LoadAdapter) and self.load_turns:
-                self._loading.append((self.load_turns, call))
-            else:
-                due.append(call)
+        due = [*self._loading, *calls]
+        self.commands += [call.command for call in calls]
+        if self.holds_loads:
+            self._loading = [call for call in due if isinstance(call.command, LoadAdapter)]
+            due = [call for call in due if call not in self._loading]
+        else:
+            self._loading = []
         replies = tuple(map(self._answer, due))
         news, self._news = tuple(self._news), []
         return replies, news
