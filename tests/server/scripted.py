@@ -274,10 +274,14 @@ def connect(app: FastAPI) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def listening(
-    core: Core, config: ServerConfig | None = None, max_connections: int | None = None
+    core: Core,
+    config: ServerConfig | None = None,
+    max_connections: int | None = None,
+    places: AdapterPlaces = NOWHERE,
 ) -> AsyncIterator[str]:
     """The address of a real server."""
-    app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
+    engine = Engine(lambda: cast(EngineCore, core))
+    app = create_app(engine, config or a_config(), places=places)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Small, so that it is soon seen who does not read; connections inherit it.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
