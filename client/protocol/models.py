@@ -3,7 +3,7 @@
 from msgspec import UNSET, Struct, UnsetType
 
 
-class AdapterCard(Struct, kw_only=True, frozen=True):
+class AdapterCard(Struct, kw_only=True, frozen=True, gc=False):  # there may be thousands
     """What is not known before its files are read is null."""
 
     digest: str | None
@@ -12,7 +12,7 @@ class AdapterCard(Struct, kw_only=True, frozen=True):
     num_pages: int | None
 
 
-class ModelCard(Struct, kw_only=True, frozen=True):
+class ModelCard(Struct, kw_only=True, frozen=True, gc=False):
     """A name that `model` may have in a request; or `name@generation`, which is replaced or
     unloaded, and still has requests that began on it.
     """

@@ -39,8 +39,8 @@ class Names:
         self.base = base
         self.mirror = mirror
         self._is_lora_enabled = is_lora_enabled
-        self._spellings = Spellings([base])
-        self._spelt_version = -1
+        self._spellings = Spellings([base, *mirror.current])
+        self._spelt_version = mirror.version
 
     def select(self, wish: GenerationRequest) -> Adapter | None:
         """The adapter that `wish` asks for; None for the base model. Raises RequestError.
