@@ -3,7 +3,7 @@
 It reads only what it needs of an answer, so that it can talk to other servers than motet as well.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar
@@ -24,9 +24,11 @@ Piece = TypeVar("Piece", "Chunk", "ChatPiece")
 
 
 class AdapterFacts(Struct, kw_only=True, frozen=True):
-    digest: str
-    max_rank: int
-    num_pages: int
+    """None is what the server has not read yet."""
+
+    digest: str | None
+    max_rank: int | None
+    num_pages: int | None
 
 
 class Model(Struct, kw_only=True, frozen=True):
@@ -118,13 +120,16 @@ class Client:
 
     async def models(self) -> list[Model]:
         """What the server serves, the base model first."""
-        try:
-            response = await self._http.get(f"{self._base_url}/v1/models")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._unreachable(error) from error
-        if response.is_error:
-            raise _refusal(response)
-        return _decode(response.content, _ModelList).data
+        return (await self.get("/v1/models", _ModelList)).data
+
+    async def get(self, path: str, kind: type[T], params: Mapping[str, str] | None = None) -> T:
+        """The answer at `path`, as a `kind`."""
+        return _decode(await self._ask("GET", path, params=params), kind)
+
+    async def post(self, path: str, body: Struct | None = None) -> bytes:
+        """The answer to `body` at `path`."""
+        content = None if body is None else _body(body)
+        return await self._ask("POST", path, content=content)
 
     async def stream_completion(self, request: CompletionRequest) -> AsyncGenerator[Chunk]:
         """The answer as it is generated; ends with the usage if `stream_options` asks for it.
@@ -162,6 +167,25 @@ class Client:
             raise self._unreachable(error) from error
         raise ServerError("the answer broke off before its end")
 
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> bytes:
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        try:
+            response = await self._http.request(
+                method, f"{self._base_url}{path}", content=content, params=params, headers=headers
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from error
+        if response.is_error:
+            raise _refusal(response)
+        return response.content
+
     def _unreachable(self, error: Exception) -> ServerError:
         return ServerError(f"no answer from {self._base_url}: {error or type(error).__name__}")
 
@@ -174,7 +198,7 @@ class _Refusal(Struct, kw_only=True, frozen=True):
     error: ErrorMessage
 
 
-def _body(request: GenerationRequest) -> bytes:
+def _body(request: Struct) -> bytes:
     try:
         return msgspec.json.encode(request)
     except UnicodeEncodeError as error:  # where a terminal or a pipe gave something else

@@ -1,19 +1,26 @@
 """Decides what runs next and runs it."""
 
+from motet.engine.adapter_mirror import AdapterMirror
 from motet.engine.engine import Engine, EngineStatus, Unfinished
 from motet.engine.output import EngineInfo, EngineStats, FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.request import Request, SamplingParams
-from motet.memory.adapter import Adapter
+from motet.memory.adapter import Adapter, AdapterNews, AdapterStatus, Standing
+from motet.memory.residency import Residency
 
 __all__ = [
     "Adapter",
+    "AdapterMirror",
+    "AdapterNews",
+    "AdapterStatus",
     "Engine",
     "EngineInfo",
     "EngineStats",
     "EngineStatus",
     "FinishReason",
     "Request",
+    "Residency",
     "SamplingParams",
+    "Standing",
     "TokenLogprobs",
     "TokenOutput",
     "Unfinished",

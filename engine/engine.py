@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, field
 from itertools import count
 
+from motet.engine.adapter_mirror import AdapterMirror
 from motet.engine.core import EngineCore
 from motet.engine.inbox import Inbox
 from motet.engine.messages import (
@@ -32,6 +33,7 @@ from motet.engine.messages import (
 from motet.engine.output import EngineInfo, EngineStats, FinishReason, TokenOutput
 from motet.engine.request import Request
 from motet.errors import BrokenInvariant, MotetError, Unavailable, error_named
+from motet.memory.adapter import AdapterNews, AdapterStatus, Standing
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,8 @@ class Engine:
         self.status = EngineStatus.LOADING
         self.stats = EngineStats()
         self.iterations = Iterations()
+        self.adapters = AdapterMirror()
+        """What names mean, from when it is ready."""
 
     def start(self) -> None:
         """Begin loading; `ready` tells how it ended."""
@@ -158,10 +162,12 @@ class Engine:
         """End one request, whose last output then says so. One that has just ended stays so."""
         self._inbox.put(Aborted(request_id))
 
-    async def call(self, command: Command) -> None:
-        """Have a command carried out, between two steps.
+    async def call(self, command: Command) -> tuple[AdapterStatus, ...]:
+        """Have a command carried out, between two steps: what it is about.
 
-        Raises Unavailable when the engine is not ready, MotetError for what cannot be done.
+        It may take as long as a directory takes to be read; a caller who leaves does not stop it.
+        Once it returns, `adapters` has what it changed. Raises Unavailable when the engine is not
+        ready or ends meanwhile, and for what cannot be done, the error that the command names.
         """
         _ = self.info
         call_id = next(self._call_ids)
@@ -172,7 +178,8 @@ class Engine:
         finally:
             del self._calls[call_id]
         if reply.error is not None:
-            raise MotetError(reply.error)
+            raise error_named(reply.kind, reply.error)
+        return reply.adapters
 
     async def stop(self) -> None:
         """End every stream, then the thread; one that still loads ends with the process."""
@@ -194,8 +201,9 @@ class Engine:
         try:
             core = self._build()
             self._inbox = core.inbox
+            idle = core.turn((), time.monotonic())
             self._post(Ready(core.info))
-            self._post(core.turn((), time.monotonic()))  # what an idle engine has
+            self._post(idle)  # at once, so that counts add up as soon as any are asked for
             self._serve(core)
         except BaseException as error:
             if not isinstance(error, MotetError):
@@ -219,6 +227,7 @@ class Engine:
             case Ready(info):
                 if self.status is EngineStatus.LOADING:  # else it was stopped meanwhile
                     self.status = EngineStatus.READY
+                    self.adapters.update(AdapterNews(a, Standing.CURRENT) for a in info.adapters)
                     self._ready.set_result(info)
             case Report():
                 self._on_report(news)
@@ -227,6 +236,7 @@ class Engine:
 
     def _on_report(self, report: Report) -> None:
         self.stats = report.stats
+        self.adapters.update(report.adapters)
         for reply in report.replies:
             self._answer(reply)
         num_tokens = 0
@@ -262,7 +272,7 @@ class Engine:
             output = TokenOutput(request_id, -1, None, finish_reason=reason, error=error)
             unfinished.outputs.put_nowait(output)
         for call_id in self._calls:
-            self._answer(Reply(call_id, error))
+            self._answer(Reply(call_id, error, Unavailable.__name__))
 
     def _answer(self, reply: Reply) -> None:
         future = self._calls.get(reply.call_id)

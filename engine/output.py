@@ -20,7 +20,7 @@ class FinishReason(enum.StrEnum):
     OVERFLOW = "overflow"
     """The model's output was not finite; `TokenOutput.error` says whose."""
     ERROR = "error"
-    """Went wrong on our side; `TokenOutput.error` says what."""
+    """Went wrong; `TokenOutput.error` says what, `TokenOutput.error_kind` where it lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,9 @@ class TokenOutput(Struct, frozen=True, gc=False):  # as Row: one for every token
     top: tuple[tuple[int, float], ...] = ()
     finish_reason: FinishReason | None = None
     error: str | None = None
+    error_kind: str | None = None
+    """Name of the error in `motet.errors`, where an ERROR lies in what was asked for: an adapter
+    that cannot be read, or is gone. None: it lies on our side."""
     num_cached_tokens: int = 0
     """Prompt tokens that came from the prefix index when the request was first admitted."""
     prompt_logprobs: tuple[TokenLogprobs, ...] = ()

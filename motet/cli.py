@@ -14,7 +14,7 @@ from motet.bench.config import LoadConfig
 from motet.commands.adapters_config import AdaptersConfig
 from motet.commands.configurable import ConfigurableCommand
 from motet.commands.options import options_from_fields
-from motet.commands.settings import ChatConfig, ConnectionConfig
+from motet.commands.settings import ChatConfig, ConnectionConfig, TopConfig
 from motet.engine import Engine
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig, RecordConfig
 from motet.engine.core import EngineCore
@@ -24,7 +24,7 @@ from motet.server.text.format_config import FormatConfig
 
 app = typer.Typer(help=motet.__doc__, add_completion=False, pretty_exceptions_enable=False)
 adapter_commands = typer.Typer()
-app.add_typer(adapter_commands, name="adapters", help="List and check adapters.")
+app.add_typer(adapter_commands, name="adapters", help="List, check, load and unload adapters.")
 bench = typer.Typer()
 app.add_typer(bench, name="bench", help="Measure a running server.")
 
@@ -115,7 +115,8 @@ def serve(
 
             return build(config, bars.progress)
 
-        uvloop.run(launch.serve(Engine(load), server, listener, bars, given_formats))
+        serving = launch.serve(Engine(load), server, listener, bars, given_formats, given.places)
+        uvloop.run(serving)
 
 
 @app.command(cls=ConfigurableCommand, epilog="Example: motet plan ./llama --pool-bytes 8GiB")
@@ -149,10 +150,70 @@ def chat(connection: ConnectionConfig, config: ChatConfig) -> None:
 @adapter_commands.command("ls", cls=ConfigurableCommand, epilog="Example: motet adapters ls")
 @options_from_fields
 def adapters_ls(connection: ConnectionConfig) -> None:
-    """List the adapters of a running server."""
-    from motet.commands.adapters import list_adapters
+    """List the adapters of a running server, and where they are."""
+    from motet.commands.running_adapters import list_adapters
 
     list_adapters(connection)
+
+
+AdapterName = Annotated[str, typer.Argument(metavar="NAME", help="What requests call it.")]
+
+
+@adapter_commands.command(
+    "load", cls=ConfigurableCommand, epilog="Example: motet adapters load sql ./sql-adapter"
+)
+@options_from_fields
+def adapters_load(
+    name: AdapterName,
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="A PEFT LoRA directory where the server takes adapters from: see --adapter-dir "
+            "and --allow-adapter-path.",
+        ),
+    ],
+    connection: ConnectionConfig,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Take the place of the adapter of this name.")
+    ] = False,
+    pin: Annotated[bool, typer.Option("--pin", help="Keep it on the device.")] = False,
+) -> None:
+    """Let a running server read an adapter and serve it."""
+    from motet.commands.running_adapters import load_adapter
+
+    load_adapter(connection, name, path, in_place=in_place, is_pinned=pin)
+
+
+@adapter_commands.command(
+    "unload", cls=ConfigurableCommand, epilog="Example: motet adapters unload sql"
+)
+@options_from_fields
+def adapters_unload(name: AdapterName, connection: ConnectionConfig) -> None:
+    """Take a name from a running server; requests that began on it end on it."""
+    from motet.commands.running_adapters import unload_adapter
+
+    unload_adapter(connection, name)
+
+
+@adapter_commands.command("pin", cls=ConfigurableCommand, epilog="Example: motet adapters pin sql")
+@options_from_fields
+def adapters_pin(name: AdapterName, connection: ConnectionConfig) -> None:
+    """Keep an adapter on the device of a running server."""
+    from motet.commands.running_adapters import pin_adapter
+
+    pin_adapter(connection, name, is_pinned=True)
+
+
+@adapter_commands.command(
+    "unpin", cls=ConfigurableCommand, epilog="Example: motet adapters unpin sql"
+)
+@options_from_fields
+def adapters_unpin(name: AdapterName, connection: ConnectionConfig) -> None:
+    """Let an adapter leave the device of a running server again."""
+    from motet.commands.running_adapters import pin_adapter
+
+    pin_adapter(connection, name, is_pinned=False)
 
 
 @adapter_commands.command(
@@ -182,6 +243,15 @@ def adapters_check(
 
     config = hub.fetch(demo.engine_config(model, (), model_config, pool, batch))
     raise typer.Exit(1 if check_adapters(config, directory) else 0)
+
+
+@app.command(cls=ConfigurableCommand, epilog="Example: motet top --interval-seconds 0.5")
+@options_from_fields
+def top(connection: ConnectionConfig, config: TopConfig) -> None:
+    """Watch a running server: whose the pages are, who waits, which adapters are in use."""
+    from motet.commands.top import run_top
+
+    run_top(connection, config)
 
 
 @bench.command(

@@ -41,19 +41,27 @@ class ModelError(ConfigError):
 
 
 class AdapterError(ConfigError):
-    """The adapter directory cannot be served."""
+    """The adapter directory cannot be served. Requests on it learn why: `code` is for programs."""
+
+    code = "adapter_incompatible"
 
 
 class AdapterChanged(AdapterError):
     """The files of an adapter are not what they were when they were first read."""
 
+    code = "adapter_changed"
+
 
 class RequestError(MotetError):
     """A request cannot be served. `code` is for programs, `param` names the field."""
 
-    def __init__(self, message: str, *, code: str = "invalid_value", param: str | None = None):
+    code = "invalid_value"
+    """Of the class, where an error does not give its own."""
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None):
         super().__init__(message)
-        self.code = code
+        if code is not None:
+            self.code = code
         self.param = param
 
 
@@ -64,13 +72,19 @@ class Unauthorized(RequestError):
 class Forbidden(RequestError):
     """The key, or the place that was named, is not allowed for this."""
 
+    code = "forbidden"
+
 
 class ModelNotFound(RequestError):
     """No base model or adapter has this name."""
 
+    code = "model_not_found"
+
 
 class AdapterExists(RequestError):
     """An adapter of this name is loaded already."""
+
+    code = "adapter_already_loaded"
 
 
 class RequestTooSlow(RequestError):

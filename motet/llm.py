@@ -22,7 +22,7 @@ from motet.client.protocol import (
     GenerationRequest,
     SamplingFields,
 )
-from motet.engine import Adapter, EngineStats, TokenLogprobs
+from motet.engine import Adapter, AdapterMirror, EngineStats, TokenLogprobs
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
 from motet.engine.core import handle
 from motet.engine.inbox import Inbox
@@ -120,12 +120,13 @@ class LLM:
             bars.close()
         info = self._core.info
         tokenizer = Tokenizer.load(info.model)
+        self._mirror = AdapterMirror(info.adapters)
         self._served = Served(
-            names=Names(wanted.model, {adapter.name: adapter for adapter in info.adapters}),
+            names=Names(wanted.model, self._mirror),
             info=info,
             tokenizer=tokenizer,
             since_s=int(time.time()),
-            formats=load_formats(info, tokenizer, given_formats),
+            formats=load_formats(info, tokenizer, given_formats, self._mirror),
         )
         self._job_ids = count()
 
@@ -239,6 +240,7 @@ class LLM:
                 with _uninterrupted(self._core.inbox):
                     messages = self._core.take(time.monotonic())
                     report = self._core.turn(messages, time.monotonic())
+                self._mirror.update(report.adapters)
                 for request_id, outputs in by_request(report.outputs):
                     if request_id in unfinished:  # else it came before the abort took effect
                         choice = unfinished[request_id]

@@ -10,33 +10,50 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import motet
+from motet.adapter_places import NOWHERE, AdapterPlaces
 from motet.client.protocol import (
+    AdapterList,
+    AdapterQuery,
     ChatRequest,
     ChatResponse,
     CompletionRequest,
     CompletionResponse,
     DetokenizeRequest,
     DetokenizeResponse,
+    LoadAdapterRequest,
+    LoadedAdapters,
+    Memory,
     ModelCard,
     ModelList,
     Status,
     TokenizeRequest,
     TokenizeResponse,
+    UnloadAdapterRequest,
     Version,
 )
 from motet.engine import Engine
 from motet.server.http import errors, openapi
-from motet.server.http.access import ApiKeys, Cors
+from motet.server.http.access import ApiKeys, Control, Cors
 from motet.server.http.config import ServerConfig
 from motet.server.http.request_ids import RequestIds
+from motet.server.http.routes.adapters import list_adapters, pin_adapter, unpin_adapter
 from motet.server.http.routes.chat import create_chat_completion
 from motet.server.http.routes.completions import create_completion
 from motet.server.http.routes.health import health, ready, version
+from motet.server.http.routes.loading import (
+    load_lora_adapter,
+    load_lora_adapter_sglang,
+    unload_lora_adapter,
+    unload_lora_adapter_sglang,
+)
+from motet.server.http.routes.memory import memory, reset_prefix_cache
 from motet.server.http.routes.metrics import metrics
 from motet.server.http.routes.models import get_model, list_models
 from motet.server.http.routes.tokens import detokenize, tokenize
 from motet.server.http.service import Service
 from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
+
+Handle = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,18 @@ class Route:
     answer: type | None
     """Wire type of a 200; None is not JSON."""
     body: type | None = None
+    query: type | None = None
+    is_control: bool = False
+    """Changes what is served to others: for those whom `Control` lets."""
+
+
+def _control(
+    path: str,
+    handle: Callable[[Service, Request], Awaitable[Response]],
+    answer: type | None,
+    body: type | None = None,
+) -> Route:
+    return Route("POST", path, handle, answer, body, is_control=True)
 
 
 ROUTES = (
@@ -56,6 +85,17 @@ ROUTES = (
     Route("POST", "/detokenize", detokenize, DetokenizeResponse, DetokenizeRequest),
     Route("GET", "/v1/models", list_models, ModelList),
     Route("GET", "/v1/models/{model:path}", get_model, ModelCard),
+    Route("GET", "/v1/adapters", list_adapters, AdapterList, query=AdapterQuery),
+    Route("GET", "/v1/memory", memory, Memory),
+    _control("/v1/load_lora_adapter", load_lora_adapter, None, LoadAdapterRequest),
+    _control("/v1/unload_lora_adapter", unload_lora_adapter, None, UnloadAdapterRequest),
+    _control("/load_lora_adapter", load_lora_adapter_sglang, LoadedAdapters, LoadAdapterRequest),
+    _control(
+        "/unload_lora_adapter", unload_lora_adapter_sglang, LoadedAdapters, UnloadAdapterRequest
+    ),
+    _control("/v1/adapters/{name:path}/pin", pin_adapter, AdapterList),
+    _control("/v1/adapters/{name:path}/unpin", unpin_adapter, AdapterList),
+    _control("/reset_prefix_cache", reset_prefix_cache, Status),
     Route("GET", "/health", health, Status),
     Route("GET", "/ready", ready, Status),
     Route("GET", "/version", version, Version),
@@ -64,14 +104,20 @@ ROUTES = (
 
 
 def create_app(
-    engine: Engine, config: ServerConfig, given_formats: GivenFormats = NOTHING_GIVEN
+    engine: Engine,
+    config: ServerConfig,
+    given_formats: GivenFormats = NOTHING_GIVEN,
+    places: AdapterPlaces = NOWHERE,
 ) -> FastAPI:
     """An application that starts `engine` when it starts and stops it when it stops.
+
+    Adapters may come from `places` later.
 
     `app.state.service` is the Service; `await app.state.service.ready()` waits until requests are
     served and raises what loading raised.
     """
-    service = Service(engine, config, given_formats)
+    service = Service(engine, config, given_formats, places)
+    control = Control(config)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -90,18 +136,21 @@ def create_app(
         redirect_slashes=False,  # to where the Host header says
     )
     app.state.service = service
-    app.add_middleware(ApiKeys, keys=config.api_key)  # the last one added comes first
+    keys = (*config.api_key, *config.admin_api_key) if config.api_key else ()
+    app.add_middleware(ApiKeys, keys=keys)  # the last one added comes first
     app.add_middleware(Cors, origins=config.allowed_origin)
     app.add_middleware(RequestIds)
     errors.install(app)
     for route in ROUTES:
-        _add(app, route, service)
+        _add(app, route, service, control)
     openapi.install(app, [kind for route in ROUTES for kind in (route.body, route.answer)])
     return app
 
 
-def _add(app: FastAPI, route: Route, service: Service) -> None:
-    handle = partial(route.handle, service)
+def _add(app: FastAPI, route: Route, service: Service, control: Control) -> None:
+    handle: Handle = partial(route.handle, service)
+    if route.is_control:
+        handle = partial(_controlled, control, handle)
     app.add_api_route(
         route.path,
         handle,
@@ -109,7 +158,12 @@ def _add(app: FastAPI, route: Route, service: Service) -> None:
         name=route.handle.__name__,
         description=route.handle.__doc__,
         response_class=Response,
-        openapi_extra=openapi.describe(route.path, route.body, route.answer),
+        openapi_extra=openapi.describe(route.path, route.body, route.answer, route.query),
     )
     if route.method == "GET":  # uvicorn leaves out the body
         app.add_route(route.path, handle, methods=["HEAD"], include_in_schema=False)
+
+
+async def _controlled(control: Control, handle: Handle, http: Request) -> Response:
+    control.check(http.headers)
+    return await handle(http)

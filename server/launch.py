@@ -12,6 +12,7 @@ from types import FrameType
 
 import uvicorn
 
+from motet.adapter_places import NOWHERE, AdapterPlaces
 from motet.engine import Engine
 from motet.errors import ConfigError
 from motet.loading_bars import LoadingBars
@@ -60,9 +61,10 @@ async def serve(
     listener: socket.socket,
     bars: LoadingBars,
     given_formats: GivenFormats = NOTHING_GIVEN,
+    places: AdapterPlaces = NOWHERE,
 ) -> None:
     """Answer from the start, load meanwhile, stop at a signal. Raises what loading raised."""
-    app = create_app(engine, config, given_formats)
+    app = create_app(engine, config, given_formats, places)
     service: Service = app.state.service
     server = _Server(
         uvicorn.Config(

@@ -4,6 +4,14 @@ Bounds stand in the types, so one conversion checks a whole request. A field tha
 out has its default here; `null` in a request means the same as leaving the field out.
 """
 
+from motet.client.protocol.adapters import (
+    AdapterList,
+    AdapterQuery,
+    AdapterState,
+    LoadAdapterRequest,
+    LoadedAdapters,
+    UnloadAdapterRequest,
+)
 from motet.client.protocol.answers import (
     ErrorDetail,
     ErrorResponse,
@@ -40,6 +48,13 @@ from motet.client.protocol.generation import (
     SamplingFields,
     StreamOptions,
 )
+from motet.client.protocol.memory import (
+    AdapterCounts,
+    Memory,
+    MovedPages,
+    Pages,
+    RequestCounts,
+)
 from motet.client.protocol.models import AdapterCard, ModelCard, ModelList
 from motet.client.protocol.tokens import (
     DetokenizeRequest,
@@ -50,6 +65,10 @@ from motet.client.protocol.tokens import (
 
 __all__ = [
     "AdapterCard",
+    "AdapterCounts",
+    "AdapterList",
+    "AdapterQuery",
+    "AdapterState",
     "AssistantMessage",
     "ChatChoice",
     "ChatChunk",
@@ -69,11 +88,17 @@ __all__ = [
     "ErrorDetail",
     "ErrorResponse",
     "GenerationRequest",
+    "LoadAdapterRequest",
+    "LoadedAdapters",
     "Logprobs",
+    "Memory",
     "ModelCard",
     "ModelList",
+    "MovedPages",
+    "Pages",
     "Prompt",
     "PromptTokensDetails",
+    "RequestCounts",
     "ResponseFormat",
     "SamplingFields",
     "Status",
@@ -82,6 +107,7 @@ __all__ = [
     "TokenizeRequest",
     "TokenizeResponse",
     "TopLogprob",
+    "UnloadAdapterRequest",
     "Usage",
     "Version",
 ]

@@ -3,15 +3,19 @@
 from msgspec import UNSET, Struct, UnsetType
 
 
-class AdapterCard(Struct, kw_only=True, frozen=True):
-    digest: str
+class AdapterCard(Struct, kw_only=True, frozen=True, gc=False):  # there may be thousands
+    """What is not known before its files are read is null."""
+
+    digest: str | None
     generation: int
-    max_rank: int
-    num_pages: int
+    max_rank: int | None
+    num_pages: int | None
 
 
-class ModelCard(Struct, kw_only=True, frozen=True):
-    """A name that `model` may have in a request."""
+class ModelCard(Struct, kw_only=True, frozen=True, gc=False):
+    """A name that `model` may have in a request; or `name@generation`, which is replaced or
+    unloaded, and still has requests that began on it.
+    """
 
     id: str
     object: str = "model"

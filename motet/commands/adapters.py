@@ -1,14 +1,9 @@
-"""Lists adapters of a server, and checks directories before one is started."""
+"""Checks adapters before a server is started."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 from motet import hub
-from motet.client.client import Client, Model
-from motet.commands.connect import served_models
-from motet.commands.settings import ConnectionConfig
-from motet.commands.table import print_table
 from motet.engine.config import EngineConfig
 from motet.engine.start.blueprint import blueprint_of
 from motet.engine.start.identity import identify
@@ -18,28 +13,6 @@ from motet.formats import format_reader
 
 DIGEST_DIGITS = 12
 """Enough to tell adapters apart by eye."""
-
-
-def list_adapters(connection: ConnectionConfig) -> None:
-    """Print the adapters of a running server. Raises ConfigError when it cannot be asked."""
-    models = asyncio.run(_ask(connection))
-    rows = [
-        (
-            model.id,
-            str(model.adapter.max_rank),
-            f"{model.adapter.num_pages:,}",
-            model.adapter.digest[:DIGEST_DIGITS],
-            model.root,
-        )
-        for model in models
-        if model.adapter is not None
-    ]
-    print_table(("name", "rank", "pages", "digest", "path"), rows)
-
-
-async def _ask(connection: ConnectionConfig) -> list[Model]:
-    async with Client(connection.base_url, api_key=connection.api_key) as client:
-        return await served_models(client)
 
 
 def check_adapters(config: EngineConfig, adapters: Sequence[str]) -> int:

@@ -1,20 +1,17 @@
 """The adapters that the operator asks for, in every form of the command line."""
 
 import logging
+import os
 import reprlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
+from motet.adapter_places import NOWHERE, AdapterPlaces, directory_given, scan
 from motet.engine.config import option
-from motet.errors import ConfigError
-from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from motet.errors import AdapterError, ConfigError
 
 log = logging.getLogger(__name__)
-
-TRACES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, f"*/{ADAPTER_CONFIG}")
-"""A directory that has one of them is an adapter, or somebody will think that it is one."""
 
 
 class _LoraModule(msgspec.Struct):
@@ -36,15 +33,26 @@ class AdaptersConfig:
         (), "As --adapter, also JSON with name and path; repeatable."
     )
     adapter_dir: str | None = option(
-        None, "Serve every PEFT LoRA directory in this one by its name."
+        None,
+        "Serve every PEFT LoRA directory in this one by its name, also those that come later.",
+    )
+    allow_adapter_path: tuple[str, ...] = option(
+        (), "Adapters may be loaded from this directory too while the server runs; repeatable."
     )
 
     def read(self) -> "GivenAdapters":
         """The named ones as given, then those of the directory by name. Raises ConfigError."""
         named = [_parse("--adapter", text) for text in self.adapter]
-        modules = [_parse_module(text) for text in self.lora_modules]
-        found = _adapters_in(Path(self.adapter_dir)) if self.adapter_dir else []
-        return GivenAdapters((*named, *modules, *found), frozenset(name for name, _ in found))
+        named += [_parse_module(text) for text in self.lora_modules]
+        root, names = scan("--adapter-dir", self.adapter_dir) if self.adapter_dir else (None, [])
+        allowed = [
+            directory_given("--allow-adapter-path", path) for path in self.allow_adapter_path
+        ]
+        known = frozenset(os.path.abspath(path) for _, path in named)
+        places = AdapterPlaces(root, tuple(allowed), known)
+        found = [(name, os.path.join(root, name)) for name in names if root is not None]
+        kept = [(name, path) for name, path in found if not _is_left_out(places, name, path)]
+        return GivenAdapters((*named, *kept), frozenset(name for name, _ in kept), places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,8 @@ class GivenAdapters:
     """(name, path) of each."""
     optional: frozenset[str]
     """Names of those that were found, not asked for: a bad one is no reason not to start."""
+    places: AdapterPlaces = NOWHERE
+    """Where others may come from later."""
 
 
 def _parse(flag: str, text: str) -> tuple[str, str]:
@@ -78,44 +88,15 @@ def _parse_module(text: str) -> tuple[str, str]:
     return module.name, module.path
 
 
-def _adapters_in(directory: Path) -> list[tuple[str, str]]:
-    """Each sub-directory that is an adapter, under its own name.
-
-    What cannot be served under its name, or lies elsewhere, is reported and left out.
-    """
+def _is_left_out(places: AdapterPlaces, name: str, path: str) -> bool:
+    """Whether what was found cannot be served under its name, or lies elsewhere: reported then."""
     try:
-        root = directory.resolve(strict=True)
-        found = {path: _fault(root, path) for path in sorted(root.iterdir()) if _is_adapter(path)}
-    except OSError as error:
-        raise ConfigError(
-            f"--adapter-dir is '{directory}', which cannot be read: {error.strerror}"
-        ) from error
-    if (root / ADAPTER_CONFIG).exists():
-        raise ConfigError(
-            f"--adapter-dir is '{directory}', which is an adapter, not a directory of them: "
-            f"name it with --adapter {root.name}={directory}"
-        )
-    for fault in filter(None, found.values()):
-        log.warning("%s (found in --adapter-dir: left out)", fault)
-    return [(path.name, str(path)) for path, fault in found.items() if fault is None]
-
-
-def _fault(root: Path, path: Path) -> str | None:
-    """Why a directory in `root` cannot be taken as it is, and what to do."""
-    if ":" in path.name:
-        return f"'{path}' has ':' in its name, which requests use in 'base:adapter': rename it"
-    stray = next((part for part in (path, *path.iterdir()) if not _is_in(root, part)), None)
-    if stray is None:
-        return None
-    return (
-        f"{str(stray)!r} leads out of --adapter-dir '{root}': move what it points to there, or "
-        "name the adapter with --adapter"
-    )
-
-
-def _is_adapter(path: Path) -> bool:
-    return any(any(path.glob(trace)) for trace in TRACES)
-
-
-def _is_in(root: Path, path: Path) -> bool:
-    return path.resolve().is_relative_to(root)
+        if ":" in name:
+            raise AdapterError(
+                f"'{path}' has ':' in its name, which requests use in 'base:adapter': rename it"
+            )
+        places.check(path)
+    except AdapterError as error:
+        log.warning("%s (found in --adapter-dir: left out)", error)
+        return True
+    return False

@@ -6,6 +6,7 @@ from motet.engine.config import Bounded, option
 from motet.errors import ConfigError
 
 MAX_TEMPERATURE = 2
+MAX_INTERVAL_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +41,20 @@ class ChatConfig(Bounded):
         if self.temperature is not None and not 0 <= self.temperature <= MAX_TEMPERATURE:
             raise ConfigError(
                 f"--temperature is {self.temperature}: it must be 0 to {MAX_TEMPERATURE}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TopConfig(Bounded):
+    """How often to look, and how much to show."""
+
+    interval_seconds: float = option(1.0, "Time between two looks.")
+    rows: int = option(20, "Adapters to show, the busiest first.", most=1000)
+    once: bool = option(False, "Look once, print it and end.")
+
+    def __post_init__(self) -> None:
+        Bounded.__post_init__(self)
+        if not 0.1 <= self.interval_seconds <= MAX_INTERVAL_S:
+            raise ConfigError(
+                f"--interval-seconds is {self.interval_seconds}: it must be 0.1 to {MAX_INTERVAL_S}"
             )

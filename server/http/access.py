@@ -2,14 +2,16 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from motet.errors import RequestError, Unauthorized
+from motet.errors import Forbidden, RequestError, Unauthorized
+from motet.server.http.config import ServerConfig
 from motet.server.http.errors import response_to
 from motet.server.http.request_ids import HEADER
 from motet.server.openai.answers import GENERATION_HEADER
@@ -26,30 +28,88 @@ EXPOSED_HEADERS = (HEADER, GENERATION_HEADER, "Retry-After")
 class ApiKeys:
     """ASGI middleware: whatever is not PUBLIC needs one of `keys`, unless there are none.
 
-    It decides on nothing but method, path and the two headers that carry a key. What it keeps are
-    digests, all compared in constant time: how long a refusal takes tells nothing about a key.
+    It decides on nothing but method, path and the two headers that carry a key.
     """
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self._app = app
-        self._digests = [_digest(key.encode()) for key in keys]
+        self._keys = _Keys(keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or not self._digests or self._admits(scope):
+        if scope["type"] == "lifespan" or not self._keys or self._admits(scope):
             await self._app(scope, receive, send)
             return
-        error = Unauthorized(
-            "this server needs an API key: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: "
-            "KEY'",
-            code="invalid_api_key",
-        )
-        await response_to(error)(scope, receive, send)
+        await response_to(_unauthorized("an API key"))(scope, receive, send)
 
     def _admits(self, scope: Scope) -> bool:
         if (scope["method"], scope["path"]) in PUBLIC:
             return True
-        given = [_digest(key) for key in _keys_in(dict(scope["headers"]))]
+        return self._keys.are_in(dict(scope["headers"]))
+
+
+class Control:
+    """Who may change what is served: who has an admin's key; without such keys, this machine."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._keys = _Keys(config.admin_api_key)
+        self._is_local = config.is_local
+        self._origins = frozenset(config.allowed_origin)  # a star is no page that is trusted
+
+    def check(self, headers: Headers) -> None:
+        """Raises Forbidden and Unauthorized."""
+        if self._keys:
+            self._check_key(headers)
+        elif not self._is_local:
+            raise Forbidden(
+                "this server can be reached from other machines and has no key for this: start it "
+                "with --admin-api-key KEY, or with --host 127.0.0.1",
+                code="admin_key_required",
+            )
+        else:
+            self._check_page(headers.get("origin"))
+
+    def _check_key(self, headers: Headers) -> None:
+        raw = dict(headers.raw)
+        if self._keys.are_in(raw):
+            return
+        if not any(_keys_in(raw)):
+            raise _unauthorized("an admin's API key for this")
+        raise Forbidden(
+            "this needs an admin's API key, which yours is not: use one of those that the server "
+            "was started with as --admin-api-key",
+            code="admin_key_required",
+        )
+
+    def _check_page(self, origin: str | None) -> None:
+        """A browser on this machine asks for any page that it shows."""
+        if origin is None or origin in self._origins or re.fullmatch(LOCAL_ORIGIN, origin):
+            return
+        raise Forbidden(
+            f"the page {origin!r:.80} may not do this: name it with --allowed-origin",
+            code="origin_not_allowed",
+        )
+
+
+class _Keys:
+    """Kept as digests, all compared in constant time: how long it takes tells nothing of a key."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._digests = [_digest(key.encode()) for key in keys]
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def are_in(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether one of them is."""
+        given = [_digest(key) for key in _keys_in(headers)]
         return any([hmac.compare_digest(g, known) for g in given for known in self._digests])
+
+
+def _unauthorized(what: str) -> Unauthorized:
+    return Unauthorized(
+        f"this server needs {what}: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'",
+        code="invalid_api_key",
+    )
 
 
 class Cors(CORSMiddleware):
@@ -82,7 +142,7 @@ class Cors(CORSMiddleware):
         return response_to(RequestError("no path here has this method", code="method_not_allowed"))
 
 
-def _keys_in(headers: dict[bytes, bytes]) -> list[bytes]:
+def _keys_in(headers: Mapping[bytes, bytes]) -> list[bytes]:
     """Where a client may have put its key."""
     scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
     bearer = token.strip() if scheme.lower() == b"bearer" else b""

@@ -16,8 +16,8 @@ T = TypeVar("T")
 class Aside:
     """A few threads; work waits for a free one."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(NUM_THREADS, "motet-aside")
+    def __init__(self, name: str = "motet-aside") -> None:
+        self._threads = ThreadPoolExecutor(NUM_THREADS, name)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returns, or raises."""

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from motet.engine import EngineInfo
-from motet.server.text.prompt_format import PromptFormats
+from motet.server.text.formats import PromptFormats
 from motet.server.text.served import Served
 
 MIB = 1024**2
@@ -53,7 +53,7 @@ def _adapters(info: EngineInfo) -> str:
 
 def _own_formats(formats: PromptFormats) -> dict[str, str]:
     """A line where adapters have templates or ends that the base model does not have."""
-    own = formats.adapters
+    own = formats.own
     templates = [name for name in own if own[name].template is not formats.base.template]
     ends = [name for name in own if own[name].eos_token_ids != formats.base.eos_token_ids]
     counts = [

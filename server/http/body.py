@@ -9,6 +9,7 @@ from motet.client.protocol import GenerationRequest
 from motet.errors import RequestError
 from motet.server.http.aside import Aside
 from motet.server.http.service import Service
+from motet.server.openai.convert import convert
 from motet.server.openai.large_json import MAX_REST_BYTES, parse_large_object, too_large
 from motet.server.openai.strict_json import parse_object
 from motet.server.openai.wishes import LARGE_FIELD, wish_of
@@ -16,6 +17,7 @@ from motet.server.openai.wishes import LARGE_FIELD, wish_of
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 W = TypeVar("W", bound=GenerationRequest)
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 async def read_wish(service: Service, http: Request, wire_type: type[W]) -> W:
@@ -24,19 +26,29 @@ async def read_wish(service: Service, http: Request, wire_type: type[W]) -> W:
     return wish_of(fields, service.served.defaults, wire_type)
 
 
+async def read_body(service: Service, http: Request, wire_type: type[T]) -> T:
+    """A body that asks for no text. Raises RequestError."""
+    return convert(await read_fields(service, http, wire_type), wire_type)
+
+
+def read_query(http: Request, wire_type: type[T]) -> T:
+    """The parameters behind the path. Raises RequestError."""
+    return convert(dict(http.query_params), wire_type, strict=False)
+
+
 async def read_fields(
     service: Service, http: Request, wire_type: type[msgspec.Struct]
 ) -> dict[str, object]:
     """What the body gives of `wire_type`, not converted yet. Raises RequestError."""
-    fields = await _read_json(http, service.aside, LARGE_FIELD[wire_type])
+    fields = await _read_json(http, service.aside, LARGE_FIELD.get(wire_type))
     service.note_ignored(fields.keys() - set(wire_type.__struct_fields__))
     return fields
 
 
-async def _read_json(http: Request, aside: Aside, large: str) -> dict[str, object]:
+async def _read_json(http: Request, aside: Aside, large: str | None) -> dict[str, object]:
     """The JSON object that the client sends, without the fields that are null.
 
-    `large` is the field that may be large. Raises RequestError.
+    `large` is the field that may be large, if there is one. Raises RequestError.
     """
     media_type = http.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -47,6 +59,8 @@ async def _read_json(http: Request, aside: Aside, large: str) -> dict[str, objec
     body = await _read(http)
     if len(body) <= MAX_REST_BYTES:
         return parse_object(body)
+    if large is None:
+        raise too_large("the body", MAX_REST_BYTES)
     return await aside.run(parse_large_object, body, large)
 
 

@@ -1,5 +1,6 @@
 """Every option of the HTTP server, once."""
 
+import ipaddress
 import re
 import reprlib
 from collections.abc import Iterable
@@ -26,6 +27,12 @@ class ServerConfig(Bounded):
     api_key: tuple[str, ...] = option(
         (), "Key that requests must have; repeatable; default: none is needed.", is_secret=True
     )
+    admin_api_key: tuple[str, ...] = option(
+        (),
+        "Key that loading, unloading and pinning adapters and emptying caches need; repeatable; "
+        "without one, only clients of this machine may.",
+        is_secret=True,
+    )
     allowed_origin: tuple[str, ...] = option(
         (), "Origin of web pages that may read answers, * for all; repeatable; localhost always."
     )
@@ -50,12 +57,8 @@ class ServerConfig(Bounded):
             raise ConfigError(f"--port is {self.port}: it must be 0 to 65535")
         if self.served_model_name is not None:
             check_name("--served-model-name", self.served_model_name)
-        for number, key in enumerate(self.api_key, start=1):
-            if not KEY.fullmatch(key):  # which is not shown: it may be one with a slip
-                raise ConfigError(
-                    f"--api-key number {number} cannot be sent in a header: "
-                    "give 1 to 512 printable ASCII characters without spaces"
-                )
+        _check_keys("--api-key", self.api_key)
+        _check_keys("--admin-api-key", self.admin_api_key)
         for origin in self.allowed_origin:
             if not ORIGIN.fullmatch(origin):
                 raise ConfigError(
@@ -66,6 +69,14 @@ class ServerConfig(Bounded):
             raise ConfigError(
                 f"--drain-seconds is {self.drain_seconds}: it must be 0 to {MAX_DRAIN_S}"
             )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only clients of this machine can reach the server."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:  # a name, which may mean anything, except this one
+            return self.host == "localhost"
 
     def model_name(self, model: str, adapter_names: Iterable[str]) -> str:
         """The name that requests use for the base model in the directory `model`.
@@ -80,3 +91,12 @@ class ServerConfig(Bounded):
                 "choose another with --served-model-name"
             )
         return name
+
+
+def _check_keys(flag: str, keys: Iterable[str]) -> None:
+    for number, key in enumerate(keys, start=1):
+        if not KEY.fullmatch(key):  # which is not shown: it may be one with a slip
+            raise ConfigError(
+                f"{flag} number {number} cannot be sent in a header: "
+                "give 1 to 512 printable ASCII characters without spaces"
+            )

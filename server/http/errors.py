@@ -13,7 +13,9 @@ from starlette.responses import Response
 
 from motet.client.protocol import ErrorDetail, ErrorResponse
 from motet.errors import (
+    AdapterError,
     Draining,
+    Forbidden,
     HeadersTooLarge,
     ModelNotFound,
     MotetError,
@@ -41,7 +43,9 @@ _RETRY = ("Retry-After", "1")
 
 ANSWERS: dict[type[MotetError], Row] = {
     RequestError: Row(400, "invalid_request_error"),
+    AdapterError: Row(400, "invalid_request_error"),
     Unauthorized: Row(401, "authentication_error", (("WWW-Authenticate", "Bearer"),)),
+    Forbidden: Row(403, "permission_error"),
     ModelNotFound: Row(404, "not_found_error"),
     RequestTooSlow: Row(408, "invalid_request_error"),
     PayloadTooLarge: Row(413, "invalid_request_error"),
@@ -81,7 +85,7 @@ def body_of(error: Exception) -> ErrorResponse:
         return _body(message, row, code="internal_error")
     if isinstance(error, RequestError):
         return _body(str(error), row, code=error.code, param=error.param)
-    assert isinstance(error, Unavailable)
+    assert isinstance(error, AdapterError | Unavailable)
     return _body(str(error), row, code=error.code)
 
 

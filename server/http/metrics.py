@@ -14,49 +14,113 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from motet.engine import Engine, EngineStats, EngineStatus, FinishReason
+from motet.engine import (
+    AdapterMirror,
+    Engine,
+    EngineStats,
+    EngineStatus,
+    FinishReason,
+    Standing,
+)
 from motet.server.http.metric_aliases import VllmAliases
 
 
 @dataclass(frozen=True, slots=True)
-class ByOwner:
-    """A metric with one series for each owner of pages."""
+class Labelled:
+    """A metric with one series for each value of a label, or of several."""
 
     name: str
     help: str
-    of_owner: dict[str, str]
+    labels: tuple[str, ...]
+    series: dict[tuple[str, ...], tuple[str, ...]]
+    """Values of the labels -> fields of EngineStats that come to it, a `-` before those that are
+    taken off."""
+
+    def values(self, stats: EngineStats) -> Iterator[tuple[tuple[str, ...], int]]:
+        for values, names in self.series.items():
+            signed = ((-1 if name.startswith("-") else 1, name.lstrip("-")) for name in names)
+            yield values, sum(sign * getattr(stats, name) for sign, name in signed)
+
+
+def _by_owner(name: str, help: str, of_owner: dict[str, str]) -> Labelled:
     """Owner -> field of EngineStats."""
+    return Labelled(name, help, ("owner",), {(o,): (field,) for o, field in of_owner.items()})
 
 
-PAGES = ByOwner(
-    "motet_pages",
-    "Pages of the pool, by owner.",
+OWNERS = ("free", "kv", "adapter", "transfer", "quarantined")
+LABELLED_GAUGES = (
+    _by_owner(
+        "motet_pages", "Pages of the pool, by owner.", {owner: f"pages_{owner}" for owner in OWNERS}
+    ),
+    _by_owner(
+        "motet_idle_pages",
+        "Of these, pages kept for reuse that no request uses now.",
+        {"kv": "idle_pages_kv", "adapter": "idle_pages_adapter"},
+    ),
+    _by_owner(
+        "motet_host_pages",
+        "Pages of the host, by owner.",
+        {owner: f"host_pages_{owner}" for owner in OWNERS},
+    ),
+)
+LABELLED_COUNTERS = (
+    _by_owner(
+        "motet_page_evictions",
+        "Pages taken from idle owners.",
+        {"kv": "kv_page_evictions", "adapter": "adapter_page_evictions"},
+    ),
+    _by_owner(
+        "motet_host_page_evictions",
+        "Pages of the host taken from idle owners.",
+        {"kv": "host_kv_page_evictions", "adapter": "host_adapter_page_evictions"},
+    ),
+    Labelled(
+        "motet_adapter_lookups",
+        "Requests whose adapter was looked for there: on the device first, on disk last.",
+        ("tier",),
+        {
+            ("device",): ("adapter_hits_device", "adapter_hits_host", "adapter_hits_disk"),
+            ("host",): ("adapter_hits_host", "adapter_hits_disk"),
+            ("disk",): ("adapter_hits_disk",),
+        },
+    ),
+    Labelled(
+        "motet_adapter_hits",
+        "Requests whose adapter was found there.",
+        ("tier",),
+        {(tier,): (f"adapter_hits_{tier}",) for tier in ("device", "host", "disk")},
+    ),
+)
+MOVED = Labelled(
+    "motet_moved_bytes",
+    "Bytes of pages copied from one tier to another.",
+    ("source", "target", "owner"),
     {
-        "free": "pages_free",
-        "kv": "pages_kv",
-        "adapter": "pages_adapter",
-        "transfer": "pages_transfer",
-        "quarantined": "pages_quarantined",
+        ("disk", "host", "adapter"): ("read_pages",),
+        ("host", "device", "adapter"): ("loaded_pages", "-restored_kv_pages"),
+        ("host", "device", "kv"): ("restored_kv_pages",),
+        ("device", "host", "kv"): ("written_back_kv_pages",),
     },
 )
-IDLE_PAGES = ByOwner(
-    "motet_idle_pages",
-    "Of these, pages kept for reuse that no request uses now.",
-    {"kv": "idle_pages_kv", "adapter": "idle_pages_adapter"},
-)
-EVICTIONS = ByOwner(
-    "motet_page_evictions",
-    "Pages taken from idle owners.",
-    {"kv": "kv_page_evictions", "adapter": "adapter_page_evictions"},
-)
+"""In pages, which are counted."""
 
 GAUGES = (
     ("motet_requests_running", "Requests in the running batch.", "num_running"),
     ("motet_requests_waiting", "Requests that wait for room or for their adapter.", "num_waiting"),
+    (
+        "motet_requests_waiting_for_state",
+        "Of these, requests whose adapter or KV is on its way.",
+        "num_waiting_for_state",
+    ),
 )
 COUNTERS = (
     ("motet_preemptions", "Requests that gave their pages up and run again.", "preemptions"),
+    ("motet_recomputed_tokens", "Tokens computed again for them.", "recomputed_tokens"),
     ("motet_adapter_loads", "Copies of adapters into the page pool.", "adapter_loads"),
+    ("motet_adapter_reads", "Adapters read from disk.", "adapter_reads"),
+    ("motet_load_seconds", "From the beginnings of copies to the device to their ends.", "load_s"),
+    ("motet_state_waits", "Requests that waited for their adapter or KV.", "state_waits"),
+    ("motet_state_wait_seconds", "How long they did.", "state_wait_s"),
     ("motet_prefix_query_tokens", "Prompt tokens looked up there.", "prefix_query_tokens"),
     ("motet_prefix_hit_tokens", "Prompt tokens found in the prefix index.", "prefix_hit_tokens"),
     ("motet_steps", "Steps of the engine.", "steps"),
@@ -192,12 +256,15 @@ class _EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         stats = self._engine.stats
-        yield _by_owner(GaugeMetricFamily, PAGES, stats)
-        yield _by_owner(GaugeMetricFamily, IDLE_PAGES, stats)
-        yield _by_owner(CounterMetricFamily, EVICTIONS, stats)
+        for table in LABELLED_GAUGES:
+            yield _labelled(GaugeMetricFamily, table, stats)
+        for table in LABELLED_COUNTERS:
+            yield _labelled(CounterMetricFamily, table, stats)
         if self._engine.status is EngineStatus.READY:
             size = self._engine.info.page_bytes
             yield GaugeMetricFamily("motet_page_bytes", "Size of a page.", value=size)
+            yield _labelled(CounterMetricFamily, MOVED, stats, size)
+        yield _adapters(self._engine.adapters)
         for name, help, field in GAUGES:
             yield GaugeMetricFamily(name, help, value=getattr(stats, field))
         for name, help, field in COUNTERS:
@@ -219,12 +286,23 @@ def _iteration_tokens(engine: Engine) -> Metric:
     return family
 
 
-def _by_owner(
+def _labelled(
     family_type: type[GaugeMetricFamily] | type[CounterMetricFamily],
-    fields: ByOwner,
+    table: Labelled,
     stats: EngineStats,
+    factor: int = 1,
 ) -> Metric:
-    family = family_type(fields.name, fields.help, labels=["owner"])
-    for owner, field in fields.of_owner.items():
-        family.add_metric([owner], getattr(stats, field))
+    family = family_type(table.name, table.help, labels=table.labels)
+    for values, number in table.values(stats):
+        family.add_metric(values, factor * number)
+    return family
+
+
+def _adapters(mirror: AdapterMirror) -> Metric:
+    """Counts alone: of thousands, one series each would be megabytes."""
+    family = GaugeMetricFamily(
+        "motet_adapters", "Generations of adapters, by standing.", labels=["standing"]
+    )
+    family.add_metric([Standing.CURRENT.value], len(mirror.current))
+    family.add_metric([Standing.LEAVING.value], len(mirror.leaving))
     return family

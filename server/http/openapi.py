@@ -24,7 +24,9 @@ EVENTS: dict[type, type] = {CompletionRequest: CompletionChunk, ChatRequest: Cha
 _REFERENCE = "#/components/schemas/{name}"
 
 
-def describe(path: str, body: type | None, answer: type | None) -> dict[str, Any]:
+def describe(
+    path: str, body: type | None, answer: type | None, query: type | None = None
+) -> dict[str, Any]:
     """What FastAPI cannot know of a route: its parameters and the types of body and answers."""
     ok = _json(answer) if answer is not None else {"text/plain": {"schema": {"type": "string"}}}
     if body in EVENTS:
@@ -35,6 +37,8 @@ def describe(path: str, body: type | None, answer: type | None) -> dict[str, Any
         responses[str(status)] = {"description": phrase, "content": _json(ErrorResponse)}
     names = re.findall(r"{(\w+)", path)
     described: dict[str, Any] = {"responses": responses, "parameters": [*map(_in_path, names)]}
+    if query is not None:
+        described["parameters"] += map(_in_query, msgspec.structs.fields(query))
     if body is not None:
         described["requestBody"] = {"required": True, "content": _json(body)}
     return described
@@ -76,6 +80,11 @@ def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _in_path(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _in_query(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    schema = msgspec.json.schema(field.type) | {"default": field.default}
+    return {"name": field.name, "in": "query", "required": False, "schema": schema}
 
 
 def _json(kind: type) -> dict[str, Any]:

@@ -38,9 +38,9 @@ async def reply(
 ) -> Response:
     """What comes of `job`, which `wish` asked for. The body of `http` must have been read."""
     served = service.served
-    head = Head.of(f"{id_prefix}{uuid.uuid4().hex}", wish, job, served)
+    answer_id = f"{id_prefix}{uuid.uuid4().hex}"
     ends = served.formats.of(job.adapter).eos_token_ids
-    requests = engine_requests(job, head.id, served.info, ends)
+    requests = engine_requests(job, answer_id, served.info, ends)
     choices = await service.aside.run_if(
         _is_long_echo(job), choices_of, job, requests, served.tokenizer
     )
@@ -51,13 +51,20 @@ async def reply(
         for request in requests
     ]
     deltas = generate(service.engine, choices, meters)
-    answer = Answer(form(head), job, wish.stream_options)
+
+    def begun_with(first: Sequence[Delta]) -> tuple[Answer, dict[str, str]]:
+        """Only what comes first tells which weights answer; a refusal still gets its status."""
+        head = Head.of(answer_id, wish, job, served, first)
+        return Answer(form(head), job, wish.stream_options), head.headers
+
     if wish.stream:
-        first = await while_connected(http, anext(deltas))  # a refusal still gets its status
-        return EventStream(_events(head.id, answer, service.aside, first, deltas), head.headers)
+        first = await while_connected(http, anext(deltas))
+        answer, headers = begun_with(first)
+        return EventStream(_events(answer_id, answer, service.aside, first, deltas), headers)
     whole = await while_connected(http, _collect(deltas))
+    answer, headers = begun_with(whole)
     body = await service.aside.run_if(_is_long(whole), answer.whole, whole)
-    return json_response(body, headers=head.headers)
+    return json_response(body, headers=headers)
 
 
 async def _collect(deltas: AsyncGenerator[list[Delta], None]) -> list[Delta]:

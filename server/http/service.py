@@ -5,11 +5,14 @@ import logging
 import time
 from collections.abc import Iterable
 
+from motet.adapter_places import NOWHERE, AdapterPlaces
 from motet.engine import Engine
 from motet.errors import Draining, QueueFull, Unavailable
+from motet.server.http.adapter_control import AdapterControl
 from motet.server.http.aside import Aside
 from motet.server.http.config import ServerConfig
 from motet.server.http.metrics import Metrics
+from motet.server.http.model_list import ModelListBody
 from motet.server.text.defaults import SamplingDefaults
 from motet.server.text.formats import load_formats
 from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
@@ -26,13 +29,19 @@ class Service:
     """The server's state. `start` and `stop` are called once, on the loop that serves."""
 
     def __init__(
-        self, engine: Engine, config: ServerConfig, given_formats: GivenFormats = NOTHING_GIVEN
+        self,
+        engine: Engine,
+        config: ServerConfig,
+        given_formats: GivenFormats = NOTHING_GIVEN,
+        places: AdapterPlaces = NOWHERE,
     ) -> None:
         self.engine = engine
         self.config = config
         self._given_formats = given_formats
         self.metrics = Metrics(engine)
         self.aside = Aside()
+        self.adapters = AdapterControl(engine, places)
+        self.model_list = ModelListBody()
         self._loading: asyncio.Task[Served]
         self._is_draining = False
         self._noted_fields: set[str] = set()
@@ -51,6 +60,7 @@ class Service:
         await asyncio.gather(self._loading, return_exceptions=True)
         await self.engine.stop()
         self.aside.close()
+        self.adapters.close()
 
     @property
     def served(self) -> Served:
@@ -89,16 +99,16 @@ class Service:
 
     async def _load(self) -> Served:
         info = await self.engine.ready()
-        adapters = {adapter.name: adapter for adapter in info.adapters}
-        name = self.config.model_name(info.model, adapters)
+        mirror = self.engine.adapters
+        name = self.config.model_name(info.model, mirror.current)
         if self.config.metrics_aliases == "vllm":
             self.metrics.name_model(name)
         tokenizer = await asyncio.to_thread(Tokenizer.load, info.model)
         return Served(
-            Names(name, adapters),
+            Names(name, mirror, is_lora_enabled=self.adapters.is_lora_enabled),
             info,
             tokenizer,
             int(time.time()),
-            await asyncio.to_thread(load_formats, info, tokenizer, self._given_formats),
+            await asyncio.to_thread(load_formats, info, tokenizer, self._given_formats, mirror),
             SamplingDefaults.load(info.model, self.config.generation_config),
         )

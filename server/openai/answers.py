@@ -11,6 +11,7 @@ from urllib.parse import quote
 from msgspec import UNSET, Struct, UnsetType
 
 from motet.client.protocol import GenerationRequest, PromptTokensDetails, StreamOptions, Usage
+from motet.engine import Adapter
 from motet.server.text.choices import Delta, Token
 from motet.server.text.jobs import Job
 from motet.server.text.served import Served
@@ -35,15 +36,29 @@ class Head:
     """Which weights answer: reloading an adapter with other content changes it."""
 
     @classmethod
-    def of(cls, answer_id: str, wish: GenerationRequest, job: Job, served: Served) -> "Head":
-        adapter = job.adapter
-        fingerprint = f"{adapter.name}@{adapter.digest[:8]}" if adapter else served.name
+    def of(
+        cls,
+        answer_id: str,
+        wish: GenerationRequest,
+        job: Job,
+        served: Served,
+        first: Sequence[Delta],
+    ) -> "Head":
+        """`first` is what has come first: only that tells what an adapter was read to be."""
+        fingerprint = _fingerprint(job.adapter, first) if job.adapter else served.name
         return cls(answer_id, int(time.time()), wish.model or served.name, fingerprint)
 
     @property
     def headers(self) -> dict[str, str]:
         """Which weights answer, percent-encoded where a header cannot have the character."""
         return {GENERATION_HEADER: quote(self.fingerprint, safe=_HEADER_CHARS)}
+
+
+def _fingerprint(adapter: Adapter, first: Sequence[Delta]) -> str:
+    digests = (delta.adapter_digest for delta in first if delta.adapter_digest is not None)
+    digest = next(digests, adapter.digest)
+    assert digest is not None, "the first output tells what an adapter was read to be"
+    return f"{adapter.name}@{digest[:8]}"
 
 
 class Form(ABC, Generic[W]):

@@ -23,10 +23,13 @@ _VIOLATION = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DO
 T = TypeVar("T")
 
 
-def convert(fields: dict[str, object], wire_type: type[T]) -> T:
-    """`fields` as `wire_type`. Raises RequestError that names the field and its value."""
+def convert(fields: dict[str, object], wire_type: type[T], *, strict: bool = True) -> T:
+    """`fields` as `wire_type`. Raises RequestError that names the field and its value.
+
+    Unless it is `strict`, numbers may be written as texts, as they are in a query.
+    """
     try:
-        return msgspec.convert(fields, wire_type)
+        return msgspec.convert(fields, wire_type, strict=strict)
     except msgspec.ValidationError as error:
         raise _violation(fields, str(error)) from error
 

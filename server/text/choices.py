@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from motet.engine import FinishReason, Request, TokenOutput
-from motet.errors import MotetError, RequestError, Unavailable
+from motet.errors import MotetError, RequestError, Unavailable, error_named
 from motet.server.text.jobs import Job
 from motet.server.text.stop_strings import StopStrings
 from motet.server.text.text_stream import TextStream
@@ -50,6 +50,8 @@ class Delta:
     stop_reason: str | int | None = None
     """The stop string or stop token id that ended the text."""
     num_cached_tokens: int = 0
+    adapter_digest: str | None = None
+    """In the first one: the content that the request runs on."""
     failure: MotetError | None = None
     """Why nothing follows although the text has not ended."""
 
@@ -111,6 +113,7 @@ class Choice:
             finish_reason,
             stop_reason,
             outputs[0].num_cached_tokens,
+            outputs[0].adapter_digest,
             failure,
         )
 
@@ -180,6 +183,7 @@ def merged(deltas: Sequence[Delta]) -> Delta:
         last.finish_reason,
         last.stop_reason,
         first.num_cached_tokens,
+        first.adapter_digest,
         last.failure,
     )
 
@@ -188,4 +192,6 @@ def _failure(output: TokenOutput) -> MotetError:
     message = output.error or f"the request ended early: {output.finish_reason}"
     if output.finish_reason in REQUEST_ERRORS:
         return RequestError(message, code=REQUEST_ERRORS[output.finish_reason])
+    if output.error_kind is not None:
+        return error_named(output.error_kind, message)
     return Unavailable(message)

@@ -2,9 +2,10 @@
 
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from motet.chat_template import NOT_A_TEMPLATE, not_compiled, template_source
 from motet.errors import ConfigError
@@ -16,6 +17,8 @@ from motet.server.text.tokenizer_comparison import TokenizerComparison
 from motet.tokenizer_config import TokenizerConfig, read_tokenizer_config
 
 _TOKEN_ID = re.compile(r"[0-9]{1,10}")
+_CompiledKey = tuple[str, frozenset[tuple[str, str]]]
+"""Source and special tokens of a template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,10 @@ class FoundFormat:
 
 
 class FormatReader:
-    """Knows one base model. What many adapters have alike is compiled and compared once."""
+    """Knows one base model. What many adapters have alike is compiled and compared once.
+
+    It keeps no adapter's template alive.
+    """
 
     def __init__(
         self,
@@ -54,7 +60,7 @@ class FormatReader:
         self._vocab_size = vocab_size
         self._given = given
         self._comparison = TokenizerComparison(model, tokenizer)
-        self._compiled: dict[tuple[str, frozenset[tuple[str, str]]], ChatTemplate] = {}
+        self._compiled: MutableMapping[_CompiledKey, ChatTemplate] = WeakValueDictionary()
         config = read_tokenizer_config(Path(model))
         self._special_tokens = tokenizer.special_tokens
         own_source = template_source(Path(model), config)
@@ -158,12 +164,13 @@ class FormatReader:
         is_adapter: bool,
     ) -> ChatTemplate:
         key = _trimmed(source), frozenset(special_tokens.items())
-        if key not in self._compiled:
+        template = self._compiled.get(key)
+        if template is None:
             try:
-                self._compiled[key] = ChatTemplate(source, special_tokens)
+                self._compiled[key] = template = ChatTemplate(source, special_tokens)
             except NOT_A_TEMPLATE as error:
                 raise not_compiled(directory, error, is_adapter=is_adapter) from error
-        return self._compiled[key]
+        return template
 
     def _ids(self, flag: str, texts: Iterable[str]) -> tuple[int, ...]:
         """Of tokens as the operator names them. Raises ConfigError."""

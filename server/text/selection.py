@@ -1,11 +1,11 @@
 """Which model a request means: the base model, or one of its adapters."""
 
 import difflib
-from bisect import bisect
-from collections.abc import Iterable, Mapping
+from bisect import bisect, bisect_left, insort
+from collections.abc import Iterable
 
 from motet.client.protocol import GenerationRequest
-from motet.engine import Adapter
+from motet.engine import Adapter, AdapterMirror
 from motet.errors import ModelNotFound, RequestError
 
 SEPARATOR = ":"
@@ -19,15 +19,28 @@ MAX_SHOWN_CHARS = 80
 
 _NUM_PROPOSED = 3
 _NUM_NEIGHBOURS = 32
+_MANY_CHANGED = 256
+"""To sort anew costs less."""
+
+
+class UnknownAdapter(ModelNotFound):
+    """No adapter has the name `name`, which may yet be found somewhere."""
+
+    def __init__(self, message: str, *, name: str, param: str) -> None:
+        super().__init__(message, param=param)
+        self.name = name
 
 
 class Names:
-    """Every name that a request can use. Immutable."""
+    """Every name that a request can use now: adapters come and go."""
 
-    def __init__(self, base: str, adapters: Mapping[str, Adapter]) -> None:
+    def __init__(self, base: str, mirror: AdapterMirror, *, is_lora_enabled: bool = False) -> None:
+        """With `is_lora_enabled` there may be adapters later, even if there are none now."""
         self.base = base
-        self.adapters = adapters
-        self._spellings = Spellings((base, *adapters))
+        self.mirror = mirror
+        self._is_lora_enabled = is_lora_enabled
+        self._spellings = Spellings([base, *mirror.current])
+        self._spelt_version = mirror.version
 
     def select(self, wish: GenerationRequest) -> Adapter | None:
         """The adapter that `wish` asks for; None for the base model. Raises RequestError.
@@ -38,7 +51,7 @@ class Names:
         meant = {"model": self.resolve(wish.model or self.base)}
         for field in ALIASES:
             if (name := getattr(wish, field)) is not None:
-                meant[field] = self._adapter(name, name, field)
+                meant[field] = self.adapter(name, field=field)
         chosen = {field: adapter for field, adapter in meant.items() if adapter is not None}
         [(first, adapter), *others] = chosen.items() or [("model", None)]
         for field, other in others:
@@ -53,33 +66,40 @@ class Names:
 
     def resolve(self, model: str) -> Adapter | None:
         """The adapter that `model` names; None for the base model. Raises ModelNotFound."""
-        if model in self.adapters:
-            return self.adapters[model]
+        if (adapter := self.mirror.current.get(model)) is not None:
+            return adapter
         if model in (self.base, self.base + SEPARATOR):
             return None
         prefix = self.base + SEPARATOR
         if model.startswith(prefix):
-            return self._adapter(model.removeprefix(prefix), model, "model")
+            return self.adapter(model.removeprefix(prefix), model)
         raise self._unknown(model, model, "model")
 
-    def _adapter(self, name: str, given: str, field: str) -> Adapter:
-        if not self.adapters:
+    def adapter(self, name: str, given: str | None = None, field: str = "model") -> Adapter:
+        """The adapter of this name, which `field` has as `given`. Raises ModelNotFound."""
+        adapter = self.mirror.current.get(name)
+        if adapter is not None:
+            return adapter
+        if not self.mirror.current and not self._is_lora_enabled:
             raise ModelNotFound(
                 f"the adapter {name!r:.80} does not exist: LoRA is not enabled, because this "
                 "server was started without adapters",
-                code="model_not_found",
                 param=field,
             )
-        if name not in self.adapters:
-            raise self._unknown(name, given, field)
-        return self.adapters[name]
+        raise self._unknown(name, given or name, field)
 
-    def _unknown(self, name: str, given: str, field: str) -> ModelNotFound:
-        near = " or ".join(f"'{spelt}'" for spelt in self._spellings.near(name))
+    def _unknown(self, name: str, given: str, field: str) -> UnknownAdapter:
+        near = " or ".join(f"'{spelt}'" for spelt in self._spelt().near(name))
         remedy = f"did you mean {near}?" if near else "GET /v1/models lists all"
-        return ModelNotFound(
-            f"the model {given!r:.80} does not exist: {remedy}", code="model_not_found", param=field
-        )
+        message = f"the model {given!r:.80} does not exist: {remedy}"
+        return UnknownAdapter(message, name=name, param=field)
+
+    def _spelt(self) -> "Spellings":
+        """Of all names that there are now."""
+        if self._spelt_version != self.mirror.version:
+            self._spelt_version = self.mirror.version
+            self._spellings.follow({self.base, *self.mirror.current})
+        return self._spellings
 
 
 class Spellings:
@@ -90,8 +110,24 @@ class Spellings:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._forward = sorted(name for name in names if len(name) <= MAX_SHOWN_CHARS)
-        self._backward = sorted(name[::-1] for name in self._forward)
+        self._names: set[str] = set()
+        self._forward: list[str] = []
+        self._backward: list[str] = []
+        self.follow(set(names))
+
+    def follow(self, names: set[str]) -> None:
+        """Propose these from now on. A few that come or go cost little."""
+        changed = names ^ self._names
+        self._names = names
+        short = [name for name in changed if len(name) <= MAX_SHOWN_CHARS]
+        if len(short) > _MANY_CHANGED:
+            self._forward = sorted(name for name in names if len(name) <= MAX_SHOWN_CHARS)
+            self._backward = sorted(name[::-1] for name in self._forward)
+            return
+        for name in short:
+            change = insort if name in names else _remove
+            change(self._forward, name)
+            change(self._backward, name[::-1])
 
     def near(self, name: str) -> list[str]:
         """Up to three names that look like `name`, the nearest first."""
@@ -99,6 +135,10 @@ class Spellings:
         candidates = dict.fromkeys(_neighbours(self._forward, name))
         candidates |= dict.fromkeys(near[::-1] for near in _neighbours(self._backward, name[::-1]))
         return difflib.get_close_matches(name, candidates, _NUM_PROPOSED)
+
+
+def _remove(ordered: list[str], name: str) -> None:
+    del ordered[bisect_left(ordered, name)]
 
 
 def _neighbours(ordered: list[str], name: str) -> list[str]:

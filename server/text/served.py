@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from motet.client.protocol import GenerationRequest
 from motet.engine import Adapter, EngineInfo
 from motet.server.text.defaults import NO_DEFAULTS, SamplingDefaults
-from motet.server.text.prompt_format import PromptFormats
+from motet.server.text.formats import PromptFormats
 from motet.server.text.selection import Names
 from motet.server.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One base model with its adapters. Immutable."""
+    """One base model with its adapters, which come and go."""
 
     names: Names
     info: EngineInfo

@@ -23,6 +23,9 @@ TEXTS = (
 )
 """Where normalizers and pre-tokenizers part."""
 
+MAX_FOUND = 1024
+"""Different tokenizers that are remembered."""
+
 
 class TokenizerComparison:
     """Compares with one model. Equal files are compared once, however many adapters have them."""
@@ -42,9 +45,12 @@ class TokenizerComparison:
         digest = _digest(path)
         if digest in (None, self._own_digest) or not self._tokenizer.has_text:
             return ()
-        if (digest, unused) not in self._found:
-            self._found[digest, unused] = tuple(self._compared(path, unused))
-        return self._found[digest, unused]
+        found = self._found.get((digest, unused))
+        if found is None:
+            if len(self._found) >= MAX_FOUND:
+                self._found.clear()
+            self._found[digest, unused] = found = tuple(self._compared(path, unused))
+        return found
 
     def _compared(self, path: Path, unused: str | None) -> Iterator[str]:
         if self._own_digest is not None and _content(path) == _content(self._own_path):

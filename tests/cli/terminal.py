@@ -20,7 +20,9 @@ IGNORE_CTRL_C = "trap '' INT; "
 class Terminal:
     """`motet` with these arguments, in a terminal of its own."""
 
-    def __init__(self, *arguments: str, is_ctrl_c_ignored: bool = False) -> None:
+    def __init__(
+        self, *arguments: str, is_ctrl_c_ignored: bool = False, kind: str = "dumb"
+    ) -> None:
         self._ours, theirs = pty.openpty()
         script = TAKE_TERMINAL + IGNORE_CTRL_C * is_ctrl_c_ignored + 'exec "$@"'
         self._process = subprocess.Popen(
@@ -29,7 +31,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            env={**os.environ, "TERM": "dumb"},
+            env={**os.environ, "TERM": kind},
         )
         os.close(theirs)
         self._shown = ""

@@ -10,7 +10,7 @@ import motet as package
 from motet.bench.config import LoadConfig
 from motet.commands.adapters_config import AdaptersConfig
 from motet.commands.options import options_from_fields, parse_size
-from motet.commands.settings import ChatConfig, ConnectionConfig
+from motet.commands.settings import ChatConfig, ConnectionConfig, TopConfig
 from motet.engine.config import BatchConfig, ModelConfig, PoolConfig
 from motet.errors import ConfigError
 from motet.server.http.config import ServerConfig
@@ -21,7 +21,12 @@ COMMANDS: dict[tuple[str, ...], tuple[type[Any], ...]] = {
     ("serve",): (AdaptersConfig, ServerConfig, *ENGINE),
     ("plan",): (AdaptersConfig, *ENGINE),
     ("chat",): (ConnectionConfig, ChatConfig),
+    ("top",): (ConnectionConfig, TopConfig),
     ("adapters", "ls"): (ConnectionConfig,),
+    ("adapters", "load"): (ConnectionConfig,),
+    ("adapters", "unload"): (ConnectionConfig,),
+    ("adapters", "pin"): (ConnectionConfig,),
+    ("adapters", "unpin"): (ConnectionConfig,),
     ("adapters", "check"): ENGINE,
     ("bench", "serve"): (LoadConfig,),
 }

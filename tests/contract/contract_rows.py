@@ -81,11 +81,6 @@ class Absent:
     """The field that is refused with 400; None: the path is not there, which is 404."""
 
 
-_AT_START = "adapters are given when the server starts, and checked there"
-_LOAD = Absent(
-    _AT_START, "POST", "/v1/load_lora_adapter", {"lora_name": "x", "lora_path": "adapters/x"}
-)
-_UNLOAD = Absent(_AT_START, "POST", "/v1/unload_lora_adapter", {"lora_name": "legal"})
 _LATER = "not in this version"
 
 
@@ -102,18 +97,6 @@ def _chat(**fields: Any) -> Absent:
 _TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
 ABSENT: dict[str, tuple[Absent, ...]] = {
-    "2.2.1": (_LOAD,),
-    "2.2.2": (_UNLOAD,),
-    "2.2.3": (
-        Absent(_AT_START, "POST", "/load_lora_adapter", {"lora_name": "x", "lora_path": "x"}),
-        Absent(_AT_START, "POST", "/unload_lora_adapter", {"lora_name": "x"}),
-    ),
-    **dict.fromkeys(
-        ("2.2.4", "2.2.5", "2.2.6", "2.2.7", "2.2.8", "2.2.9", "2.2.12", "2.2.14", "2.2.16"),
-        (_LOAD,),
-    ),
-    "2.2.10": (_UNLOAD,),
-    "2.2.11": (_UNLOAD, _LOAD),
     "2.4.8": (_chat(tools=_TOOLS, stream=True),),
     "2.4.9": (Absent(_LATER, "POST", "/v1/responses", {"input": "a"}),),
     "2.5.2": (_completion(prompt_logprobs=1),),
@@ -124,8 +107,6 @@ ABSENT: dict[str, tuple[Absent, ...]] = {
         _chat(tools=_TOOLS),
     ),
     "2.6.1": (Absent(_LATER, "GET", "/load"),),
-    "2.8.1": (_LOAD,),
-    "2.8.2": (_LOAD,),
     "2.8.6": (_chat(chat_template="{{ messages }}"),),
     "2.8.8": (_completion(prompt_logprobs=-1), _chat(prompt_logprobs=0)),
 }

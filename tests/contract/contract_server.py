@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from transformers import LlamaForCausalLM
 
+from motet.adapter_places import NOWHERE, AdapterPlaces
 from motet.engine import Engine, EngineStatus
 from motet.engine.config import EngineConfig, ModelConfig, PoolConfig
 from motet.engine.core import EngineCore
@@ -152,9 +153,13 @@ def serving(
     pool_bytes: int = POOL_BYTES,
     max_model_len: int | None = None,
     change: Callable[[EngineCore], EngineCore] = lambda core: core,
+    places: AdapterPlaces = NOWHERE,
     **options: Any,
 ) -> Iterator[Api]:
-    """A client of a server that is ready. `change` may put something else into the engine."""
+    """A client of a server that is ready. `change` may put something else into the engine.
+
+    Adapters may come from `places` later.
+    """
     config = EngineConfig(
         str(models.base),
         tuple((name, str(path)) for name, path in models.adapters.items()),
@@ -162,7 +167,7 @@ def serving(
         PoolConfig(pool_bytes),
     )
     engine = Engine(lambda: change(build(config, lambda *_: None, poison_released=True)))
-    app = create_app(engine, ServerConfig(**options))
+    app = create_app(engine, ServerConfig(**options), places=places)
     server = uvicorn.Server(uvicorn.Config(app, http=Connection, ws="none", log_level="error"))
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -11,22 +11,25 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import msgspec
 import uvicorn
 from fastapi import FastAPI
 
+from motet.adapter_places import NOWHERE, AdapterPlaces
 from motet.engine import Adapter, Engine, EngineInfo, EngineStats, FinishReason, TokenOutput
 from motet.engine.core import EngineCore
 from motet.engine.inbox import Inbox
-from motet.engine.messages import Aborted, Arrived, Message, Report
+from motet.engine.messages import Aborted, Arrived, Call, Message, Report
 from motet.engine.output import TokenLogprobs
 from motet.engine.request import Request
+from motet.errors import AdapterError
 from motet.server.app import create_app
 from motet.server.http.config import ServerConfig
 from motet.server.http.connection import Connection
 from motet.server.http.service import Service
-from motet.server.text.served import Served
 from motet.server.text.template import ChatTemplate
 from tests.model_factory import VOCAB_SIZE
+from tests.server.scripted_adapters import ScriptedAdapters
 
 EOS = 2
 LETTER_A = 67
@@ -52,40 +55,63 @@ Script = Callable[[Request], Iterator[TokenOutput]]
 
 
 class ScriptedCore:
-    """Plays `script` for each request, one output per turn. Stands for an EngineCore."""
+    """Plays `script` for each request, one output per turn, and answers commands.
+
+    Stands for an EngineCore.
+    """
 
     def __init__(self, script: Script, info: EngineInfo) -> None:
         self.info = info
         self.requests: list[Request] = []
         self.aborted: set[str] = set()
         self.script = script
-        self._playing: dict[str, Iterator[TokenOutput]] = {}
+        self.adapters = ScriptedAdapters(info.adapters)
+        self._playing: dict[str, tuple[Request, Iterator[TokenOutput]]] = {}
         self.inbox = Inbox()
 
     @property
     def has_work(self) -> bool:
-        return bool(self._playing)
+        return bool(self._playing) or self.adapters.is_busy
 
     def take(self, now: float) -> list[Message]:
         return self.inbox.take(0 if self.has_work else None)
 
     def turn(self, messages: Iterable[Message], now: float) -> Report:
-        outputs = []
+        outputs: list[TokenOutput] = []
+        calls: list[Call] = []
         for message in messages:
             if isinstance(message, Arrived):
-                self.requests.append(message.request)
-                script = self.script if message.request.sampling.max_tokens else computes
-                self._playing[message.request.request_id] = script(message.request)
+                outputs += self._begin(message.request)
+            elif isinstance(message, Call):
+                calls.append(message)
             elif isinstance(message, Aborted):
                 self.aborted.add(message.request_id)
-                if self._playing.pop(message.request_id, None):
+                if message.request_id in self._playing:
                     outputs.append(an_abort(message.request_id))
-        for output in [next(script) for script in self._playing.values()]:
-            outputs.append(output)
-            if output.finish_reason is not None:
-                del self._playing[output.request_id]
-        stats = EngineStats(num_running=len(self._playing), pages_kv=7)
-        return Report(tuple(outputs), (), stats)
+        for request_id, (_, script) in self._playing.items():
+            if request_id not in self.aborted:
+                outputs.append(next(script))
+        for output in outputs:
+            if output.finish_reason is not None and output.request_id in self._playing:
+                self.adapters.end(self._playing.pop(output.request_id)[0])
+        replies, news = self.adapters.turn(calls)
+        stats = EngineStats(num_running=len(self._playing), pages_kv=7, pages_free=93)
+        return Report(tuple(outputs), replies, stats, news)
+
+    def _begin(self, request: Request) -> Iterable[TokenOutput]:
+        self.requests.append(request)
+        try:
+            digest = self.adapters.begin(request)
+        except AdapterError as error:
+            yield an_end(request, FinishReason.ERROR, str(error), type(error).__name__)
+            return
+        script = self.script if request.sampling.max_tokens else computes
+        self._playing[request.request_id] = request, _begun_on(digest, script(request))
+
+
+def _begun_on(digest: str | None, outputs: Iterator[TokenOutput]) -> Iterator[TokenOutput]:
+    yield msgspec.structs.replace(next(outputs), adapter_digest=digest)
+    yield from outputs
 
 
 Core = ScriptedCore | EngineCore
@@ -196,6 +222,14 @@ def a_logprob(token_id: int, num_top: int | None) -> TokenLogprobs | None:
     return TokenLogprobs(-0.5, tuple((token_id - rank, -0.5 - rank) for rank in range(num_top)))
 
 
+def an_end(
+    request: Request, reason: FinishReason, error: str, error_kind: str | None = None
+) -> TokenOutput:
+    return TokenOutput(
+        request.request_id, 0, None, finish_reason=reason, error=error, error_kind=error_kind
+    )
+
+
 def an_abort(request_id: str) -> TokenOutput:
     return TokenOutput(request_id, -1, None, finish_reason=FinishReason.ABORT)
 
@@ -213,9 +247,11 @@ async def serving(
     core: Core,
     config: ServerConfig | None = None,
     template: ChatTemplate | None = PLAIN_TEMPLATE,
+    places: AdapterPlaces = NOWHERE,
 ) -> AsyncIterator[FastAPI]:
     """The application, ready, with its lifespan."""
-    app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
+    engine = Engine(lambda: cast(EngineCore, core))
+    app = create_app(engine, config or a_config(), places=places)
     async with app.router.lifespan_context(app):
         await _ready_with(app.state.service, template)
         yield app
@@ -223,14 +259,7 @@ async def serving(
 
 async def _ready_with(service: Service, template: ChatTemplate | None) -> None:
     served = await service.ready()
-    base = replace(served.formats.base, template=template)
-    served = replace(served, formats=replace(served.formats, base=base))
-    service._loading = asyncio.create_task(_loaded(served))
-    await service.ready()
-
-
-async def _loaded(served: Served) -> Served:
-    return served
+    served.formats.base = replace(served.formats.base, template=template)
 
 
 def a_config() -> ServerConfig:
@@ -245,10 +274,14 @@ def connect(app: FastAPI) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def listening(
-    core: Core, config: ServerConfig | None = None, max_connections: int | None = None
+    core: Core,
+    config: ServerConfig | None = None,
+    max_connections: int | None = None,
+    places: AdapterPlaces = NOWHERE,
 ) -> AsyncIterator[str]:
     """The address of a real server."""
-    app = create_app(Engine(lambda: cast(EngineCore, core)), config or a_config())
+    engine = Engine(lambda: cast(EngineCore, core))
+    app = create_app(engine, config or a_config(), places=places)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Small, so that it is soon seen who does not read; connections inherit it.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)

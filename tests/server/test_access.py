@@ -28,7 +28,9 @@ ORIGIN = "https://app.example"
 CONFIG = ServerConfig(served_model_name="base", api_key=KEYS, allowed_origin=(ORIGIN,))
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
 
-PATHS = sorted({route.path.replace("{model:path}", "base") for route in ROUTES})
+PATHS = sorted(
+    {route.path.replace("{model:path}", "base").replace("{name:path}", "tuned") for route in ROUTES}
+)
 GUARDED = [path for path in PATHS if path not in ("/health", "/ready")]
 WRONG = {
     "no key": {},

@@ -11,11 +11,13 @@ import pytest
 
 import motet
 from motet import errors
+from motet.adapter_places import AdapterPlaces
 from motet.client.protocol import CompletionRequest, ErrorResponse
 from motet.engine import Adapter, Engine
 from motet.engine.config import MAX_NAME_LENGTH
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError, MotetError
+from motet.file_names import ADAPTER_CONFIG
 from motet.server.app import ROUTES, Route, create_app
 from motet.server.http.body import MAX_BODY_BYTES
 from motet.server.http.config import ServerConfig
@@ -28,9 +30,13 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def client(model_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def client(model_dir: Path, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """Of a server that adapters may be loaded into: there is one in the directory `new`."""
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / ADAPTER_CONFIG).write_text("{}")
     core = ScriptedCore(says(100), an_info(model_dir))
-    async with serving(core) as app, connect(app) as client:
+    places = AdapterPlaces(allowed=(str(tmp_path.resolve()),))
+    async with serving(core, places=places) as app, connect(app) as client:
         yield client
 
 
@@ -46,15 +52,23 @@ def check_error(answer: httpx.Response, status: int) -> Any:
     return body["error"]
 
 
+def an_url(route: Route) -> str:
+    """Of something that is there."""
+    return route.path.replace("{model:path}", "base").replace("{name:path}", "tuned")
+
+
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
 async def test_every_route_answers_with_a_request_id(
-    client: httpx.AsyncClient, route: Route
+    client: httpx.AsyncClient, route: Route, tmp_path: Path
 ) -> None:
-    path = route.path.replace("{model:path}", "base")
+    path = an_url(route)
     messages = [{"role": "user", "content": "a"}]
     wish = {"model": "base", "prompt": "a", "messages": messages, "tokens": [5]}
     if route.path == "/tokenize":
         del wish["messages"]
+    if "lora" in path:
+        name = "tuned" if "unload" in path else "new"
+        wish |= {"lora_name": name, "lora_path": str(tmp_path / "new")}
     body = wish if route.body else None
     answer = await client.request(route.method, path, json=body, headers={"X-Request-Id": "mine-1"})
     assert answer.status_code == 200, answer.text
@@ -63,7 +77,7 @@ async def test_every_route_answers_with_a_request_id(
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
 async def test_every_route_refuses_other_methods(client: httpx.AsyncClient, route: Route) -> None:
-    error = check_error(await client.delete(route.path.replace("{model:path}", "base")), 405)
+    error = check_error(await client.delete(an_url(route)), 405)
     assert error["code"] == "method_not_allowed"
 
 

@@ -14,7 +14,7 @@ from typing import cast
 import httpx
 import pytest
 
-from motet.engine import Engine, EngineInfo
+from motet.engine import AdapterMirror, Engine, EngineInfo
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError
 from motet.loading_bars import LoadingBars
@@ -22,7 +22,8 @@ from motet.server import launch
 from motet.server.http.banner import QUESTION, banner
 from motet.server.http.config import ServerConfig
 from motet.server.http.open_files import MAX_CONNECTIONS, connection_limit
-from motet.server.text.prompt_format import PromptFormat, PromptFormats
+from motet.server.text.formats import PromptFormats
+from motet.server.text.prompt_format import PromptFormat
 from motet.server.text.selection import Names
 from motet.server.text.served import Served
 from motet.server.text.template import ChatTemplate
@@ -260,7 +261,7 @@ def the_banner(
     needs_key: bool = False,
 ) -> str:
     formats = PromptFormats(PromptFormat(template, info.eos_token_ids))
-    served = Served(Names("base", {}), info, tokenizer, 0, formats)
+    served = Served(Names("base", AdapterMirror()), info, tokenizer, 0, formats)
     return banner(served, "http://127.0.0.1:8000", needs_key=needs_key)
 
 

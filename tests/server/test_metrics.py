@@ -9,10 +9,19 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from motet.engine import Adapter, FinishReason, Request, SamplingParams, TokenOutput, Unfinished
+from motet.engine import (
+    Adapter,
+    EngineStats,
+    FinishReason,
+    Request,
+    SamplingParams,
+    TokenOutput,
+    Unfinished,
+)
 from motet.errors import ConfigError
 from motet.server.http.config import ServerConfig
 from motet.server.http.metric_aliases import MAX_LISTED_ADAPTERS, listed
+from motet.server.http.metrics import COUNTERS, GAUGES, LABELLED_COUNTERS, LABELLED_GAUGES, MOVED
 from tests.server.scripted import (
     LETTER_A,
     ScriptedCore,
@@ -68,6 +77,41 @@ async def test_the_engine_s_counts_are_shown(model_dir: Path) -> None:
         assert f"motet_{name}_total" in seen
     for name in ("running", "waiting"):
         assert f"motet_requests_{name}" in seen
+
+
+def test_every_count_of_the_engine_that_users_read_is_somewhere() -> None:
+    rows = (*LABELLED_GAUGES, *LABELLED_COUNTERS, MOVED)
+    shown = {
+        field.lstrip("-") for row in rows for fields in row.series.values() for field in fields
+    }
+    shown |= {field for _, _, field in (*GAUGES, *COUNTERS)}
+    assert shown | {"host_pages"} == set(EngineStats.__struct_fields__)  # which is their sum
+
+
+def test_moved_pages_are_told_apart_and_add_up() -> None:
+    stats = EngineStats(loaded_pages=10, restored_kv_pages=3, written_back_kv_pages=4, read_pages=5)
+    moved = dict(MOVED.values(stats))
+    assert moved == {
+        ("disk", "host", "adapter"): 5,
+        ("host", "device", "adapter"): 7,
+        ("host", "device", "kv"): 3,
+        ("device", "host", "kv"): 4,
+    }
+
+
+def test_who_does_not_find_an_adapter_on_a_tier_looks_on_the_next() -> None:
+    [lookups] = [row for row in LABELLED_COUNTERS if row.name == "motet_adapter_lookups"]
+    stats = EngineStats(adapter_hits_device=1, adapter_hits_host=2, adapter_hits_disk=4)
+    assert dict(lookups.values(stats)) == {("device",): 7, ("host",): 6, ("disk",): 4}
+
+
+async def test_ten_thousand_adapters_do_not_make_it_long(model_dir: Path) -> None:
+    adapters = tuple(Adapter(f"a{number}", None, 1, 0, 0) for number in range(10_000))
+    core = ScriptedCore(babbles, an_info(model_dir, adapters=adapters))
+    async with serving(core) as app, connect(app) as client:
+        seen = await read(client)
+        assert seen["motet_adapters[current]"] == 10_000
+        assert len((await client.get("/metrics")).content) < 200_000
 
 
 async def test_a_refused_request_counts_no_tokens(model_dir: Path) -> None:

@@ -9,15 +9,14 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from motet.engine import Engine, EngineInfo
+from motet.engine import AdapterMirror, Engine, EngineInfo
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError
 from motet.file_names import TOKENIZER_CONFIG
 from motet.server.app import create_app
 from motet.server.http.banner import banner
-from motet.server.text.formats import MAX_WARNED, load_formats
+from motet.server.text.formats import MAX_WARNED, PromptFormats, load_formats
 from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
-from motet.server.text.prompt_format import PromptFormats
 from motet.server.text.selection import Names
 from motet.server.text.served import Served
 from motet.server.text.tokenizer import Tokenizer
@@ -178,7 +177,7 @@ def test_what_an_adapter_cannot_have_is_a_warning(
     num_adapters: int,
     num_lines: int,
 ) -> None:
-    load_formats(faulty(tmp_path, num_adapters, model_dir), tokenizer, NOTHING_GIVEN)
+    formats_of(faulty(tmp_path, num_adapters, model_dir), tokenizer)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == num_lines
     if lines:
@@ -187,15 +186,19 @@ def test_what_an_adapter_cannot_have_is_a_warning(
         assert lines[-1].startswith("12 more adapters were trained with")
 
 
+def formats_of(info: EngineInfo, tokenizer: Tokenizer) -> PromptFormats:
+    return load_formats(info, tokenizer, NOTHING_GIVEN, AdapterMirror(info.adapters))
+
+
 def the_banner(info: EngineInfo, tokenizer: Tokenizer, formats: PromptFormats) -> str:
-    served = Served(Names("base", {}), info, tokenizer, 0, formats)
+    served = Served(Names("base", AdapterMirror()), info, tokenizer, 0, formats)
     return banner(served, "http://127.0.0.1:8000", needs_key=False)
 
 
 def test_the_banner_says_who_has_a_format_of_its_own(
     info: EngineInfo, tokenizer: Tokenizer
 ) -> None:
-    formats = load_formats(info, tokenizer, NOTHING_GIVEN)
+    formats = formats_of(info, tokenizer)
     line = "  formats   1 with a chat template of their own: own; 1 with ends of their own: own\n"
     assert line in the_banner(info, tokenizer, formats)
     assert "  formats " not in the_banner(info, tokenizer, PromptFormats(formats.base))
@@ -206,5 +209,5 @@ def test_the_banner_counts_where_many_have_their_own(
 ) -> None:
     [own, _] = info.adapters
     many = replace(info, adapters=tuple(replace(own, name=f"v{number}") for number in range(20)))
-    text = the_banner(many, tokenizer, load_formats(many, tokenizer, NOTHING_GIVEN))
+    text = the_banner(many, tokenizer, formats_of(many, tokenizer))
     assert "20 with a chat template of their own: v0, v1, v2, v3, v4, v5, v6, v7, ...;" in text

@@ -1,18 +1,19 @@
 """Which adapter a request means, by each name it may give."""
 
+import random
 from typing import Any
 
 import httpx
 import pytest
 
 from motet.client.protocol import CompletionRequest
-from motet.engine import Adapter
+from motet.engine import Adapter, AdapterMirror, AdapterNews, Standing
 from motet.errors import ModelNotFound, RequestError
-from motet.server.text.selection import MAX_SHOWN_CHARS, Names, Spellings
+from motet.server.text.selection import MAX_SHOWN_CHARS, Names, Spellings, UnknownAdapter
 from tests.server.scripted import ScriptedCore, an_info, connect, says, serving
 
-ADAPTERS = {name: Adapter(name, f"digest of {name}", 1, 8, 2) for name in ("tuned", "org/other")}
-NAMES = Names("base", ADAPTERS)
+ADAPTERS = [Adapter(name, f"digest of {name}", 1, 8, 2) for name in ("tuned", "org/other")]
+NAMES = Names("base", AdapterMirror(ADAPTERS))
 
 
 def select(names: Names = NAMES, **fields: Any) -> str | None:
@@ -87,7 +88,7 @@ def test_without_adapters_an_adapter_is_refused_as_lora_not_enabled(
     fields: dict[str, Any],
 ) -> None:
     with pytest.raises(ModelNotFound, match="LoRA is not enabled"):
-        select(Names("base", {}), **fields)
+        select(Names("base", AdapterMirror()), **fields)
 
 
 @pytest.mark.parametrize("given", ["tunde", "base:tunde", "tuned2", "Tuned"])
@@ -104,11 +105,43 @@ def test_among_thousands_of_names_the_slip_is_found_wherever_it_is() -> None:
         assert "customer-04321-support" in spellings.near(slip), slip
 
 
+def test_without_adapters_there_may_be_some_later() -> None:
+    names = Names("base", AdapterMirror(), is_lora_enabled=True)
+    with pytest.raises(UnknownAdapter) as unknown:
+        select(names, model="base:tuned")
+    assert unknown.value.name == "tuned"
+
+
+def test_names_follow_the_adapters_that_come_and_go() -> None:
+    mirror = AdapterMirror(ADAPTERS)
+    names = Names("base", mirror)
+    new = Adapter("turned", None, 3, 0, 0)
+    with pytest.raises(ModelNotFound, match="did you mean 'tuned'"):
+        select(names, model="turned")
+    mirror.update([AdapterNews(new, Standing.CURRENT)])
+    assert select(names, model="base:turned") == "turned"
+    mirror.update([AdapterNews(ADAPTERS[0], Standing.LEAVING)])
+    with pytest.raises(ModelNotFound, match="did you mean 'turned'"):
+        select(names, model="tuned")
+
+
+def test_spellings_are_the_same_however_they_came_about() -> None:
+    dice = random.Random(1)
+    names = {f"voice-{number}" for number in range(2000)}
+    followed = Spellings(names)
+    for _ in range(20):
+        names = names ^ {f"voice-{dice.randrange(3000)}" for _ in range(dice.choice((3, 400)))}
+        followed.follow(set(names))
+        anew = Spellings(names)
+        for name in ("voice-17", "vice-1717", "voice-299x"):
+            assert followed.near(name) == anew.near(name)
+
+
 def test_what_is_proposed_stays_short() -> None:
     names = [f"{'n' * MAX_SHOWN_CHARS}{number}" for number in range(9)]
-    adapters = {name: Adapter(name, name, 1, 8, 2) for name in [*names, *(n[-70:] for n in names)]}
+    adapters = [Adapter(name, name, 1, 8, 2) for name in [*names, *(n[-70:] for n in names)]]
     with pytest.raises(ModelNotFound) as unknown:
-        select(Names("base", adapters), model="n" * 1024)
+        select(Names("base", AdapterMirror(adapters)), model="n" * 1024)
     assert "did you mean" in str(unknown.value)
     assert len(str(unknown.value)) < 5 * MAX_SHOWN_CHARS
 

@@ -22,7 +22,7 @@ async def create_chat_completion(service: Service, http: HttpRequest) -> Respons
     served = service.served
     wish = await read_wish(service, http, ChatRequest)
     _check(wish)
-    adapter = served.adapter_for(wish)
+    adapter = await service.adapters.select(served, wish)
     service.admit(wish.n)
     job = Job(
         prompts=[await service.aside.run(render_conversation, wish, served, adapter)],

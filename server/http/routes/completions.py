@@ -30,7 +30,7 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
             code="unsupported_parameter",
             param="best_of",
         )
-    adapter = served.adapter_for(wish)
+    adapter = await service.adapters.select(served, wish)
     check_num_choices(num_prompts(wish.prompt), wish.n)
     service.admit(num_prompts(wish.prompt) * wish.n)
     prompts = await service.aside.run_if(

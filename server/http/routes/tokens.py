@@ -24,7 +24,7 @@ async def tokenize(service: Service, http: Request) -> Response:
     """The tokens of a text. It may be longer than the context."""
     served = service.served
     wish = convert(await read_fields(service, http, TokenizeRequest), TokenizeRequest)
-    adapter = served.names.resolve(wish.model or served.name)
+    adapter = await service.adapters.resolve(served, wish.model or served.name)
     return json_response(await service.aside.run(_tokenized, wish, served, adapter))
 
 
@@ -32,7 +32,7 @@ async def detokenize(service: Service, http: Request) -> Response:
     """The text of some tokens."""
     served = service.served
     wish = convert(await read_fields(service, http, DetokenizeRequest), DetokenizeRequest)
-    served.names.resolve(wish.model or served.name)
+    await service.adapters.look_up(served, wish.model or served.name)
     _check_vocabulary(wish.tokens, served.info.vocab_size)
     text = await service.aside.run(served.tokenizer.decode, wish.tokens)
     return json_response(DetokenizeResponse(prompt=text))
