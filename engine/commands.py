@@ -65,7 +65,8 @@ class Commands:
         match command:
             case RegisterAdapter(adapter):
                 known = registry.meant_by(adapter.name)
-                if known is None or known.adapter.path != adapter.path:
+                if known is None or known.adapter.path != adapter.path:  # else asked for twice
+                    registry.must_be_free(adapter.name)
                     registry.add(adapter)
             case LoadAdapter(name, path, in_place, _):
                 if not in_place:

@@ -20,6 +20,7 @@ from motet.engine.running import RunningSet
 from motet.engine.sequence import Sequence, SequenceState
 from motet.engine.step_builder import StepBuilder
 from motet.errors import BrokenInvariant
+from motet.memory.adapter_cache import Failure
 from motet.memory.agreement import must_agree
 from motet.memory.manager import Arrival, Changes, MemoryManager
 from motet.memory.transition import move
@@ -171,6 +172,9 @@ class Scheduler:
     def _arrive(self, request: Request, now: float) -> Outputs:
         registry = self.memory.registry
         generation = registry.find(request.adapter) if request.adapter else None
+        if request.adapter is not None and generation is None:
+            error = f"adapter '{request.adapter.name}' is not loaded: load it, or choose another"
+            return (_end(request.request_id, FinishReason.ERROR, error, kind="ModelNotFound"),)
         adapter = generation.state if generation else None
         error = refusal(request, adapter, self._max_model_len, self.memory)
         if error is None and request.request_id in self._sequences:
@@ -243,7 +247,7 @@ class Scheduler:
     def _hear(self, changes: Changes) -> Outputs:
         """Tell those who wait for adapters what has become of them."""
         outputs = [
-            self._finish(sequence, FinishReason.ERROR, _stranded(sequence.request, failure.error))
+            self._finish(sequence, FinishReason.ERROR, *_stranded(sequence.request, failure))
             for failure in changes.failures
             for sequence in self._queue.waiting_for(failure.adapter)
         ]
@@ -263,7 +267,11 @@ class Scheduler:
                 yield self._finish(sequence, FinishReason.REFUSED, error)
 
     def _finish(
-        self, sequence: Sequence, reason: FinishReason, error: str | None = None
+        self,
+        sequence: Sequence,
+        reason: FinishReason,
+        error: str | None = None,
+        kind: str | None = None,
     ) -> TokenOutput:
         was_waiting = sequence.state is SequenceState.WAITING
         move(sequence, FINISHED)
@@ -280,7 +288,7 @@ class Scheduler:
             self._leave(sequence)
         if reason in (FinishReason.STOP, FinishReason.LENGTH) and sequence.num_generated > 0:
             self._lengths.finished(sequence.adapter_digest, sequence.num_generated)
-        return _end(sequence.request.request_id, reason, error, sequence.num_generated)
+        return _end(sequence.request.request_id, reason, error, sequence.num_generated, kind)
 
     def _leave(self, sequence: Sequence) -> None:
         """It holds nothing any more."""
@@ -338,12 +346,20 @@ def _overflow(request: Request) -> str:
     return f"the output of {whose} is not finite for this prompt: its weights are too large"
 
 
-def _stranded(request: Request, error: str) -> str:
+def _stranded(request: Request, failure: Failure) -> tuple[str, str | None]:
+    """What a request hears whose adapter does not come, and where the fault lies, if not with us."""
     assert request.adapter is not None
-    return f"adapter '{request.adapter.name}' has not come to the device: {error}; try again"
+    name = request.adapter.name
+    if failure.kind == "Unavailable":
+        return f"adapter '{name}' has not come to the device: {failure.error}; try again", None
+    return f"adapter '{name}' cannot be served: {failure.error}", failure.kind
 
 
 def _end(
-    request_id: str, reason: FinishReason, error: str | None = None, index: int = 0
+    request_id: str,
+    reason: FinishReason,
+    error: str | None = None,
+    index: int = 0,
+    kind: str | None = None,
 ) -> TokenOutput:
-    return TokenOutput(request_id, index, None, finish_reason=reason, error=error)
+    return TokenOutput(request_id, index, None, finish_reason=reason, error=error, error_kind=kind)
