@@ -222,7 +222,7 @@ class AdapterRegistry:
         del self._names[name][number]
         if not self._names[name]:
             del self._names[name]
-            self._remember(name, number)
+        self._remember(name, number)
         self._tell(generation)
         self._detach(generation)
 
@@ -236,7 +236,8 @@ class AdapterRegistry:
         self._cache.remove(state, generation.adapter.path)
 
     def _remember(self, name: str, number: int) -> None:
-        self._last_numbers[name] = number
+        """An elder generation may end after a younger one."""
+        self._last_numbers[name] = max(number, self._last_numbers.pop(name, 0))
         if len(self._last_numbers) > MAX_REMEMBERED:
             self._last_numbers.popitem(last=False)
 
