@@ -122,6 +122,9 @@ class Commands:
     def _pin(self, generation: Generation) -> None:
         """Raises AdapterError where too little would be left for others."""
         memory, state = self._memory, generation.state
+        error = memory.adapters.too_large(state)
+        if error is not None:
+            raise AdapterError(error)
         if not state.num_pins:
             num_left = memory.adapters.room.pool.num_pages - memory.adapters.num_pinned_pages
             num_needed = state.size + memory.adapters.largest_beside(state)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from motet.memory.adapter import AdapterContent
 from motet.memory.agreement import must_agree
 from motet.memory.copies import UnderWay
-from motet.memory.copy import CopyEnded, Direction, ReadEnded
+from motet.memory.copy import CopyEnded, Direction, Read, ReadEnded, Ticket
 from motet.memory.lazy_heap import LazyHeap
 from motet.memory.mover import Mover
 from motet.memory.page import PageId, PageOwner
@@ -116,7 +116,9 @@ class AdapterCache:
         self._adapters: dict[AdapterState, None] = {}
         self._pinned: dict[AdapterState, None] = {}
         self._of_digest: dict[str, AdapterState] = {}
-        self._forgotten: list[str] = []
+        self._gone: list[str] = []
+        self._forgotten: dict[str, set[Ticket]] = {}
+        """Digests, and reads under way that may bring them once more."""
         self._ready: dict[AdapterState, Rank] = {}
         self._to_load: LazyHeap[_Wanted] = LazyHeap(self._is_to_load)
         self._to_read: LazyHeap[_Wanted] = LazyHeap(self._is_to_read)
@@ -148,17 +150,36 @@ class AdapterCache:
             del self._adapters[state]
             if state.digest is not None:
                 del self._of_digest[state.digest]
-                self._forgotten.append(state.digest)
+                self._gone.append(state.digest)
+                self.forget(state.digest)
 
     def with_digest(self, digest: str) -> AdapterState | None:
         """The adapter of this content."""
         return self._of_digest.get(digest)
 
+    def forget(self, digest: str) -> None:
+        """What the executor has of a content is of no use, unless it is known here."""
+        works = (each.work for each in self._mover.copies)
+        reads = (work for work in works if isinstance(work, Read))
+        self._forgotten[digest] = {r.ticket for r in reads if r.digest in (None, digest)}
+
+    def take_gone(self) -> tuple[str, ...]:
+        """Digests that nobody has any more, since the last call."""
+        gone = tuple(digest for digest in self._gone if digest not in self._of_digest)
+        self._gone.clear()
+        return gone
+
     def take_forgotten(self) -> tuple[str, ...]:
-        """Digests that are gone, since the last call."""
-        forgotten = tuple(digest for digest in self._forgotten if digest not in self._of_digest)
-        self._forgotten.clear()
-        return forgotten
+        """Digests of which the executor shall keep nothing, since the last call.
+
+        A read that was under way may have brought one that is gone, and it is known again when its
+        end is heard: until then nothing is said.
+        """
+        under_way = {each.work.ticket for each in self._mover.copies}
+        due = [digest for digest, reads in self._forgotten.items() if not reads & under_way]
+        for digest in due:
+            del self._forgotten[digest]
+        return tuple(digest for digest in due if digest not in self._of_digest)
 
     def pages(self, state: AdapterState) -> tuple[PageId, ...]:
         """Where an adapter lies that is on the device."""
@@ -271,31 +292,41 @@ class AdapterCache:
         assert isinstance(state, AdapterState)
         content = event.content
         if content is None:
-            self.note(state)
-            error = event.error or "reading was broken off"
-            return state, [Failure(state, error, event.kind)]
+            broken = event.error or "reading was broken off"
+            return state, self._not_read(state, broken, event.kind)
         state.num_lost = 0
         if content.digest is None:
-            state.content = state.content or content
+            state.content = content
         else:
             known = self._of_digest.setdefault(content.digest, state)
             if known is not state:
                 self._merge(state, known)
                 return known, []
             state.content = content
+        error = self.too_large(state)
+        if error is not None:
+            return state, self._not_read(state, error, "AdapterError")
         self.note(state)
-        return state, self._too_large(state)
+        return state, []
 
-    def _too_large(self, state: AdapterState) -> list[Failure]:
+    def too_large(self, state: AdapterState) -> str | None:
+        """Why it can never come, if it cannot."""
         tiers = (("pool", "--pool-bytes", self.room), ("host", "--host-bytes", self._mover.host))
         for name, option, room in tiers:
             if state.size > room.pool.num_pages:
-                error = (
+                return (
                     f"the adapter takes {state.size} pages, the {name} has {room.pool.num_pages}: "
                     f"start with more {option}"
                 )
-                return [Failure(state, error, "AdapterError")]
-        return []
+        return None
+
+    def _not_read(self, state: AdapterState, error: str, kind: str) -> list[Failure]:
+        """Whoever wants it next looks at it anew, if it has never been read whole: somebody may
+        have put another one there."""
+        if state.digest is None:
+            state.content = None
+        self.note(state)
+        return [Failure(state, error, kind)]
 
     def lose(self, under_way: UnderWay) -> list[Failure]:
         """Its end has not come: begin anew, or give up after some."""

@@ -49,6 +49,10 @@ class Transfers(Struct, frozen=True, gc=False):
 
     released: tuple[PageId, ...] = ()
     """Pages of the device freed since the last time. Their content is dead; tests poison it."""
+    released_on_host: tuple[PageId, ...] = ()
+    """As `released`."""
+    forgotten: tuple[str, ...] = ()
+    """Digests of adapters that will not be used again before they are read again."""
     copies: tuple[Copy, ...] = ()
     """Copies to begin, the most urgent first."""
     reads: tuple[Read, ...] = ()
@@ -56,10 +60,6 @@ class Transfers(Struct, frozen=True, gc=False):
     cancelled: tuple[Ticket, ...] = ()
     """Copies and reads to stop as soon as possible, and then to tell the end of: again if it was
     told."""
-    released_on_host: tuple[PageId, ...] = ()
-    """As `released`."""
-    forgotten: tuple[str, ...] = ()
-    """Digests of adapters that will not be used again before they are read again."""
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__struct_fields__)

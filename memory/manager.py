@@ -239,13 +239,17 @@ class MemoryManager:
 
     def transfers(self) -> Transfers:
         """What the executor has to hear, since the last call."""
-        forgotten = self.adapters.take_forgotten()
-        for digest in forgotten:  # what was computed on them is of no use
+        for digest in self.adapters.take_gone():  # what was computed on them is of no use
             self.kv.forget_adapter(digest)
         copies, reads, cancelled = self.copies.take()
-        released = tuple(page for room in self.rooms for page in room.pool.take_released())
-        released_on_host = self.host.pool.take_released()
-        return Transfers(released, copies, reads, cancelled, released_on_host, forgotten)
+        return Transfers(
+            released=tuple(page for room in self.rooms for page in room.pool.take_released()),
+            released_on_host=self.host.pool.take_released(),
+            forgotten=self.adapters.take_forgotten(),
+            copies=copies,
+            reads=reads,
+            cancelled=cancelled,
+        )
 
     def counts(self) -> MemoryCounts:
         host, begun = self.host.pool, self.copies.counters.begun
@@ -320,6 +324,8 @@ class MemoryManager:
     def _read_ended(self, event: ReadEnded) -> Changes:
         ended = self._mover.end_read(event)
         if ended is None:
+            if event.content is not None and event.content.digest is not None:
+                self.adapters.forget(event.content.digest)  # what it has brought nobody waits for
             return NOTHING
         [read] = ended.subjects
         assert isinstance(read, AdapterState)

@@ -54,6 +54,8 @@ class LocalExecutor:
     def begin(self, transfers: Transfers) -> None:
         if self._poison_released:
             self._arena.poison(transfers.released)
+        for digest in transfers.forgotten:
+            self._tables.pop(digest, None)  # none where it has been listed and never read
         if transfers.copies:
             self._copier.begin(transfers.copies)
         for read in transfers.reads:
@@ -61,8 +63,6 @@ class LocalExecutor:
         for ticket in transfers.cancelled:
             if not self._reader.cancel(ticket):
                 self._copier.cancel(ticket)
-        for digest in transfers.forgotten:
-            self._tables.pop(digest, None)  # none where it has been listed and never read
 
     @torch.inference_mode()
     def execute(self, batch: Batch) -> StepResult:

@@ -50,6 +50,8 @@ class FakeExecutor:
         self.disk = disk
         self.inbox = inbox
         self.cost = cost
+        self.known: set[str] = set()
+        """Digests of adapters that were read and not forgotten: only these can be computed with."""
         self._told: dict[Ticket, CopyEnded | ReadEnded] = {}
 
     def begin(self, transfers: Transfers) -> None:
@@ -58,6 +60,7 @@ class FakeExecutor:
             self.pages[page] = [POISON] * self.page_tokens
         for page in transfers.released_on_host:
             self.host_pages[page] = [POISON] * self.page_tokens
+        self.known.difference_update(transfers.forgotten)
         works: tuple[Work, ...] = (*transfers.copies, *transfers.reads)
         for work in works:
             self.lines.of(work).begin(work, now)
@@ -101,6 +104,7 @@ class FakeExecutor:
 
     def read_adapter(self, binding: AdapterBinding) -> int:
         """Checksum of the adapter as it lies in the pages it is bound to."""
+        assert binding.digest in self.known, f"nobody has read {binding.digest}"
         return hash(tuple(chain.from_iterable(self.pages[page] for page in binding.pages)))
 
     def write_kv(self, pages: tuple[PageId, ...], position: int, value: int) -> None:
@@ -128,8 +132,10 @@ class FakeExecutor:
             return ReadEnded(read.ticket, None, f"'{read.path}' has changed", "AdapterChanged")
         for index, page in enumerate(read.pages[: ended.num_pages]):
             self.host_pages[page] = adapter_page(content.digest, index, self.page_tokens)
-        is_whole = ended.num_pages == len(read.pages)
-        return ReadEnded(read.ticket, content if is_whole else None)
+        if ended.num_pages < len(read.pages):
+            return ReadEnded(read.ticket, None)
+        self.known.add(content.digest)
+        return ReadEnded(read.ticket, content)
 
     def _run(self, row: Row, checksum: int) -> SampledToken | None:
         for position, token in enumerate(row.tokens, start=row.start):

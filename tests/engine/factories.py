@@ -171,6 +171,7 @@ def an_executor(
             executor.disk.put(adapter.path, adapter.digest, adapter.num_pages)
         for index, page in enumerate(host.lease.pages if host and host.lease else ()):
             assert adapter.digest is not None
+            executor.known.add(adapter.digest)
             executor.host_pages[page] = adapter_page(adapter.digest, index, PAGE_TOKENS)
     return executor
 
