@@ -173,8 +173,8 @@ class Scheduler:
         registry = self.memory.registry
         generation = registry.find(request.adapter) if request.adapter else None
         if request.adapter is not None and generation is None:
-            error = f"adapter '{request.adapter.name}' is not loaded: load it, or choose another"
-            return (_end(request.request_id, FinishReason.ERROR, error, kind="ModelNotFound"),)
+            gone = f"adapter '{request.adapter.name}' is not loaded: load it, or choose another"
+            return (_end(request.request_id, FinishReason.ERROR, gone, kind="ModelNotFound"),)
         adapter = generation.state if generation else None
         error = refusal(request, adapter, self._max_model_len, self.memory)
         if error is None and request.request_id in self._sequences:
@@ -347,7 +347,7 @@ def _overflow(request: Request) -> str:
 
 
 def _stranded(request: Request, failure: Failure) -> tuple[str, str | None]:
-    """What a request hears whose adapter does not come, and where the fault lies, if not with us."""
+    """What a request hears whose adapter does not come, and where the fault lies: None is us."""
     assert request.adapter is not None
     name = request.adapter.name
     if failure.kind == "Unavailable":

@@ -12,7 +12,6 @@ import pytest
 
 from motet.engine.config import BatchConfig
 from motet.engine.core import EngineCore
-from motet.engine.fake.lines import Lines
 from motet.engine.fake.virtual import VirtualEngine
 from motet.engine.inbox import Inbox
 from motet.engine.messages import Aborted, Arrived, Call, LoadAdapter, PinAdapter, RegisterAdapter
@@ -21,12 +20,15 @@ from motet.engine.recording import Recorder, SchedulerSpec
 from motet.engine.replay import replay
 from motet.errors import ConfigError
 from tests.engine.factories import PAGE_TOKENS, a_request, an_adapter, an_executor, an_info
-from tests.engine.oracle import ADAPTERS, a_faulty_link, storm_requests
+from tests.engine.oracle import faulty_lines, storm_requests
+
+ADAPTERS = [an_adapter(f"a{i}", num_pages=1 + i % 5) for i in range(24)]
+NAMES = [adapter.name for adapter in ADAPTERS]
 
 SPEC = SchedulerSpec(
     batch=BatchConfig(24, 12, 5),
     max_model_len=256,
-    num_pages=80,
+    num_pages=70,
     page_tokens=PAGE_TOKENS,
     base_model="base",
     adapters=tuple(ADAPTERS),
@@ -38,7 +40,7 @@ def a_recorded_run(file: BinaryIO, num_requests: int) -> list[TokenOutput]:
     """Requests, aborts, commands, copies and reads that go wrong."""
     rng, inbox = random.Random(3), Inbox()
     scheduler = SPEC.make()
-    executor = an_executor(scheduler, inbox, Lines(*(a_faulty_link(3, rng) for _ in range(3))))
+    executor = an_executor(scheduler, inbox, faulty_lines(3, rng))
     recorder = Recorder(file, SPEC)
     core = EngineCore(an_info(), scheduler, executor, inbox, recorder)
     engine = VirtualEngine(core, executor)
@@ -47,7 +49,8 @@ def a_recorded_run(file: BinaryIO, num_requests: int) -> list[TokenOutput]:
     inbox.put(Call(1, RegisterAdapter(late)))
     inbox.put(Arrived(a_request(5, 9, late, "late"), 0.0))
     outputs: list[TokenOutput] = []
-    for request in islice(storm_requests(rng), num_requests):
+    by_name = {adapter.name: adapter for adapter in ADAPTERS}
+    for request in islice(storm_requests(rng, NAMES, by_name), num_requests):
         inbox.put(Arrived(request, engine.now))
         if rng.random() < 0.2:
             inbox.put(Aborted(request.request_id))
