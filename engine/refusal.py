@@ -12,8 +12,6 @@ def refusal(
 
     `adapter` is what its adapter's name means; of one that nobody has read no more is known.
     """
-    if request.adapter is not None and adapter is None:
-        return f"adapter '{request.adapter.name}' is not loaded: register it first"
     num_prompt, max_tokens = len(request.prompt), request.sampling.max_tokens
     if num_prompt < 1 or max_tokens < 0:
         return (

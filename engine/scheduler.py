@@ -347,7 +347,7 @@ def _overflow(request: Request) -> str:
 
 
 def _stranded(request: Request, failure: Failure) -> tuple[str, str | None]:
-    """What a request hears whose adapter does not come, and where the fault lies: None is us."""
+    """What a request hears whose adapter does not come, and whose fault that is, if not ours."""
     assert request.adapter is not None
     name = request.adapter.name
     if failure.kind == "Unavailable":

@@ -233,7 +233,8 @@ def test_a_command_is_carried_out_between_two_steps_and_answered() -> None:
         new = an_adapter("new", num_pages=3)
         async with running(a_core(on_disk=[new])) as engine:
             (refused,) = await tokens_of(engine, a_request(4, 3, new))
-            assert "is not loaded" in (refused.error or "")
+            assert "'new' is not loaded" in (refused.error or "")
+            assert refused.error_kind == "ModelNotFound"
             await asyncio.gather(*(engine.call(RegisterAdapter(new)) for _ in range(3)))
             assert len(await tokens_of(engine, a_request(4, 3, new))) == 3
 

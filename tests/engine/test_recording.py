@@ -4,7 +4,8 @@ import errno
 import io
 import os
 import random
-from itertools import islice
+from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,22 +19,31 @@ from motet.engine.messages import Aborted, Arrived, Call, LoadAdapter, PinAdapte
 from motet.engine.output import TokenOutput
 from motet.engine.recording import Recorder, SchedulerSpec
 from motet.engine.replay import replay
+from motet.engine.request import Request
 from motet.errors import ConfigError
 from tests.engine.factories import PAGE_TOKENS, a_request, an_adapter, an_executor, an_info
-from tests.engine.oracle import faulty_lines, storm_requests
+from tests.engine.oracle import faulty_lines
 
-ADAPTERS = [an_adapter(f"a{i}", num_pages=1 + i % 5) for i in range(24)]
-NAMES = [adapter.name for adapter in ADAPTERS]
-
+ADAPTERS = tuple(an_adapter(f"a{i}", num_pages=1 + i % 5) for i in range(24))
 SPEC = SchedulerSpec(
     batch=BatchConfig(24, 12, 5),
     max_model_len=256,
-    num_pages=70,
+    num_pages=80,
     page_tokens=PAGE_TOKENS,
     base_model="base",
-    adapters=tuple(ADAPTERS),
+    adapters=ADAPTERS,
     num_host_pages=60,
 )
+
+
+def some_requests(rng: random.Random) -> Iterator[Request]:
+    """Prompts of few beginnings, on few adapters more than on others."""
+    beginnings = [range(100 * n, 100 * n + 24) for n in range(3)]
+    for number in count():
+        beginning = rng.choice(beginnings)[: rng.randrange(25)]
+        adapter = rng.choice([None, *ADAPTERS, *ADAPTERS[:3] * 16])
+        prompt = (*beginning, *rng.choices(range(1000), k=rng.randrange(1, 12)))
+        yield a_request(prompt, rng.randrange(1, 40), adapter, f"recorded-{number}")
 
 
 def a_recorded_run(file: BinaryIO, num_requests: int) -> list[TokenOutput]:
@@ -49,8 +59,7 @@ def a_recorded_run(file: BinaryIO, num_requests: int) -> list[TokenOutput]:
     inbox.put(Call(1, RegisterAdapter(late)))
     inbox.put(Arrived(a_request(5, 9, late, "late"), 0.0))
     outputs: list[TokenOutput] = []
-    by_name = {adapter.name: adapter for adapter in ADAPTERS}
-    for request in islice(storm_requests(rng, NAMES, by_name), num_requests):
+    for request in islice(some_requests(rng), num_requests):
         inbox.put(Arrived(request, engine.now))
         if rng.random() < 0.2:
             inbox.put(Aborted(request.request_id))
@@ -83,8 +92,8 @@ def test_another_message_gives_another_plan() -> None:
     file = io.BytesIO()
     a_recorded_run(file, num_requests=5)
     recorded = file.getvalue()
-    assert b"storm-0" in recorded
-    changed = io.BytesIO(recorded.replace(b"storm-0", b"storm-X", 1))
+    assert b"recorded-0" in recorded
+    changed = io.BytesIO(recorded.replace(b"recorded-0", b"recorded-X", 1))
     *same, last = replay(changed)
     assert all(turn.is_same for turn in same) and not last.is_same
 

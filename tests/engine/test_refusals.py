@@ -31,3 +31,4 @@ def test_an_unregistered_adapter_is_refused_by_name() -> None:
     scheduler = a_scheduler()
     (output,) = scheduler.handle(Arrived(a_request(adapter=an_adapter("ghost")), 0.0))
     assert "'ghost'" in (output.error or "")
+    assert output.error_kind == "ModelNotFound"
