@@ -8,6 +8,9 @@ from typing import Any
 
 from motet.errors import ConfigError
 
+UNIFIED = "unified"
+"""`pool_split` where nothing is set apart."""
+
 MAX_NAME_LENGTH = 512
 """Characters that `model` may have in a request."""
 
@@ -95,14 +98,36 @@ class PoolConfig(Bounded):
         "Copy between host and pool no faster than so many gigabits per second, each way: a "
         "simulated link, to study memory on a CPU.",
     )
+    pool_split: str = option(
+        UNIFIED,
+        "unified: KV and adapters share the pool; or the fraction that is for adapters alone, such "
+        "as 0.3, to compare with engines that divide it.",
+    )
+
+    @property
+    def adapter_share(self) -> float | None:
+        """Of the pool, where it is split."""
+        return None if self.pool_split == UNIFIED else float(self.pool_split)
 
     def __post_init__(self) -> None:
         Bounded.__post_init__(self)
+        if self.pool_split != UNIFIED and not _is_fraction(self.pool_split):
+            raise ConfigError(
+                f"--pool-split is {reprlib.repr(self.pool_split)}: give {UNIFIED}, or the fraction "
+                "for adapters, above 0 and below 1, such as 0.3"
+            )
         if self.link_gbps is not None and not 0 < self.link_gbps < math.inf:
             raise ConfigError(
                 f"--link-gbps is {self.link_gbps}: give gigabits per second above 0, such as 8 "
                 "for a gigabyte per second"
             )
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return 0 < float(text) < 1
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

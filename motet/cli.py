@@ -138,6 +138,21 @@ def plan(
     show_plan(hub.fetch(config), as_json=json)
 
 
+@app.command(cls=ConfigurableCommand, epilog="Example: motet tune ./llama")
+@options_from_fields
+def tune(
+    model_config: ModelConfig,
+    pool: PoolConfig,
+    batch: BatchConfig,
+    model: ModelArgument = None,
+) -> None:
+    """Measure what copies and prompts take here; engines then decide by that."""
+    from motet import hub
+    from motet.commands.tune import run_tune
+
+    run_tune(hub.fetch(demo.engine_config(model, (), model_config, pool, batch)))
+
+
 @app.command(cls=ConfigurableCommand, epilog="Example: motet chat --model sql --temperature 0")
 @options_from_fields
 def chat(connection: ConnectionConfig, config: ChatConfig) -> None:

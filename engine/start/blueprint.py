@@ -72,6 +72,25 @@ class Blueprint:
             )
         return pool_bytes // page_bytes
 
+    def num_adapter_pages(self, num_pages: int, largest_adapter: int) -> int | None:
+        """Of so many pages, those that are set apart for adapters; None where none are.
+
+        Raises ConfigError unless both parts hold the largest of their kind.
+        """
+        share = self.config.pool.adapter_share
+        if share is None:
+            return None
+        num_apart = round(share * num_pages)
+        sequence = -(-self.max_model_len // self.layout.page_tokens)
+        if num_apart < largest_adapter or num_pages - num_apart < sequence:
+            raise ConfigError(
+                f"--pool-split {share} of {num_pages} pages leaves {num_apart} to adapters and "
+                f"{num_pages - num_apart} to KV: the largest adapter takes {largest_adapter}, a "
+                f"sequence of {self.max_model_len} tokens {sequence}; give another fraction, more "
+                "--pool-bytes or a lower --max-model-len"
+            )
+        return num_apart
+
 
 def blueprint_of(config: EngineConfig) -> Blueprint:
     """Resolve a configuration, reading no more than the model's config files.

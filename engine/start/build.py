@@ -66,6 +66,7 @@ def build(
         max_model_len=blueprint.max_model_len,
         num_pages=num_pages,
         num_host_pages=num_host_pages,
+        num_adapter_pages=blueprint.num_adapter_pages(num_pages, largest),
         page_tokens=blueprint.layout.page_tokens,
         base_model=base_model_id,
         adapters=adapters,

@@ -27,6 +27,7 @@ def banner(served: Served, url: str, *, needs_key: bool) -> str:
         "model": f"{served.name} ({info.architecture}, {info.dtype} on {info.device})",
         "context": f"{info.max_model_len:,} tokens",
         "pool": _pool(info),
+        "host": _host(info),
         "adapters": _adapters(info),
         **_own_formats(served.formats),
         "defaults": str(served.defaults) or "OpenAI's",
@@ -44,6 +45,12 @@ def _pool(info: EngineInfo) -> str:
         f"{info.num_pages:,} pages of {info.page_bytes:,} bytes ({total_mib:,.1f} MiB): room for "
         f"{num_tokens:,} tokens, or {num_adapters:,} adapters of rank 16, or any mix"
     )
+
+
+def _host(info: EngineInfo) -> str:
+    size_mib = info.num_host_pages * info.page_bytes / MIB
+    link = f"; simulated link of {info.link_gbps:g} Gbit/s each way" if info.link_gbps else ""
+    return f"{info.num_host_pages:,} pages more ({size_mib:,.1f} MiB) for what has left it{link}"
 
 
 def _adapters(info: EngineInfo) -> str:

@@ -61,11 +61,6 @@ class AdapterStorm:
             self._save(name)
             self.call(RegisterAdapter(Adapter(name, None, 0, 0, 0, f"/{name}")))
 
-    def choose(self) -> Adapter | None:
-        """What the next request runs on: often the base model or one of a few."""
-        name = self.rng.choice([None, *self.names, *self.names[:3] * 16])
-        return self.current.get(name) if name else None
-
     def turn(self) -> None:
         """Perhaps something happens."""
         if self.rng.random() > self.probability:

@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -16,6 +16,7 @@ from motet.engine.inbox import Inbox
 from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.request import Request
 from motet.engine.scheduler import Scheduler
+from motet.memory.adapter import Adapter
 from motet.memory.costs import Costs
 from tests.engine.adapter_storm import AdapterStorm
 from tests.engine.factories import (
@@ -94,26 +95,28 @@ class Oracle:
         )
 
 
-def storm_requests(rng: random.Random, adapters: AdapterStorm) -> Iterator[Request]:
+def storm_requests(
+    rng: random.Random, names: list[str], adapters: Mapping[str, Adapter]
+) -> Iterator[Request]:
     """Prompts that share beginnings or go on from earlier ones, on base and adapters, a few of them
-    much in demand."""
+    much in demand. `adapters` are what names mean when the next one is asked for."""
     sessions: deque[tuple[tuple[int, ...], str | None, str]] = deque(maxlen=40)
     tail = tuple(rng.randrange(VOCAB_SIZE) for _ in range(20))
     documents = [(*rng.choices(range(VOCAB_SIZE), k=PAGE_TOKENS), *tail) for _ in range(3)]
     for number in count():
         shared = rng.choice(documents)[: rng.randrange(25)]
         own = tuple(rng.randrange(VOCAB_SIZE) for _ in range(rng.randrange(1, 12)))
-        adapter, salt = adapters.choose(), rng.choice(["", "", "", "tenant"])
+        name, salt = rng.choice([None, *names, *names[:3] * 16]), rng.choice(["", "", "", "tenant"])
         prompt = (*shared, *own)
         if sessions and rng.random() < 0.4:
             before, name, salt = rng.choice(sessions)
-            adapter, prompt = adapters.current.get(name) if name else None, (*before, *own)
+            prompt = (*before, *own)
         if len(prompt) < 100:
-            sessions.append((prompt, adapter.name if adapter else None, salt))
+            sessions.append((prompt, name, salt))
         yield a_request(
             prompt,
             max_tokens=rng.choice([0, *range(1, 40)]),
-            adapter=adapter,
+            adapter=adapters.get(name) if name else None,
             request_id=f"storm-{number}",
             stop_token_ids=tuple(rng.sample(range(VOCAB_SIZE), 3)),
             cache_salt=salt,
@@ -160,7 +163,7 @@ def run_storm(
         sabotage(scheduler, executor, rng)
     adapters = AdapterStorm(scheduler, executor.disk, rng, NAMES)
     oracle = Oracle(adapters)
-    requests = oracle.watch(storm_requests(rng, adapters))
+    requests = oracle.watch(storm_requests(rng, NAMES, adapters.current))
     engine = VirtualEngine(EngineCore(an_info(), scheduler, executor, inbox), executor)
     storm = Storm(engine, rng, requests, oracle.hear, adapters, is_checked=is_checked)
     adapters.start()

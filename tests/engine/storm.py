@@ -163,7 +163,8 @@ class Storm:
             idle = [state for state in memory.room.idle() if isinstance(state, kind)]
             if idle and rng.random() < self.evict_probability:
                 self.forced[event] += 1
-                memory.room.evict(rng.choice(idle))
+                on_host = [state for state in idle if state.host is not None]
+                memory.room.evict(rng.choice(on_host or idle))
         self._evict_from_host()
 
     def _evict_from_host(self) -> None:

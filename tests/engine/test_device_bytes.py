@@ -17,6 +17,9 @@ from tests.model_factory import make_llama
 
 NUM_ADAPTERS = 300
 POOL_BYTES = 512 * 1024
+MAX_TABLE_BYTES = 128
+"""What stays of each adapter that was used: rank and scale of its modules. Where its tiles lie is
+the same for all of its ranks."""
 
 
 def save_adapters(directory: Path) -> tuple[tuple[str, str], ...]:
@@ -49,7 +52,7 @@ def live_tensor_bytes() -> int:
     return plain_bytes + packed_bytes
 
 
-def test_300_adapters_pass_through_without_a_byte_more(tmp_path: Path) -> None:
+def test_300_adapters_pass_through_and_leave_next_to_nothing(tmp_path: Path) -> None:
     config = EngineConfig(
         model=str(make_llama(tmp_path / "model")),
         adapters=save_adapters(tmp_path),
@@ -75,4 +78,5 @@ def test_300_adapters_pass_through_without_a_byte_more(tmp_path: Path) -> None:
     stats = core.scheduler.stats()
     assert stats.adapter_loads == NUM_ADAPTERS + 1  # the first had been evicted meanwhile
     assert stats.adapter_page_evictions > 0
-    assert live_tensor_bytes() == before
+    num_bytes = live_tensor_bytes() - before
+    assert num_bytes < MAX_TABLE_BYTES * NUM_ADAPTERS

@@ -17,11 +17,14 @@ from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.engine.output import TokenLogprobs, TokenOutput
 from motet.engine.plan import Batch, StepResult
 from motet.engine.request import Request, SamplingParams
+from motet.engine.start import build as start
 from motet.engine.start.build import build
 from motet.kernels import LoraBatch
 from motet.memory.adapter import Adapter
 from motet.memory.copy import Transfers
+from motet.memory.costs import Costs
 from tests.adapter_factory import ADAPTER_KINDS
+from tests.engine.adapter_storm import ADAPTER_EVENTS
 from tests.engine.drive import RealEngine
 from tests.engine.storm import FORCED_EVENTS, Storm
 from tests.model_factory import VOCAB_SIZE
@@ -29,7 +32,8 @@ from tests.reference import MAX_EXCLUDED_SHARE, Reference, check_greedy, make_re
 
 NUM_TOKENS = 64
 
-MEMORY_EVENTS = [event for event in FORCED_EVENTS if not event.startswith("abort")]
+NOT_OF_MEMORY = ("abort between steps", "abort during a step", *ADAPTER_EVENTS)
+MEMORY_EVENTS = [event for event in FORCED_EVENTS if event not in NOT_OF_MEMORY]
 MEMORY_EVENTS = [event for event in MEMORY_EVENTS if not event.endswith("copy")]
 
 WHOLE_PREFILL = BatchConfig(max_batch_tokens=2048, max_batch_rows=40, max_batch_adapters=20)
@@ -99,9 +103,9 @@ def an_engine(reference: Reference, batch: BatchConfig, num_pages: int) -> Engin
 
 def some_requests(adapters: list[Adapter | None], rng: random.Random) -> Iterator[Request]:
     """On each adapter in turn, in pairs that begin alike; some want prompt logprobs."""
-    beginning = [rng.randrange(3, VOCAB_SIZE) for _ in range(40)]
+    beginning = [rng.randrange(3, VOCAB_SIZE) for _ in range(72)]
     for number in count():
-        shared = beginning[: (33, 40, 0)[number // 2 % 3]]
+        shared = beginning[: (49, 72, 0)[number // 2 % 3]]
         own = [rng.randrange(3, VOCAB_SIZE) for _ in range(rng.randrange(1, 30))]
         num_prompt_logprobs = 3 if number % 5 == 0 else None
         sampling = SamplingParams(
@@ -122,7 +126,9 @@ def test_logits_and_greedy_tokens_equal_the_reference(
     num_pages: int,
     num_requests: int,
     is_stormy: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(start, "costs_of", lambda *_: Costs())  # a model so small computes sooner
     core = an_engine(reference, batch, num_pages)
     assert isinstance(core.executor, LocalExecutor)
     recorder = Recorder(core.executor)
@@ -161,7 +167,7 @@ def test_logits_and_greedy_tokens_equal_the_reference(
         _compare_scores(request, scores[name], reference)
     assert num_excluded / (num_requests * NUM_TOKENS) < MAX_EXCLUDED_SHARE
     if is_stormy:
-        assert all(storm.forced[event] >= 5 for event in MEMORY_EVENTS), storm.forced
+        assert all(storm.forced[event] >= 2 for event in MEMORY_EVENTS), storm.forced
     else:
         assert recorder.most_adapters == len(ADAPTER_KINDS) >= 8
 
