@@ -135,7 +135,7 @@ def kept_rates(setting: Setting) -> Rates | None:
     try:
         measured = msgspec.json.decode(path.read_bytes(), type=Measured)
         fault = _fault(measured, setting)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # no cache is kept here
         return None
     except (OSError, ValueError) as error:  # msgspec's are ValueErrors
         fault = " ".join(str(error).split())
