@@ -15,7 +15,7 @@ def test_no_token_or_score_changes_in_a_storm(seed: int) -> None:
     assert oracle.num_wrong == 0
     assert oracle.num_right >= 25_000
     assert oracle.num_right_scores > 4_000
-    assert all(storm.forced[event] > 25 for event in FORCED_EVENTS), storm.forced
+    assert all(storm.forced[event] >= 5 for event in FORCED_EVENTS), storm.forced
     memory = storm.scheduler.memory
     for room in (*memory.rooms, memory.host):
         assert room.pool.num_free + room.num_idle_pages == room.pool.num_pages
