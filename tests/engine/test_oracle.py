@@ -19,7 +19,7 @@ def test_no_token_or_score_changes_in_a_storm(seed: int) -> None:
     memory = storm.scheduler.memory
     states = memory.adapters.states()
     num_pinned = sum(state.num_pages for state in states if state.num_pins and state.is_on_device)
-    (room,) = memory.rooms
+    room = memory.room
     assert room.pool.num_free + room.num_idle_pages + num_pinned == room.pool.num_pages
     assert memory.host.pool.num_free + memory.host.num_idle_pages == memory.host.pool.num_pages
 
