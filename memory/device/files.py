@@ -16,6 +16,9 @@ from motet.errors import AdapterError, ConfigError, ModelError
 MAX_JSON_BYTES = 16 * 1024**2
 """Far above every real configuration and index; a link to an endless file stops here."""
 
+MAX_MESSAGE = 1000
+"""Characters of a message about a file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -36,6 +39,14 @@ ADAPTER = Origin("adapter", "give the directory PEFT saved", AdapterError)
 def shown(text: str) -> str:
     """Text of a file for a message of one line: what cannot be printed is escaped."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def shortened(message: str) -> str:
+    """Without its middle where it is too long: names and shapes of a file may have any length."""
+    if len(message) <= MAX_MESSAGE:
+        return message
+    end = MAX_MESSAGE // 2
+    return f"{message[:end]} ... {message[-end:]}"
 
 
 def must_be_directory(path: Path, origin: Origin) -> None:

@@ -14,7 +14,7 @@ from motet.errors import AdapterError
 from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.copies import fault_of_copy
-from motet.memory.device.files import ADAPTER, shown
+from motet.memory.device.files import ADAPTER, shortened, shown
 from motet.memory.device.peft_config import PeftConfig, read_config
 from motet.memory.device.peft_directory import must_be_adapter
 from motet.memory.device.peft_fields import MERGE, RETRAIN
@@ -302,7 +302,12 @@ class _Reader:
 
     def _rank(self, a: _Stored) -> int:
         """The rank of an A tensor, which its configuration must agree with."""
-        rank = a.tensor.shape[0] if a.tensor.dim() == 2 else 0
+        if a.tensor.dim() != 2:
+            raise self._error(
+                f"tensor '{a.name}' has shape {list(a.tensor.shape)}, a LoRA matrix has two sides: "
+                "save the adapter again"
+            )
+        rank = a.tensor.shape[0]
         configured = self.config.rank_of(a.path)
         if rank != configured:
             raise self._error(
@@ -335,7 +340,7 @@ class _Reader:
         return f"the adapter was trained for {name}: serve that model"
 
     def _error(self, message: str) -> AdapterError:
-        return AdapterError(f"adapter '{self.directory}': {shown(message)}")
+        return AdapterError(f"adapter '{self.directory}': {shortened(shown(message))}")
 
 
 def _dtype(dtype: torch.dtype) -> str:

@@ -16,7 +16,10 @@ from motet.memory.device.files import Origin, opened
 LENGTH_BYTES = 8
 """At the beginning of the file: the length of the header that follows."""
 
-MAX_HEADER_BYTES = 16 * 1024**2
+MAX_TENSORS = 2**13
+"""Far above every real adapter, which has three for a module at most."""
+
+MAX_HEADER_BYTES = 4 * 1024**2
 """Far above every real one, which has some 150 bytes for a tensor."""
 
 
@@ -67,6 +70,12 @@ class TensorFile:
             os.ftruncate(stand_in, size)
             with safe_open(f"/proc/self/fd/{stand_in}", framework="pt") as library:
                 names = library.keys()
+                if len(names) > MAX_TENSORS:  # to make them all takes seconds
+                    raise self._origin.fault(
+                        self._path.parent,
+                        f"{self._path.name} has {len(names)} tensors, more than {MAX_TENSORS}: "
+                        f"{self._origin.remedy}",
+                    )
                 return {name: library.get_tensor(name).to("meta") for name in names}
         except SafetensorError as error:
             raise self._incomplete(str(error)) from None

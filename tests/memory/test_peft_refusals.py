@@ -13,9 +13,11 @@ from peft import PeftType
 
 from motet.errors import AdapterError
 from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from motet.memory.device.files import MAX_JSON_BYTES
+from motet.memory.device.files import MAX_JSON_BYTES, MAX_MESSAGE
 from motet.memory.device.peft import PICKLE_FILE
 from motet.memory.device.peft_fields import REFUSED
+from motet.memory.device.tensor_file import MAX_TENSORS
+from tests.corpus.spoiling import many_tensors
 from tests.memory.peft_directories import Q_A, Q_B, Tensors, a_directory, a_name, read, some_tensors
 
 
@@ -86,6 +88,7 @@ def must_be_refused(path: Path, message: str, max_rank: int = 256) -> None:
     with pytest.raises(AdapterError, match=message) as caught:
         read(path, max_rank)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < MAX_MESSAGE + len(str(path)) + 50
     assert str(path) in str(caught.value)
 
 
@@ -144,7 +147,9 @@ BAD_TENSORS: dict[str, tuple[Tensors, str]] = {
     "tall B": ({Q_B: torch.ones(9, 4)}, r"lora_B.* shape \[9, 4\].* \[8, 4\].*some/base"),
     "B of other rank": ({Q_B: torch.ones(8, 5)}, r"lora_B.* shape \[8, 5\].* \[8, 4\]"),
     "flat A": ({Q_A: torch.ones(32)}, r"shape \[32\]: it was saved by DeepSpeed ZeRO-3 or FSDP"),
-    "deep A": ({Q_A: torch.ones(4, 8, 1, 1)}, r"shape \[4, 8, 1, 1\] has rank 0"),
+    "deep A": ({Q_A: torch.ones(4, 8, 1, 1)}, r"shape \[4, 8, 1, 1\], a LoRA matrix has two sides"),
+    "many sides": ({Q_A: torch.ones(4, 8, *[1] * 9999)}, r"shape \[4, 8, 1.* 1\], a LoRA matrix"),
+    "endless name": ({"n" * 10_000: torch.ones(1)}, r"tensor 'n+ \.\.\. n+' is no LoRA matrix"),
     "rank 0": ({Q_A: torch.ones(0, 8), Q_B: torch.ones(8, 0)}, r"shape \[0, 8\]: it was saved by"),
     "NaN": ({Q_A: torch.full((4, 8), math.nan)}, "lora_A.* NaN or infinity"),
     "infinity": ({Q_B: torch.full((8, 4), math.inf)}, "lora_B.* NaN or infinity"),
@@ -217,6 +222,10 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
             (path / ADAPTER_WEIGHTS).read_bytes()[:-1]
         ),
         "not a complete safetensors file",
+    ),
+    "too many tensors": (
+        lambda path: (path / ADAPTER_WEIGHTS).write_bytes(many_tensors(MAX_TENSORS + 1)),
+        f"has {MAX_TENSORS + 1} tensors, more than {MAX_TENSORS}",
     ),
     "garbage": (lambda path: (path / ADAPTER_WEIGHTS).write_bytes(b"\x80" * 999), "not a complete"),
 }
