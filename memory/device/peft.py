@@ -1,7 +1,9 @@
 """Reads a PEFT LoRA directory, strictly: every tensor is used or refused by name."""
 
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +22,7 @@ from motet.memory.device.peft_directory import must_be_adapter
 from motet.memory.device.peft_fields import MERGE, RETRAIN
 from motet.memory.device.peft_names import parameter_name, unwrapped
 from motet.memory.device.single_thread import is_finite
-from motet.memory.device.tensor_file import TensorFile, opened_tensor_file
+from motet.memory.device.tensor_file import TensorFile, TensorLayout, opened_tensor_file
 from motet.memory.device.weights import AdapterWeights, LoraPair
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import SIDE_A, SIDE_B
@@ -57,35 +59,76 @@ _PREFIX = re.compile(
 )
 
 
+KNOWN_HEADERS = 8
+"""That are remembered: adapters that were trained alike, by the thousand, have one."""
+
+
+class PeftReader:
+    """Reads adapter directories for one model. Any thread may ask.
+
+    What it has understood of a header it remembers, for all directories that have the same one and
+    the same configuration: to go through hundreds of names takes longer than to read their values,
+    and keeps the threads that compute waiting for Python.
+    """
+
+    def __init__(self, geometry: AdapterGeometry, max_rank: int, base: BaseTensors) -> None:
+        """Of the base model only those tensors are read that an adapter holds copies of."""
+        self._geometry = geometry
+        self._max_rank = max_rank
+        self._base = base
+        self._known: deque[_Header] = deque(maxlen=KNOWN_HEADERS)
+        """The one that was used last is the last."""
+        self._lock = threading.Lock()
+
+    def read(self, directory: str) -> AdapterWeights:
+        """All of `adapter_config.json` and `adapter_model.safetensors`.
+
+        No value is read before all shapes are right, so a file takes no more memory than an adapter
+        of `max_rank` may. Raises AdapterError, one line naming the file, field or tensor and the
+        remedy, unless the adapter can be served exactly.
+        """
+        directory_reader = self._directory(directory)
+        with _tensor_file(Path(directory)) as file:
+            header = self._header(directory_reader, file)
+            return directory_reader.with_values(header, file)
+
+    def header(self, directory: str) -> AdapterWeights:
+        """As `read`, without the values of the tensors, which stay unread and unchecked."""
+        directory_reader = self._directory(directory)
+        with _tensor_file(Path(directory)) as file:
+            header = self._header(directory_reader, file)
+        return replace(header.weights, source=directory)
+
+    def _directory(self, directory: str) -> "_DirectoryReader":
+        must_be_adapter(Path(directory))
+        config = read_config(Path(directory))
+        return _DirectoryReader(directory, self._geometry, self._max_rank, config, self._base)
+
+    def _header(self, reader: "_DirectoryReader", file: TensorFile) -> "_Header":
+        with self._lock:
+            known = next((h for h in self._known if h.is_of(reader.config, file)), None)
+            if known is not None:
+                self._known.remove(known)
+                self._known.append(known)
+                return known
+        header = reader.header(file.layout())
+        with self._lock:
+            self._known.append(header)
+        return header
+
+
 def read_adapter(
     directory: str, geometry: AdapterGeometry, max_rank: int, base: BaseTensors
 ) -> AdapterWeights:
-    """Read `adapter_config.json` and `adapter_model.safetensors` of one adapter.
-
-    No value is read before all shapes are right, so a file takes no more memory than an adapter of
-    `max_rank` may. Of the base model only those tensors are read that the adapter holds copies of.
-    Raises AdapterError, one line naming the file, field or tensor and the remedy, unless the
-    adapter can be served exactly.
-    """
-    reader = _reader(directory, geometry, max_rank, base)
-    with _tensor_file(Path(directory)) as file:
-        return reader.with_values(reader.header(file.tensors), file)
+    """One adapter, once. Raises AdapterError."""
+    return PeftReader(geometry, max_rank, base).read(directory)
 
 
 def read_adapter_header(
     directory: str, geometry: AdapterGeometry, max_rank: int, base: BaseTensors
 ) -> AdapterWeights:
-    """As `read_adapter`, without the values of the tensors, which stay unread and unchecked."""
-    reader = _reader(directory, geometry, max_rank, base)
-    with _tensor_file(Path(directory)) as file:
-        return reader.header(file.tensors).weights
-
-
-def _reader(
-    directory: str, geometry: AdapterGeometry, max_rank: int, base: BaseTensors
-) -> "_Reader":
-    must_be_adapter(Path(directory))
-    return _Reader(directory, geometry, max_rank, read_config(Path(directory)), base)
+    """As `read_adapter`, without values."""
+    return PeftReader(geometry, max_rank, base).header(directory)
 
 
 @contextmanager
@@ -120,18 +163,24 @@ _Matrices = dict[tuple[int, int], _Stored]
 """By module and side."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Header:
-    """An adapter without its values, and where these are in the file."""
+    """Adapters of one configuration without their values, and where these are in their files."""
 
+    config: PeftConfig
+    layout: TensorLayout
     weights: AdapterWeights
+    """Their source is whoever was read first."""
     matrices: _Matrices
     copies: tuple[str, ...]
     """Names of the tensors that have to be equal to the base's."""
 
+    def is_of(self, config: PeftConfig, file: TensorFile) -> bool:
+        return file.has(self.layout) and config == self.config
+
 
 @dataclass(frozen=True)
-class _Reader:
+class _DirectoryReader:
     directory: str
     geometry: AdapterGeometry
     max_rank: int
@@ -144,12 +193,12 @@ class _Reader:
         paths = (module.path.removeprefix("model.") for module in self.geometry.modules)
         return {path: place for place, path in enumerate(paths)}
 
-    def header(self, tensors: Mapping[str, Tensor]) -> _Header:
-        """All that is known without a value; `tensors` are on the meta device."""
+    def header(self, layout: TensorLayout) -> _Header:
+        """All that is known without a value."""
         matrices: _Matrices = {}
         copies: list[str] = []
         unused: list[str] = []
-        for name, tensor in tensors.items():
+        for name, tensor in layout.tensors.items():
             self._must_be_whole(name, tensor)
             if any(part in name for part in UNUSED_TENSORS):
                 unused.append(name)
@@ -169,17 +218,20 @@ class _Reader:
             module: self._pair(matrices, module)
             for module in sorted({place[0] for place in matrices})
         }
-        skipped = tuple(shown(name) for name in tensors if name in {*copies, *unused})
+        skipped = tuple(shown(name) for name in layout.tensors if name in {*copies, *unused})
         weights = AdapterWeights(
             self.directory, self.geometry, pairs, skipped, self.config.training
         )
-        return _Header(weights, matrices, tuple(copies))
+        return _Header(self.config, layout, weights, matrices, tuple(copies))
 
     def with_values(self, header: _Header, file: TensorFile) -> AdapterWeights:
         """The same adapter, its values read and checked."""
         for name in header.copies:
-            self._is_copy(name, file.read(name))
-        values = {place: self._values(stored, file) for place, stored in header.matrices.items()}
+            self._is_copy(name, file.read(name, header.layout))
+        values = {
+            place: self._values(stored.name, file.read(stored.name, header.layout))
+            for place, stored in header.matrices.items()
+        }
         pairs = {
             module: replace(
                 pair,
@@ -189,12 +241,11 @@ class _Reader:
             )
             for module, pair in header.weights.pairs.items()
         }
-        return replace(header.weights, pairs=pairs)
+        return replace(header.weights, source=self.directory, pairs=pairs)
 
-    def _values(self, stored: _Stored, file: TensorFile) -> Tensor:
-        values = file.read(stored.name)
+    def _values(self, name: str, values: Tensor) -> Tensor:
         if not is_finite(values):
-            raise self._error(f"tensor '{stored.name}' holds NaN or infinity: train it again")
+            raise self._error(f"tensor '{name}' holds NaN or infinity: train it again")
         return values
 
     def _is_copy(self, name: str, tensor: Tensor) -> bool:

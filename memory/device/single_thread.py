@@ -23,6 +23,9 @@ FORMATS = {
 
 def copy_rows(target: Tensor, rows: Tensor) -> None:
     """Fill a matrix with another of its shape, cast to its dtype; both have few rows."""
+    if rows.numel() <= COPIED_ELEMENTS:
+        target.copy_(rows)
+        return
     width = max(1, COPIED_ELEMENTS // len(rows))
     parts = (torch.split(matrix, width, dim=1) for matrix in (target, rows))
     for part, columns in zip(*parts, strict=True):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.dora import output_gains
-from motet.memory.device.peft import read_adapter, read_adapter_header
+from motet.memory.device.peft import PeftReader
 from motet.memory.device.single_thread import clear, copy_rows, is_finite
 from motet.memory.device.tables import AdapterTables, TilePatterns
 from motet.memory.device.weights import AdapterWeights, too_large
@@ -29,21 +29,20 @@ class AdapterStager:
         base: BaseTensors,
     ) -> None:
         """DoRA, and copies of the base's tensors, ask `base`."""
-        self._geometry = geometry
         self._layout = layout
         self._dtype = dtype
         self._base_model_id = base_model_id
-        self._max_rank = max_rank
         self._base = base
+        self._reader = PeftReader(geometry, max_rank, base)
         self.patterns = TilePatterns(geometry, layout)
 
     def header(self, directory: str) -> AdapterWeights:
         """Without values. Raises AdapterError."""
-        return read_adapter_header(directory, self._geometry, self._max_rank, self._base)
+        return self._reader.header(directory)
 
     def read(self, directory: str) -> AdapterWeights:
         """Raises AdapterError."""
-        return read_adapter(directory, self._geometry, self._max_rank, self._base)
+        return self._reader.read(directory)
 
     def digest(self, weights: AdapterWeights) -> str:
         return weights.digest(self._base_model_id, self._dtype)

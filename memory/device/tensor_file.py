@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,33 +24,53 @@ MAX_HEADER_BYTES = 4 * 1024**2
 """Far above every real one, which has some 150 bytes for a tensor."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorLayout:
+    """Where the tensors lie in all files of one header and size."""
+
+    header: bytes
+    size: int
+    tensors: Mapping[str, Tensor]
+    """Name -> shape and dtype, on the meta device."""
+    starts: Mapping[str, int]
+    """Name -> place of the first byte."""
+
+
 class TensorFile:
-    """Its header, checked against its size, and single tensors of it on demand.
+    """Its header, and single tensors of it on demand.
 
     Nothing of the file is mapped: reading a mapped file that has become shorter meanwhile kills the
     process. The file stays the one that was opened, whatever takes its name.
     """
 
     def __init__(self, file: BinaryIO, path: Path, origin: Origin) -> None:
-        """Raises the error of `origin` unless it is a complete file."""
+        """Reads the header. Raises the error of `origin` where it is no possible one."""
         self._file = file
         self._path = path
         self._origin = origin
-        header = self._header()
-        self.tensors: Mapping[str, Tensor] = self._checked(header)
-        """Name -> shape and dtype, on the meta device."""
-        fields = json.loads(header[LENGTH_BYTES:])
-        self._starts = {
-            name: len(header) + fields[name]["data_offsets"][0] for name in self.tensors
-        }
+        self.header = self._header()
+        self.size = os.fstat(file.fileno()).st_size
 
-    def read(self, name: str) -> Tensor:
+    def layout(self) -> TensorLayout:
+        """What the header says. Raises the error of `origin` unless it is right, and the file has
+        the size that it says."""
+        tensors = self._checked()
+        fields = json.loads(self.header[LENGTH_BYTES:])
+        first = len(self.header)
+        starts = {name: first + fields[name]["data_offsets"][0] for name in tensors}
+        return TensorLayout(self.header, self.size, tensors, starts)
+
+    def has(self, layout: TensorLayout) -> bool:
+        """Whether this is its layout: one of another file will do."""
+        return layout.size == self.size and layout.header == self.header
+
+    def read(self, name: str, layout: TensorLayout) -> Tensor:
         """The values of a tensor. Raises the error of `origin` where the file has lost them."""
-        header = self.tensors[name]
-        values = torch.empty(header.shape, dtype=header.dtype)
+        tensor = layout.tensors[name]
+        values = torch.empty(tensor.shape, dtype=tensor.dtype)
         if values.numel():
             room = values.reshape(-1).view(torch.uint8).numpy().data
-            self._fill(room, self._starts[name])
+            self._fill(room, layout.starts[name])
         return values
 
     def _header(self) -> bytes:
@@ -60,14 +81,13 @@ class TensorFile:
             raise self._incomplete(f"its header would have {length} bytes")
         return start + self._file.read(length)
 
-    def _checked(self, header: bytes) -> dict[str, Tensor]:
+    def _checked(self) -> dict[str, Tensor]:
         """Shapes and dtypes, by the library: it sees a file that has this header, the size of
         this one, and holes for values."""
-        size = os.fstat(self._file.fileno()).st_size
         stand_in = os.memfd_create("header")
         try:
-            os.write(stand_in, header)
-            os.ftruncate(stand_in, size)
+            os.write(stand_in, self.header)
+            os.ftruncate(stand_in, self.size)
             with safe_open(f"/proc/self/fd/{stand_in}", framework="pt") as library:
                 names = library.keys()
                 if len(names) > MAX_TENSORS:  # to make them all takes seconds
@@ -82,7 +102,8 @@ class TensorFile:
         except RuntimeError:  # torch cannot even map it
             raise self._origin.fault(
                 self._path.parent,
-                f"{self._path.name} has {size} bytes, too many for this machine: copy it again",
+                f"{self._path.name} has {self.size} bytes, too many for this machine: copy it "
+                "again",
             ) from None
         finally:
             os.close(stand_in)

@@ -31,18 +31,20 @@ def path(tmp_path: Path) -> Path:
 
 def test_every_tensor_is_read_as_it_was_saved(path: Path) -> None:
     with opened_tensor_file(path, ADAPTER) as file:
-        assert file.tensors.keys() == TENSORS.keys()
+        layout = file.layout()
+        assert layout.tensors.keys() == TENSORS.keys()
         for name, tensor in TENSORS.items():
-            header = file.tensors[name]
+            header = layout.tensors[name]
             assert header.is_meta and (header.shape, header.dtype) == (tensor.shape, tensor.dtype)
-            assert torch.equal(file.read(name), tensor)
+            assert torch.equal(file.read(name, layout), tensor)
 
 
 def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error_and_no_signal(path: Path) -> None:
     with opened_tensor_file(path, ADAPTER) as file:
+        layout = file.layout()
         os.truncate(path, 5000)
         with pytest.raises(AdapterError, match=r"shorter while it was read.*copy it again"):
-            file.read("d")
+            file.read("d", layout)
 
 
 @pytest.mark.parametrize("successor", [None, b"something else"])
@@ -50,10 +52,11 @@ def test_a_file_that_has_lost_its_name_is_read_to_its_end(
     successor: bytes | None, path: Path
 ) -> None:
     with opened_tensor_file(path, ADAPTER) as file:
+        layout = file.layout()
         path.unlink()
         if successor is not None:
             path.write_bytes(successor)
-        assert torch.equal(file.read("d"), TENSORS["d"])
+        assert torch.equal(file.read("d", layout), TENSORS["d"])
 
 
 @pytest.mark.parametrize("size", [0, 5, 8, 100, 200_000])
@@ -61,9 +64,9 @@ def test_a_file_that_ends_too_early_is_refused(size: int, path: Path) -> None:
     os.truncate(path, size)
     with (
         pytest.raises(AdapterError, match="not a complete safetensors file"),
-        opened_tensor_file(path, ADAPTER),
+        opened_tensor_file(path, ADAPTER) as file,
     ):
-        pass
+        file.layout()
 
 
 def test_a_header_that_would_fill_the_memory_is_not_read(path: Path) -> None:
