@@ -162,7 +162,7 @@ class EngineConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
     optional_adapters: frozenset[str] = frozenset()
-    """Names of the adapters that are reported and left out where they cannot be served."""
+    """Names of the adapters that are not opened before the first request on them."""
 
     def __post_init__(self) -> None:
         if not self.model:

@@ -121,7 +121,7 @@ def test_a_bad_adapter_of_the_directory_is_refused_when_it_is_named(
     assert f"did you mean '{shelf}/run/checkpoint-500'?" in reasons["run"]
     assert "two': adapter_config.json is missing" in reasons["two"]
     planned = motet.run("plan", model_dir, "--pool-bytes", "1MiB", "--adapter-dir", shelf)
-    assert (planned.code, planned.out.count("left out: ")) == (0, 4)
+    assert (planned.code, planned.out.count("refused: ")) == (0, 4)
 
 
 def _refusal(url: str, model: str) -> str:
