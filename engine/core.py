@@ -51,9 +51,11 @@ def handle(
 ) -> tuple[list[TokenOutput], list[Reply]]:
     """Tell a scheduler what has come: what its users should hear.
 
-    The time last: what came during a long step is not late because it is heard of after it.
+    Who is late is asked last: what came during a long step is not late because it is heard of after
+    it.
     """
     outputs: list[TokenOutput] = []
+    scheduler.tell_time(now)
     for message in messages:
         match message:
             case Call():

@@ -134,12 +134,13 @@ def a_scheduler(
     policy: SchedulingPolicy | None = None,
     num_host_pages: int = 256,
     costs: Costs = KV_IS_DROPPED,
+    num_adapter_pages: int | None = None,
 ) -> Scheduler:
     """With the adapters on the host, as if they had been used before."""
     scheduler = Scheduler(
         BatchConfig(max_batch_tokens, max_batch_rows, max_batch_adapters),
         max_model_len,
-        a_memory(num_pages, num_host_pages, PAGE_TOKENS, adapters, costs),
+        a_memory(num_pages, num_host_pages, PAGE_TOKENS, adapters, costs, num_adapter_pages),
         policy or FirstComeFirstServed(),
     )
     for request in requests:

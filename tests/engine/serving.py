@@ -94,7 +94,7 @@ class Serving:
             self.turn()
 
     def is_right(self, request: Request, digest: str | None = None, num_pages: int = 0) -> bool:
-        """Are the tokens so far those of this content?"""
+        """Are there tokens, and are they those of this content?"""
         told = [o.token_id for o in self.outputs[request.request_id] if o.token_id is not None]
         right = expected_tokens(request.prompt, digest, num_pages, PAGE_TOKENS, VOCAB_SIZE)
-        return told == list(islice(right, len(told)))
+        return bool(told) and told == list(islice(right, len(told)))

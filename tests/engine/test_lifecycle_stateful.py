@@ -180,6 +180,12 @@ class LifecycleMachine(RuleBasedStateMachine):
         )
         self.in_flight = plan.batch if plan.batch.rows else None
 
+    @precondition(lambda self: self.in_flight is None and self.scheduler.running)
+    @rule(choice=choices)
+    def preempt(self, choice: int) -> None:
+        running = self.scheduler.running
+        self.scheduler.preempt(running[choice % len(running)])
+
     @precondition(lambda self: self.in_flight is not None)
     @rule()
     def finish_step(self) -> None:

@@ -9,22 +9,44 @@ from motet.engine.messages import (
     Call,
     Event,
     Failed,
+    ListAdapters,
+    LoadAdapter,
     Message,
     News,
+    PinAdapter,
     Ready,
     RegisterAdapter,
     Reply,
     Report,
+    ResetPrefixCache,
     StepFinished,
     Stop,
     Tick,
+    UnloadAdapter,
 )
 from motet.engine.output import EngineStats, FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.plan import PromptScores, SampledToken, StepPlan, StepResult
-from motet.memory.copy import CopyEnded, Ticket
+from motet.memory.adapter import AdapterContent, AdapterNews, AdapterStatus, Standing
+from motet.memory.copy import CopyEnded, Read, ReadEnded, Ticket, Transfers
+from motet.memory.page import PageId
+from motet.memory.residency import Residency
 from tests.engine.factories import a_request, a_scheduler, an_adapter, an_info
 
 A_LOGPROB = TokenLogprobs(-1.5, ((5, -0.5), (6, -1.5)))
+
+
+A_STATUS = AdapterStatus(
+    adapter=an_adapter(),
+    standing=Standing.CURRENT,
+    state=Residency.DUAL,
+    is_pinned=True,
+    num_waiting=1,
+    num_running=2,
+    hits=3,
+    loads=4,
+    evictions=5,
+    last_error="it has changed",
+)
 
 
 def a_plan() -> StepPlan:
@@ -41,7 +63,14 @@ TO_ENGINE: list[Message | Event] = [
     Arrived(a_request(adapter=an_adapter()), 1.5),
     Aborted("r1"),
     Call(7, RegisterAdapter(an_adapter())),
+    Call(8, LoadAdapter("a", "/a", in_place=True, is_pinned=True)),
+    Call(9, UnloadAdapter("a")),
+    Call(10, PinAdapter("a", False)),
+    Call(11, ResetPrefixCache()),
+    Call(12, ListAdapters("a", 10, "b")),
     CopyEnded(Ticket(3), 2, "the link has failed"),
+    ReadEnded(Ticket(4), AdapterContent(8, 3, "digest")),
+    ReadEnded(Ticket(5), None, "it has changed", "AdapterChanged"),
     Stop(),
     Tick(1.5),
     StepFinished(
@@ -61,8 +90,9 @@ FROM_ENGINE: list[News] = [
             TokenOutput("r1", 0, None, finish_reason=FinishReason.ERROR, error="x"),
             TokenOutput("r2", 0, 5, prompt_logprobs=(A_LOGPROB,)),
         ),
-        (Reply(7, "no room"),),
+        (Reply(7, "no room", "AdapterError"), Reply(8, adapters=(A_STATUS,))),
         EngineStats(num_running=1, pages_free=2),
+        (AdapterNews(an_adapter(), Standing.LEAVING),),
     ),
     Failed("ModelError", "no such model"),
 ]
@@ -87,3 +117,11 @@ def test_a_plan_survives_the_wire() -> None:
     plan = a_plan()
     assert plan.transfers.copies and plan.batch.rows
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(plan), type=StepPlan) == plan
+
+
+def test_transfers_survive_the_wire_and_know_when_they_are_empty() -> None:
+    read = Read(Ticket(1), "/a", (PageId(2),), "digest")
+    transfers = Transfers((PageId(1),), (PageId(3),), ("digest",), reads=(read,))
+    wire = msgspec.msgpack.encode(transfers)
+    assert msgspec.msgpack.decode(wire, type=Transfers) == transfers
+    assert transfers and not Transfers()

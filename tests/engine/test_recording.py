@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import random
+from collections import deque
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from motet.engine.recording import Recorder, SchedulerSpec
 from motet.engine.replay import replay
 from motet.engine.request import Request
 from motet.errors import ConfigError
+from motet.memory.adapter import Adapter
 from tests.engine.factories import PAGE_TOKENS, a_request, an_adapter, an_executor, an_info
 from tests.engine.oracle import faulty_lines
 
@@ -28,22 +30,25 @@ ADAPTERS = tuple(an_adapter(f"a{i}", num_pages=1 + i % 5) for i in range(24))
 SPEC = SchedulerSpec(
     batch=BatchConfig(24, 12, 5),
     max_model_len=256,
-    num_pages=80,
+    num_pages=50,
     page_tokens=PAGE_TOKENS,
     base_model="base",
     adapters=ADAPTERS,
-    num_host_pages=60,
+    num_host_pages=100,
 )
 
 
 def some_requests(rng: random.Random) -> Iterator[Request]:
-    """Prompts of few beginnings, on few adapters more than on others."""
-    beginnings = [range(100 * n, 100 * n + 24) for n in range(3)]
+    """Prompts that go on from earlier ones, on few adapters more than on others."""
+    earlier: deque[tuple[tuple[int, ...], Adapter | None]] = deque([((), None)], maxlen=30)
     for number in count():
-        beginning = rng.choice(beginnings)[: rng.randrange(25)]
-        adapter = rng.choice([None, *ADAPTERS, *ADAPTERS[:3] * 16])
-        prompt = (*beginning, *rng.choices(range(1000), k=rng.randrange(1, 12)))
-        yield a_request(prompt, rng.randrange(1, 40), adapter, f"recorded-{number}")
+        prompt, adapter = rng.choice(earlier)
+        if not prompt or len(prompt) > 60:
+            prompt, adapter = (), rng.choice([None, *ADAPTERS, *ADAPTERS[:3] * 16])
+        prompt = (*prompt, *rng.choices(range(1000), k=rng.randrange(1, 20)))
+        earlier.append((prompt, adapter))
+        max_tokens = rng.choice([*range(1, 12), 90])  # few are as long as nobody expects
+        yield a_request(prompt, max_tokens, adapter, f"recorded-{number}")
 
 
 def a_recorded_run(file: BinaryIO, num_requests: int) -> list[TokenOutput]:
@@ -75,7 +80,7 @@ def a_recorded_run(file: BinaryIO, num_requests: int) -> list[TokenOutput]:
 
 def test_the_same_messages_give_the_same_plans() -> None:
     file = io.BytesIO()
-    outputs = a_recorded_run(file, num_requests=300)
+    outputs = a_recorded_run(file, num_requests=500)
     assert len(outputs) > 3000
     file.seek(0)
     turns = list(replay(file))
