@@ -23,7 +23,9 @@ from motet.engine.config import PoolConfig
 GOAL = 1.1
 LINK_GBPS = 8.0
 MAX_MODEL_LEN = 1024
-PROMPT_TOKENS = 16
+PROMPT_TOKENS, SHORT_PROMPT_TOKENS = 16, 1
+"""Of hot requests; of all others, so that steps are as long as without them."""
+
 ON_DEVICE, ON_HOST = 4, 8
 """Adapters that there is room for, the one of the hot requests among them."""
 
@@ -140,7 +142,7 @@ class _Bench:
             streams = [self._cold(kinds["cold"], cold) for _ in range(self._sizes.in_flight)]
             await self._phase(kinds["cold"], hot, streams)
             every_s = kinds["cold"].duration_s / max(1, kinds["cold"].others)
-            await self._answer(1, resident)  # so that it is there
+            await self._answer(resident)  # so that it is there
             await self._phase(kinds["warm"], hot, [self._warm(kinds["warm"], resident, every_s)])
         await self._engine.stop()
         return kinds
@@ -161,7 +163,8 @@ class _Bench:
 
     async def _hot(self, phases: Phases, adapter: Adapter, has_begun: asyncio.Event) -> None:
         times_s: list[float] = []
-        async for outputs in self._engine.generate(self._request(self._sizes.num_tokens, adapter)):
+        request = self._request(PROMPT_TOKENS, self._sizes.num_tokens, adapter)
+        async for outputs in self._engine.generate(request):
             times_s += [time.perf_counter()] * len(outputs)
             has_begun.set()
         phases.gaps_s += [later - earlier for earlier, later in pairwise(times_s)]
@@ -169,22 +172,22 @@ class _Bench:
     async def _cold(self, phases: Phases, adapters: list[Adapter]) -> None:
         """One after the other for ever, each of them random."""
         while True:
-            await self._answer(1, self._rng.choice(adapters))
+            await self._answer(self._rng.choice(adapters))
             phases.others += 1
 
     async def _warm(self, phases: Phases, adapter: Adapter, every_s: float) -> None:
         """As often for ever."""
         while True:
-            _, _ = await asyncio.gather(self._answer(1, adapter), asyncio.sleep(every_s))
+            _, _ = await asyncio.gather(self._answer(adapter), asyncio.sleep(every_s))
             phases.others += 1
 
-    async def _answer(self, num_tokens: int, adapter: Adapter) -> None:
-        async for outputs in self._engine.generate(self._request(num_tokens, adapter)):
+    async def _answer(self, adapter: Adapter) -> None:
+        async for outputs in self._engine.generate(self._request(SHORT_PROMPT_TOKENS, 1, adapter)):
             for output in outputs:
                 assert output.error is None, output.error
 
-    def _request(self, num_tokens: int, adapter: Adapter) -> Request:
-        prompt = tuple(self._rng.choices(range(self._vocab_size), k=PROMPT_TOKENS))
+    def _request(self, prompt_tokens: int, num_tokens: int, adapter: Adapter) -> Request:
+        prompt = tuple(self._rng.choices(range(self._vocab_size), k=prompt_tokens))
         sampling = SamplingParams(num_tokens, temperature=0)
         return Request(f"{next(self._ids)}", prompt, sampling, adapter)
 

@@ -41,7 +41,9 @@ class LargeModel:
         return EngineConfig(
             model=str(self.directory),
             adapters=tuple(adapters),
-            model_config=ModelConfig(dtype=self.dtype, threads=self.threads),
+            model_config=ModelConfig(
+                dtype=self.dtype, threads=self.threads, max_model_len=self.max_model_len
+            ),
             pool=pool,
             optional_adapters=frozenset(name for name, _ in adapters),
         )

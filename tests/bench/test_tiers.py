@@ -51,7 +51,7 @@ def test_hot_requests_decode_while_cold_adapters_load(tmp_path: Path) -> None:
 
 
 def test_a_session_returns_to_an_engine_with_and_without_a_host(tmp_path: Path) -> None:
-    sizes = returns.Sizes(lengths=(16, 64), num_rounds=1, max_model_len=128)
+    sizes = returns.Sizes(lengths=(16, 64), num_rounds=1)
     report = returns.measure(sizes, tmp_path, *TINY)
     assert len(reached(report)) == 2
 
