@@ -1,0 +1,1 @@
+"""State larger than the device: what registering, loading, returning and unloading take."""
