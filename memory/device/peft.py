@@ -21,6 +21,7 @@ from motet.memory.device.peft_config import PeftConfig, read_config
 from motet.memory.device.peft_directory import must_be_adapter
 from motet.memory.device.peft_fields import MERGE, RETRAIN
 from motet.memory.device.peft_names import parameter_name, unwrapped
+from motet.memory.device.peft_patterns import BadPattern
 from motet.memory.device.single_thread import is_finite
 from motet.memory.device.tensor_file import TensorFile, TensorLayout, opened_tensor_file
 from motet.memory.device.weights import AdapterWeights, LoraPair
@@ -214,10 +215,13 @@ class _DirectoryReader:
         if not matrices:
             raise self._error(f"{ADAPTER_WEIGHTS} holds no tensors: train it first")
         self._must_have_copies(copies)
-        pairs = {
-            module: self._pair(matrices, module)
-            for module in sorted({place[0] for place in matrices})
-        }
+        try:
+            pairs = {
+                module: self._pair(matrices, module)
+                for module in sorted({place[0] for place in matrices})
+            }
+        except BadPattern as error:
+            raise self._error(str(error)) from None
         skipped = tuple(shown(name) for name in layout.tensors if name in {*copies, *unused})
         weights = AdapterWeights(
             self.directory, self.geometry, pairs, skipped, self.config.training

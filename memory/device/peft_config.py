@@ -1,22 +1,20 @@
 """What an `adapter_config.json` says about an adapter, or why it cannot be served."""
 
 import math
-import re
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from motet.errors import AdapterError
 from motet.file_names import ADAPTER_CONFIG
 from motet.memory.device.files import ADAPTER, read_json, shown
 from motet.memory.device.peft_fields import fault_of, warnings_of
+from motet.memory.device.peft_patterns import BadPattern, Patterns
 from motet.memory.device.training import Training
 
-T = TypeVar("T")
-
-MAX_PATTERNS, MAX_PATTERN_LENGTH = 4096, 512
+MAX_PATTERNS = 4096
 """Of `rank_pattern` and `alpha_pattern`, whose keys are matched with every adapted module."""
 
 
@@ -28,19 +26,21 @@ class PeftConfig:
     alpha: float
     use_rslora: bool
     use_dora: bool
-    rank_pattern: Mapping[str, int]
-    alpha_pattern: Mapping[str, float]
+    rank_pattern: Patterns[int]
+    alpha_pattern: Patterns[float]
     modules_to_save: tuple[str, ...]
     """Layers that were saved whole."""
     training: Training
 
     def rank_of(self, module_path: str) -> int:
-        return _match(self.rank_pattern, module_path, self.rank)
+        """Raises BadPattern."""
+        return self.rank_pattern.find(module_path, self.rank)
 
     def scale_of(self, module_path: str) -> float:
-        """alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA (arXiv 2312.03732)."""
+        """alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA (arXiv 2312.03732). Raises
+        BadPattern."""
         rank = self.rank_of(module_path)
-        alpha = _match(self.alpha_pattern, module_path, self.alpha)
+        alpha = self.alpha_pattern.find(module_path, self.alpha)
         return alpha / (math.sqrt(rank) if self.use_rslora else rank)
 
 
@@ -104,7 +104,7 @@ class _Fields:
 
     def pattern(
         self, name: str, is_valid: Callable[[object], bool], expected: str
-    ) -> dict[str, Any]:
+    ) -> Patterns[Any]:
         value = self._get(name, {})
         is_right = (
             isinstance(value, dict)
@@ -112,20 +112,10 @@ class _Fields:
             and all(is_valid(item) for item in value.values())
         )
         self._checked(name, value, is_right, f"an object of at most {MAX_PATTERNS} {expected}")
-        for key in value:
-            self._must_be_pattern(name, key)
-        return dict(value)
-
-    def _must_be_pattern(self, name: str, key: str) -> None:
         try:
-            if len(key) > MAX_PATTERN_LENGTH:
-                raise re.error(f"longer than {MAX_PATTERN_LENGTH} characters")
-            re.compile(_pattern(key))
-        except (re.error, OverflowError, RecursionError) as error:
-            raise AdapterError(
-                f"adapter '{self._directory}': {name} in {ADAPTER_CONFIG} has the key "
-                f"{reprlib.repr(key)}, which is no regular expression ({error}): correct it"
-            ) from None
+            return Patterns(name, value)
+        except BadPattern as error:
+            raise AdapterError(f"adapter '{self._directory}': {error}") from None
 
     def _get(self, name: str, default: Any) -> Any:
         value = self._fields.get(name)
@@ -138,18 +128,6 @@ class _Fields:
                 f"{reprlib.repr(value)}: it must be {expected}"
             )
         return value
-
-
-def _match(patterns: Mapping[str, T], module_path: str, default: T) -> T:
-    """The value of the first pattern that fits, as `peft.utils.other.get_pattern_key` finds it."""
-    for key, value in patterns.items():
-        if re.match(_pattern(key), module_path):
-            return value
-    return default
-
-
-def _pattern(key: str) -> str:
-    return rf"(.*\.)?({key})$"
 
 
 def _is_number(value: object) -> bool:

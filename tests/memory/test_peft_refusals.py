@@ -72,6 +72,11 @@ BAD_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
         {"rank_pattern": {f"q{i}": 4 for i in range(4097)}},
         "rank_pattern .*at most 4096 ranks",
     ),
+    "pattern fuzzy": (
+        {"rank_pattern": {"(q){e<=1}": 4}},
+        "no regular expression .*without a count",
+    ),
+    "pattern of classes": ({"rank_pattern": {"[[:alpha:]]": 4}}, "'\\[\\[.*brackets in brackets"),
     "pattern beyond bounds": ({"rank_pattern": {"q{99999999999}": 4}}, "no regular expression"),
     "other rank": ({"r": 8}, "rank 4, .* says 8"),
     "other rank by pattern": ({"rank_pattern": {"q_proj": 5}}, "rank 4, .* says 5"),
