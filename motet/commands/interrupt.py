@@ -7,6 +7,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+AGAIN_S = 0.5
+"""Until what has been cancelled and goes on is cancelled again: a library may lose it, if it comes
+while a connection is given back."""
+
 
 def run_until_interrupted(runner: asyncio.Runner, work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns; raises KeyboardInterrupt once SIGINT has ended it.
@@ -28,7 +32,13 @@ async def _cancelled_by_sigint(work: Coroutine[Any, Any, T]) -> T:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background of a script
         return await work
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
+
+    def cancel() -> None:
+        if not task.done():
+            task.cancel()
+            loop.call_later(AGAIN_S, cancel)
+
+    loop.add_signal_handler(signal.SIGINT, cancel)
     try:
         return await work
     finally:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -56,3 +57,13 @@ def test_where_it_is_ignored_it_stays_ignored() -> None:
     with asyncio.Runner() as runner:
         assert run_until_interrupted(runner, interrupted_elsewhere(wait_s=0.2)) == "done"
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_work_that_loses_the_cancellation_is_cancelled_again() -> None:
+    async def losing() -> None:
+        with suppress(asyncio.CancelledError):
+            await interrupted_elsewhere(wait_s=60)
+        await asyncio.sleep(60)
+
+    with asyncio.Runner() as runner, pytest.raises(KeyboardInterrupt):
+        run_until_interrupted(runner, losing())
