@@ -42,9 +42,31 @@ class PlacedTile:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Tiles of one side that lie one after the other, as many as there are in groups."""
+
+    site: int
+    side: int
+    groups: range
+    page: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Packing:
     num_pages: int
     tiles: tuple[PlacedTile, ...]
+
+    def runs(self) -> Iterator[Run]:
+        """All tiles, in as few pieces as there are."""
+        first = last = None
+        for placed in self.tiles:
+            if first and last and not _follows(placed, last):
+                yield _run(first, last)
+                first = None
+            first, last = first or placed, placed
+        if first and last:
+            yield _run(first, last)
 
 
 def pack(
@@ -84,3 +106,18 @@ def _tiles(geometry: AdapterGeometry, ranks: Ranks, rescaled: Collection[int]) -
                 yield Tile(index, side, group, TILE_RANKS * len(columns))
         if site.module in rescaled and site.outputs:
             yield Tile(index, GAINS, 0, 2 * len(site.outputs))
+
+
+def _follows(placed: PlacedTile, last: PlacedTile) -> bool:
+    """Whether it goes on where the last one ends, with the next ranks of the same side."""
+    tile, before = placed.tile, last.tile
+    return (tile.site, tile.side, tile.group) == (before.site, before.side, before.group + 1) and (
+        placed.page,
+        placed.offset,
+    ) == (last.page, last.offset + before.elements)
+
+
+def _run(first: PlacedTile, last: PlacedTile) -> Run:
+    tile = first.tile
+    groups = range(tile.group, last.tile.group + 1)
+    return Run(tile.site, tile.side, groups, first.page, first.offset)

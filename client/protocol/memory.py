@@ -50,3 +50,5 @@ class Memory(Struct, kw_only=True, frozen=True):
     requests: RequestCounts
     adapters: AdapterCounts
     moved: MovedPages
+    simulated_link_gbps: float | None = None
+    """Gigabits per second each way of a link that is slowed down for study; else None."""

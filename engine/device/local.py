@@ -14,6 +14,7 @@ from motet.kernels import Kernels
 from motet.memory.copy import Transfers
 from motet.memory.device.arena import Arena
 from motet.memory.device.copier import Copier
+from motet.memory.device.pace import Pace
 from motet.memory.device.reader import Reader
 from motet.memory.device.tables import AdapterTables
 
@@ -34,12 +35,14 @@ class LocalExecutor:
         tables: dict[str, AdapterTables],
         copier: Copier,
         reader: Reader,
+        pace: Pace,
         buffers: StepBuffers,
         shrunk: Tensor,
         *,
         poison_released: bool = False,
     ) -> None:
-        """`tables` are those that `reader` fills, by digest, `shrunk` is that of DeviceState.
+        """`tables` are those that `reader` fills, by digest, `shrunk` is that of DeviceState, and
+        `pace` that of `reader`.
         `poison_released` fills dead pages with NaN."""
         self._model = model
         self._arena = arena
@@ -47,6 +50,7 @@ class LocalExecutor:
         self._tables = tables
         self._copier = copier
         self._reader = reader
+        self._pace = pace
         self._buffers = buffers
         self._poison_released = poison_released
         self._state = DeviceState(kernels, arena.flat, arena.kv, slots.tables, shrunk)
@@ -64,8 +68,12 @@ class LocalExecutor:
             if not self._reader.cancel(ticket):
                 self._copier.cancel(ticket)
 
-    @torch.inference_mode()
     def execute(self, batch: Batch) -> StepResult:
+        with self._pace.computing():
+            return self._run(batch)
+
+    @torch.inference_mode()
+    def _run(self, batch: Batch) -> StepResult:
         for binding in batch.adapters:
             self._slots.bind(binding, self._tables[binding.digest])
         inputs = self._buffers.fill(batch)

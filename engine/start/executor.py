@@ -10,10 +10,12 @@ from motet.engine.device.slots import DeviceSlots
 from motet.engine.inbox import Inbox
 from motet.engine.models import Model
 from motet.engine.start.blueprint import Blueprint
+from motet.engine.start.threads import usable_cores
 from motet.kernels import Kernels
 from motet.memory.device.arena import Arena
 from motet.memory.device.copier import Copier
 from motet.memory.device.host_arena import HostArena
+from motet.memory.device.pace import SHARE, Pace
 from motet.memory.device.reader import Reader
 from motet.memory.device.staging import AdapterStager
 from motet.memory.device.tables import AdapterTables
@@ -37,6 +39,7 @@ def make_executor(
     is_pinned = device.type == "cuda"
     host = HostArena(layout, num_host_pages, blueprint.dtype, is_pinned=is_pinned)
     tables: dict[str, AdapterTables] = {}
+    pace = _pace(device)
     return LocalExecutor(
         model=model,
         kernels=kernels,
@@ -50,11 +53,18 @@ def make_executor(
         ),
         tables=tables,
         copier=Copier(arena, host, inbox, blueprint.config.pool.link_gbps),
-        reader=Reader(stager, host, tables, inbox, check_prompt_files),
+        reader=Reader(stager, host, tables, inbox, check_prompt_files, pace),
+        pace=pace,
         buffers=StepBuffers(limits, blueprint.max_model_len, layout.page_tokens, device),
         shrunk=_shrunk(blueprint),
         poison_released=poison_released,
     )
+
+
+def _pace(device: torch.device) -> Pace:
+    """Reads hold back where steps leave no core to them."""
+    is_crowded = device.type == "cpu" and torch.get_num_threads() >= usable_cores()
+    return Pace(SHARE if is_crowded else 1)
 
 
 def _shrunk(blueprint: Blueprint) -> Tensor:

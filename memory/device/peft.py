@@ -17,6 +17,7 @@ from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.copies import fault_of_copy
 from motet.memory.device.files import ADAPTER, shortened, shown
+from motet.memory.device.pace import Between, go_on
 from motet.memory.device.peft_config import PeftConfig, read_config
 from motet.memory.device.peft_directory import must_be_adapter
 from motet.memory.device.peft_fields import MERGE, RETRAIN
@@ -81,7 +82,7 @@ class PeftReader:
         """The one that was used last is the last."""
         self._lock = threading.Lock()
 
-    def read(self, directory: str) -> AdapterWeights:
+    def read(self, directory: str, between: Between = go_on) -> AdapterWeights:
         """All of `adapter_config.json` and `adapter_model.safetensors`.
 
         No value is read before all shapes are right, so a file takes no more memory than an adapter
@@ -91,7 +92,7 @@ class PeftReader:
         directory_reader = self._directory(directory)
         with _tensor_file(Path(directory)) as file:
             header = self._header(directory_reader, file)
-            return directory_reader.with_values(header, file)
+            return directory_reader.with_values(header, file, between)
 
     def header(self, directory: str) -> AdapterWeights:
         """As `read`, without the values of the tensors, which stay unread and unchecked."""
@@ -228,14 +229,14 @@ class _DirectoryReader:
         )
         return _Header(self.config, layout, weights, matrices, tuple(copies))
 
-    def with_values(self, header: _Header, file: TensorFile) -> AdapterWeights:
+    def with_values(self, header: _Header, file: TensorFile, between: Between) -> AdapterWeights:
         """The same adapter, its values read and checked."""
         for name in header.copies:
             self._is_copy(name, file.read(name, header.layout))
-        values = {
-            place: self._values(stored.name, file.read(stored.name, header.layout))
-            for place, stored in header.matrices.items()
-        }
+        values: dict[tuple[int, int], Tensor] = {}
+        for place, stored in header.matrices.items():
+            between()
+            values[place] = self._values(stored.name, file.read(stored.name, header.layout))
         pairs = {
             module: replace(
                 pair,

@@ -11,6 +11,7 @@ from motet.errors import AdapterChanged, ConfigError, MotetError
 from motet.memory.adapter import AdapterContent
 from motet.memory.copy import Read, ReadEnded, Ticket
 from motet.memory.device.host_arena import HostArena
+from motet.memory.device.pace import Pace
 from motet.memory.device.staging import AdapterStager
 from motet.memory.device.tables import AdapterTables
 from motet.memory.device.weights import AdapterWeights
@@ -44,6 +45,7 @@ class Reader:
         tables: dict[str, AdapterTables],
         ends: Ends,
         check: Callable[[str], None],
+        pace: Pace,
     ) -> None:
         """`check` is called once for a directory that nobody has read before. It raises
         AdapterError where something else in it cannot be served."""
@@ -52,6 +54,7 @@ class Reader:
         self._tables = tables
         self._ends = ends
         self._check = check
+        self._pace = pace
         self._workers = Workers("motet-reader", NUM_THREADS)
         self._under_way: set[Ticket] = set()
         self._cancelled: set[Ticket] = set()
@@ -97,16 +100,15 @@ class Reader:
             self._ends.put(ended)
 
     def _content(self, read: Read) -> AdapterContent:
-        self._must_be_wanted(read)
+        between = partial(self._between, read)
+        between()
         if not read.pages:
             return self._header(read.path)
-        weights = self._stager.read(read.path)
-        self._must_be_wanted(read)
-        digest = self._stager.digest(weights)
+        weights = self._stager.read(read.path, between)
+        digest = self._stager.digest(weights, between)
         self._must_be_unchanged(read, weights, digest)
-        self._must_be_wanted(read)
         pages = [self._host.pages[page] for page in read.pages]
-        self._tables[digest] = self._stager.stage(weights, pages)
+        self._tables[digest] = self._stager.stage(weights, pages, between)
         return AdapterContent(weights.max_rank, len(pages), digest)
 
     def _header(self, directory: str) -> AdapterContent:
@@ -129,7 +131,9 @@ class Reader:
                 f"adapter '{read.path}' is not what it was when it was first read: {remedy}"
             )
 
-    def _must_be_wanted(self, read: Read) -> None:
+    def _between(self, read: Read) -> None:
+        """Two pieces of a read. Raises _Cancelled."""
+        self._pace.rest()
         if read.ticket in self._cancelled:
             raise _Cancelled
 

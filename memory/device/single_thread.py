@@ -4,6 +4,9 @@ Torch shares work of more than some 32,000 elements among a team of threads, ano
 thread that asks: beside a step that computes, both teams would wait for each other's cores.
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +26,9 @@ FORMATS = {
 
 def copy_rows(target: Tensor, rows: Tensor) -> None:
     """Fill a matrix with another of its shape, cast to its dtype; both have few rows."""
+    if target.dtype == rows.dtype:  # as it is: by numpy, in one piece
+        np.copyto(_integers(target), _integers(rows))
+        return
     if rows.numel() <= COPIED_ELEMENTS:
         target.copy_(rows)
         return
@@ -39,9 +45,15 @@ def clear(tensor: Tensor) -> None:
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether no element is NaN or infinite. The tensor is contiguous."""
-    integers, exponent = FORMATS[tensor.dtype]
-    numbers = tensor.view(-1).view(integers).numpy()
+    _, exponent = FORMATS[tensor.dtype]
+    numbers = _integers(tensor.view(-1))
     return not any(
         ((numbers[start : start + CHECKED_ELEMENTS] & exponent) == exponent).any()
         for start in range(0, len(numbers), CHECKED_ELEMENTS)
     )
+
+
+def _integers(tensor: Tensor) -> "np.ndarray[Any, Any]":
+    """The same bits, for numpy, which does not know all dtypes."""
+    integers, _ = FORMATS[tensor.dtype]
+    return tensor.view(integers).numpy()

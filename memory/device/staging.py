@@ -7,13 +7,14 @@ from torch import Tensor
 
 from motet.memory.device.base_tensors import BaseTensors
 from motet.memory.device.dora import output_gains
+from motet.memory.device.pace import Between, go_on
 from motet.memory.device.peft import PeftReader
 from motet.memory.device.single_thread import clear, copy_rows, is_finite
 from motet.memory.device.tables import AdapterTables, TilePatterns
 from motet.memory.device.weights import AdapterWeights, too_large
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.layout import TILE_RANKS, PageLayout
-from motet.memory.packing import GAINS, SIDE_A, Tile
+from motet.memory.packing import GAINS, SIDE_A, Run
 
 
 class AdapterStager:
@@ -40,18 +41,20 @@ class AdapterStager:
         """Without values. Raises AdapterError."""
         return self._reader.header(directory)
 
-    def read(self, directory: str) -> AdapterWeights:
+    def read(self, directory: str, between: Between = go_on) -> AdapterWeights:
         """Raises AdapterError."""
-        return self._reader.read(directory)
+        return self._reader.read(directory, between)
 
-    def digest(self, weights: AdapterWeights) -> str:
-        return weights.digest(self._base_model_id, self._dtype)
+    def digest(self, weights: AdapterWeights, between: Between = go_on) -> str:
+        return weights.digest(self._base_model_id, self._dtype, between)
 
     def num_pages(self, weights: AdapterWeights) -> int:
         """Needs no values."""
         return self.patterns.of(weights).num_pages
 
-    def stage(self, weights: AdapterWeights, pages: Sequence[Tensor]) -> AdapterTables:
+    def stage(
+        self, weights: AdapterWeights, pages: Sequence[Tensor], between: Between = go_on
+    ) -> AdapterTables:
         """Fill the pages of an adapter, which are as many as `num_pages` says.
 
         Raises AdapterError, when they are written already, where a weight is too large for the
@@ -63,13 +66,17 @@ class AdapterStager:
             for module in weights.rescaled
         }
         for page in pages:
+            between()
             clear(page)  # rows beyond the rank stay zero
-        for placed in tables.pattern.packing.tiles:
-            rows = _rows_of(placed.tile, weights, gains)
-            target = pages[placed.page][placed.offset : placed.offset + rows.numel()]
+        for run in tables.pattern.runs:
+            between()
+            rows = _rows_of(run, weights, gains)
+            target = pages[run.page][run.offset : run.offset + rows.numel()]
             copy_rows(target.view(rows.shape), rows)
-        if not all(map(is_finite, pages)):
-            raise too_large(weights.source, self._dtype)
+        for page in pages:
+            between()
+            if not is_finite(page):
+                raise too_large(weights.source, self._dtype)
         return tables
 
     def verify(self, weights: AdapterWeights) -> AdapterTables:
@@ -79,12 +86,12 @@ class AdapterStager:
         return self.stage(weights, list(scratch))
 
 
-def _rows_of(tile: Tile, weights: AdapterWeights, gains: Mapping[int, Tensor]) -> Tensor:
-    """What lies in a tile: rank rows, fewer than it has room for at the end of a matrix."""
-    site = weights.geometry.sites[tile.site]
-    if tile.side == GAINS:
+def _rows_of(run: Run, weights: AdapterWeights, gains: Mapping[int, Tensor]) -> Tensor:
+    """What lies in a run: rank rows, fewer than it has room for at the end of a matrix."""
+    site = weights.geometry.sites[run.site]
+    if run.side == GAINS:
         return gains[site.module][:, site.outputs.start : site.outputs.stop]
     pair = weights.pairs[site.module]
-    matrix, columns = (pair.a, site.inputs) if tile.side == SIDE_A else (pair.b.T, site.outputs)
-    ranks = slice(tile.group * TILE_RANKS, (tile.group + 1) * TILE_RANKS)
+    matrix, columns = (pair.a, site.inputs) if run.side == SIDE_A else (pair.b.T, site.outputs)
+    ranks = slice(run.groups.start * TILE_RANKS, run.groups.stop * TILE_RANKS)
     return matrix[ranks, columns.start : columns.stop]

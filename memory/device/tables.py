@@ -11,7 +11,7 @@ from torch import Tensor
 from motet.memory.device.weights import AdapterWeights
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.layout import PageLayout, num_tiles
-from motet.memory.packing import GAINS, Packing, Ranks, pack
+from motet.memory.packing import GAINS, Ranks, Run, pack
 
 NO_PAGE = -1
 
@@ -25,16 +25,13 @@ class TilePattern:
     of a site's outputs are found in the same way.
     """
 
-    packing: Packing
+    num_pages: int
+    runs: tuple[Run, ...]
     tile_page: Tensor  # int64 [sites, 2, groups]
     tile_offset: Tensor  # int64 [sites, 2, groups]
     gain_page: Tensor  # int64 [sites], NO_PAGE where outputs are not rescaled
     gain_offset: Tensor  # int64 [sites]
     rank: Tensor  # int32 [sites]
-
-    @property
-    def num_pages(self) -> int:
-        return self.packing.num_pages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +83,8 @@ class TilePatterns:
                 place = tile.site, tile.side, tile.group
                 page[place], offset[place] = placed.page, placed.offset
         return TilePattern(
-            packing=packing,
+            num_pages=packing.num_pages,
+            runs=tuple(packing.runs()),
             tile_page=torch.from_numpy(page),
             tile_offset=torch.from_numpy(offset),
             gain_page=torch.from_numpy(gain_page),

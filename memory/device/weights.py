@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from motet.errors import AdapterError
+from motet.memory.device.pace import Between, go_on
 from motet.memory.device.training import Training
 from motet.memory.geometry import AdapterGeometry
 from motet.memory.packing import Ranks
@@ -63,7 +64,7 @@ class AdapterWeights:
     def max_rank(self) -> int:
         return max(pair.rank for pair in self.pairs.values())
 
-    def digest(self, base_model_id: str, dtype: torch.dtype) -> str:
+    def digest(self, base_model_id: str, dtype: torch.dtype, between: Between = go_on) -> str:
         """SHA-256 of all that decides what the adapter computes, in hexadecimal.
 
         Covers the base model, the compute dtype and, in the order of modules, the path,
@@ -73,6 +74,7 @@ class AdapterWeights:
         sha = hashlib.sha256()
         _update(sha, [base_model_id, str(dtype)])
         for module, pair in sorted(self.pairs.items()):
+            between()
             path = self.geometry.modules[module].path
             _update(sha, [path, pair.rank, pair.scale.hex()])
             for tensor in (pair.a, pair.b, pair.magnitude):

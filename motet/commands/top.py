@@ -122,10 +122,12 @@ def _link(look: Look, before: Look | None) -> str:
     def mib(pages: int, pages_before: int) -> str:
         return f"{(pages - pages_before) * look.memory.page_bytes / MIB / past_s:,.1f}"
 
+    gbps = look.memory.simulated_link_gbps
+    simulated = f"; simulated link of {gbps:g} Gbit/s each way" if gbps else ""
     return (
         f"link        {unit} {mib(now.host_to_device, then.host_to_device)} to the device, "
         f"{mib(now.device_to_host, then.device_to_host)} to the host, "
-        f"{mib(now.disk_to_host, then.disk_to_host)} from disk"
+        f"{mib(now.disk_to_host, then.disk_to_host)} from disk{simulated}"
     )
 
 

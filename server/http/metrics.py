@@ -261,9 +261,17 @@ class _EngineCollector(Collector):
         for table in LABELLED_COUNTERS:
             yield _labelled(CounterMetricFamily, table, stats)
         if self._engine.status is EngineStatus.READY:
-            size = self._engine.info.page_bytes
+            info = self._engine.info
+            size = info.page_bytes
             yield GaugeMetricFamily("motet_page_bytes", "Size of a page.", value=size)
             yield _labelled(CounterMetricFamily, MOVED, stats, size)
+            if info.link_gbps is not None:
+                yield GaugeMetricFamily(
+                    "motet_simulated_link_gbps",
+                    "Gigabits per second each way of a simulated link between device and host: all "
+                    "that is measured here is about it.",
+                    value=info.link_gbps,
+                )
         yield _adapters(self._engine.adapters)
         for name, help, field in GAUGES:
             yield GaugeMetricFamily(name, help, value=getattr(stats, field))

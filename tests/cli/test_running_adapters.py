@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -213,6 +214,14 @@ def test_rates_are_of_a_second() -> None:
     look = Look(12.0, a_memory(pages, moved=15), [])
     assert "MiB/s 10.0 to the device, 15.0 to the host, 5.0 from disk" in drawn(look, before)
     assert "MiB so far, 10.0 to the device, 15.0 to the host, 5.0 from disk" in drawn(before)
+
+
+def test_a_simulated_link_is_called_so() -> None:
+    pages = Pages(total=1, free=1, kv=0, adapter=0, transfer=0, quarantined=0)
+    memory = a_memory(pages)
+    simulated = msgspec.structs.replace(memory, simulated_link_gbps=8.0)
+    assert "0.0 from disk; simulated link of 8 Gbit/s" in drawn(Look(0.0, simulated, []))
+    assert "simulated" not in drawn(Look(0.0, memory, []))
 
 
 def test_what_is_wrong_with_an_adapter_is_shown() -> None:

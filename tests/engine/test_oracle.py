@@ -1,6 +1,7 @@
 """No memory event changes a token or a score; and if one did, we would see it."""
 
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -26,8 +27,9 @@ def test_no_token_or_score_changes_in_a_storm(seed: int) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_every_planted_fault_changes_a_token_or_score(fault: Fault) -> None:
-    oracle, _ = run_storm(7, num_tokens=20_000, sabotage=fault, is_checked=False)
-    assert oracle.num_wrong > 0
+    """In one of a few storms: most do in all of them."""
+    storm = partial(run_storm, num_tokens=20_000, sabotage=fault, is_checked=False)
+    assert any(storm(seed)[0].num_wrong for seed in range(7, 11))
 
 
 @pytest.mark.soak

@@ -79,6 +79,14 @@ def test_tiles_never_overlap_or_straddle(
     assert len(packing.tiles) == 2 * sum(map(num_tiles, ranks))
     assert len({placed.tile for placed in packing.tiles}) == len(packing.tiles)
     _check_places(packing, page_elements)
+    _check_runs(packing)
+
+
+def test_a_side_that_fits_a_page_is_one_run() -> None:
+    geometry = llama(1, 64, 32, 128, 64)
+    packing = pack(geometry, (24,) * 7, TILE_RANKS * geometry.tile_width * 99, align=32)
+    assert {run.groups for run in packing.runs()} == {range(3)}
+    assert len(list(packing.runs())) == 2 * 7
 
 
 def test_a_tile_larger_than_a_page_is_refused() -> None:
@@ -95,3 +103,23 @@ def _check_places(packing: Packing, page_elements: int) -> None:
         ends[placed.page] = placed.offset + placed.tile.elements
         assert ends[placed.page] <= page_elements
     assert sorted(ends) == list(range(packing.num_pages))
+
+
+def _check_runs(packing: Packing) -> None:
+    """They have all tiles where they are, and go on as long as they can."""
+    places = {
+        (tile.site, tile.side, tile.group): (placed.page, placed.offset, tile.elements)
+        for placed in packing.tiles
+        for tile in [placed.tile]
+    }
+    ends = set()
+    for run in packing.runs():
+        offset = run.offset
+        for group in run.groups:
+            page, start, elements = places.pop((run.site, run.side, group))
+            assert (page, start) == (run.page, offset)
+            offset += elements
+        ends.add((run.site, run.side, run.groups.stop, run.page, offset))
+    assert not places
+    starts = {(r.site, r.side, r.groups.start, r.page, r.offset) for r in packing.runs()}
+    assert not ends & starts

@@ -17,6 +17,7 @@ from motet.file_names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from motet.memory.adapter import AdapterContent
 from motet.memory.copy import Read, ReadEnded, Ticket
 from motet.memory.device.host_arena import HostArena
+from motet.memory.device.pace import Between, Pace
 from motet.memory.device.reader import KEPT_ENDS, Reader
 from motet.memory.device.staging import AdapterStager
 from motet.memory.device.tables import AdapterTables
@@ -38,7 +39,7 @@ class Setting:
         self.host = HostArena(LAYOUT, NUM_PAGES, torch.float32, is_pinned=False)
         self.tables: dict[str, AdapterTables] = {}
         self.ends: queue.SimpleQueue[ReadEnded] = queue.SimpleQueue()
-        self.reader = Reader(self.stager, self.host, self.tables, self.ends, check)
+        self.reader = Reader(self.stager, self.host, self.tables, self.ends, check, Pace())
 
     def end(self) -> ReadEnded:
         return self.ends.get(timeout=10)
@@ -213,10 +214,10 @@ class Gate:
         self.may_go = threading.Semaphore(0)
         read = setting.stager.read
 
-        def read_when_allowed(directory: str) -> AdapterWeights:
+        def read_when_allowed(directory: str, between: Between) -> AdapterWeights:
             self.begun.release()
             assert self.may_go.acquire(timeout=10)
-            return read(directory)
+            return read(directory, between)
 
         monkeypatch.setattr(setting.stager, "read", read_when_allowed)
 
@@ -289,7 +290,7 @@ def test_what_nobody_has_thought_of_is_told_by_its_name_alone(
 ) -> None:
     setting = Setting()
 
-    def fail(directory: str) -> AdapterWeights:
+    def fail(directory: str, between: Between) -> AdapterWeights:
         raise ZeroDivisionError("a secret")
 
     monkeypatch.setattr(setting.stager, "read", fail)

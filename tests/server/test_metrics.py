@@ -64,6 +64,13 @@ async def test_ten_requests_of_ten_tokens_are_counted_exactly(model_dir: Path) -
     assert seen["motet_e2e_request_latency_seconds_sum"] > 0.1
 
 
+async def test_a_simulated_link_is_called_so(model_dir: Path) -> None:
+    core = ScriptedCore(babbles, an_info(model_dir, link_gbps=8.0))
+    async with serving(core) as app, connect(app) as client:
+        assert (await read(client))["motet_simulated_link_gbps"] == 8
+        assert (await client.get("/v1/memory")).json()["simulated_link_gbps"] == 8
+
+
 async def test_the_engine_s_counts_are_shown(model_dir: Path) -> None:
     core = ScriptedCore(babbles, an_info(model_dir))
     async with serving(core) as app, connect(app) as client:
@@ -71,6 +78,7 @@ async def test_the_engine_s_counts_are_shown(model_dir: Path) -> None:
         seen = await read(client)
     assert seen["motet_pages[kv]"] == 7
     assert seen["motet_page_bytes"] == 4096
+    assert "motet_simulated_link_gbps" not in seen
     assert {f"motet_pages[{owner}]" for owner in ("free", "adapter", "transfer")} <= set(seen)
     assert {f"motet_page_evictions_total[{owner}]" for owner in ("kv", "adapter")} <= set(seen)
     for name in ("preemptions", "adapter_loads", "prefix_hit_tokens"):

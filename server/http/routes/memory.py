@@ -65,4 +65,5 @@ def _memory(info: EngineInfo, stats: EngineStats, adapters: AdapterMirror) -> Me
             host_to_device=stats.loaded_pages,
             device_to_host=stats.written_back_kv_pages,
         ),
+        simulated_link_gbps=info.link_gbps,
     )
