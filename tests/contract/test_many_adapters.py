@@ -57,28 +57,33 @@ def test_mixed_requests_have_the_tokens_of_a_server_that_moves_nothing(
         expected = answers(roomy, wishes)
     with serving(shelf, TIGHT) as tight, watched(tight) as sums:
         found = answers(tight, wishes)
+        moved = tight.get("/v1/memory").json()["moved"]
     assert len(set(expected)) > num_requests // 2, "they would not tell adapters apart"
     assert found == expected
+    assert min(moved["disk_to_host"], moved["host_to_device"]) > num_requests, moved
     assert len(sums) > 10
     assert all(parts == total for parts, total in sums)
 
 
 def some_wishes(rng: random.Random, num_requests: int) -> list[Json]:
-    """A third of the prompts go on where another one ends."""
-    prompts: list[list[int]] = []
+    """A third of the requests go on where another one's prompt ends."""
+    asked: list[tuple[str, list[int]]] = []
     for _ in range(num_requests):
-        known = rng.choice(prompts) if prompts and rng.random() < 1 / 3 else []
-        prompts.append([*known, *rng.choices(range(3, 90), k=rng.randint(1, 40))][-80:])
+        model, known = f"a{rng.randrange(NUM_ADAPTERS)}", list[int]()
+        if asked and rng.random() < 1 / 3:
+            model, known = rng.choice(asked)
+        new = rng.choices(range(3, 90), k=rng.randint(1, 40))
+        asked.append((model, [*known[:80], *new]))
     return [
         {
-            "model": f"a{rng.randrange(NUM_ADAPTERS)}",
+            "model": model,
             "prompt": prompt,
             "max_tokens": MAX_TOKENS,
             "temperature": 0,
             "ignore_eos": True,
             "return_token_ids": True,
         }
-        for prompt in prompts
+        for model, prompt in asked
     ]
 
 
