@@ -14,6 +14,9 @@ SHARE = 0.1
 PIECE_S = 0.001
 """Of work before a rest."""
 
+MAX_RESTS_S = 5.0
+"""Of one work: it ends in time however large it is."""
+
 NAP_S = 0.005
 """Of a rest before a look at whether anything still computes."""
 
@@ -56,8 +59,13 @@ class Pace:
         finally:
             self._is_computing = False
 
+    def begin(self) -> None:
+        """The thread begins another work."""
+        self._thread.rests_s = 0.0
+
     def rest(self) -> None:
-        """Return when the thread may go on, or soon after nothing computes any more."""
+        """Return when the thread may go on with what it has begun, or soon after nothing computes
+        any more."""
         if self._share >= 1:
             return
         worked_s = self._worked()
@@ -69,4 +77,9 @@ class Pace:
             self._free_s = max(self._free_s, self._clock()) + taken_s / self._share
             until_s = self._free_s
         while self._is_computing and (left_s := until_s - self._clock()) > 0:
-            self._sleep(min(left_s, NAP_S))
+            if self._thread.rests_s >= MAX_RESTS_S:
+                self._free_s = self._clock()  # nobody else gives back what is left
+                return
+            nap_s = min(left_s, NAP_S)
+            self._thread.rests_s += nap_s
+            self._sleep(nap_s)

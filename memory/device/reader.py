@@ -100,6 +100,7 @@ class Reader:
             self._ends.put(ended)
 
     def _content(self, read: Read) -> AdapterContent:
+        self._pace.begin()
         between = partial(self._between, read)
         between()
         if not read.pages:

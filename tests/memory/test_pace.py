@@ -1,6 +1,6 @@
 """Reads take their share of a core while something computes, and no longer than that."""
 
-from motet.memory.device.pace import NAP_S, PIECE_S, Pace
+from motet.memory.device.pace import MAX_RESTS_S, NAP_S, PIECE_S, Pace
 
 
 class Machine:
@@ -12,6 +12,7 @@ class Machine:
         """When what computes is over."""
         self.pace = Pace(share, lambda: self.worked_s, lambda: self.now_s, self.sleep)
         self.computing = self.pace.computing()
+        self.pace.begin()
 
     def work(self, duration_s: float) -> None:
         self.now_s += duration_s
@@ -59,6 +60,17 @@ def test_a_rest_ends_soon_after_the_computation() -> None:
     machine.ends_s = 3.0
     machine.work(1.0)
     assert 3.0 <= machine.now_s <= 3.0 + NAP_S
+
+
+def test_a_large_work_ends_in_time_and_the_next_one_rests_again() -> None:
+    machine = Machine(share=0.01)
+    with machine.computing:
+        for _ in range(10):
+            machine.work(1.0)
+        assert 10 + MAX_RESTS_S <= machine.now_s <= 10 + MAX_RESTS_S + NAP_S
+        machine.pace.begin()
+        machine.work(1.0)
+        assert machine.now_s > 11 + 2 * MAX_RESTS_S - NAP_S
 
 
 def test_a_whole_share_is_no_limit() -> None:
