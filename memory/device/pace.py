@@ -61,6 +61,7 @@ class Pace:
 
     def begin(self) -> None:
         """The thread begins another work."""
+        self._thread.counted_s = self._worked()
         self._thread.rests_s = 0.0
 
     def rest(self) -> None:
@@ -69,10 +70,12 @@ class Pace:
         if self._share >= 1:
             return
         worked_s = self._worked()
-        taken_s = worked_s - getattr(self._thread, "counted_s", worked_s - PIECE_S)
+        taken_s = worked_s - self._thread.counted_s
         if taken_s < PIECE_S:
             return
         self._thread.counted_s = worked_s
+        if not self._is_computing:
+            return
         with self._lock:
             self._free_s = max(self._free_s, self._clock()) + taken_s / self._share
             until_s = self._free_s

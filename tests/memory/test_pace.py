@@ -51,6 +51,9 @@ def test_where_nothing_computes_nobody_rests() -> None:
     for _ in range(10):
         machine.work(1.0)
     assert machine.now_s == 10
+    with machine.computing:
+        machine.work(PIECE_S)
+    assert machine.now_s < 10 + 11 * PIECE_S
 
 
 def test_a_rest_ends_soon_after_the_computation() -> None:
