@@ -119,9 +119,9 @@ class Answer:
 
     def _count(self, delta: Delta) -> None:
         self._num_tokens += len(delta.tokens)
-        prompt = delta.choice // self._n
-        known = self._num_cached_tokens[prompt]
-        self._num_cached_tokens[prompt] = max(known, delta.num_cached_tokens)
+        prompt, place = divmod(delta.choice, self._n)
+        if place == 0:  # later ones may find what this one has computed
+            self._num_cached_tokens[prompt] = delta.num_cached_tokens
 
     def _usage(self) -> Usage:
         cached = PromptTokensDetails(cached_tokens=sum(self._num_cached_tokens))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from motet.engine import Adapter, FinishReason, Request, TokenOutput
 from motet.server.text.prompts import LONG_CHARS
@@ -67,6 +68,28 @@ async def test_a_completion_has_openai_s_shape(core: ScriptedCore) -> None:
     assert usage["prompt_tokens"] == num_tokens
     assert usage["total_tokens"] == num_tokens + usage["completion_tokens"]
     assert usage["prompt_tokens_details"] == {"cached_tokens": 4}
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_prompt_is_as_cached_as_its_first_choice_found_it(
+    model_dir: Path, streams: bool
+) -> None:
+    found = iter([0, 16, 32])
+
+    def says_in_turn(request: Request) -> Iterator[TokenOutput]:
+        yield replace(
+            an_output(request, 0, LETTER_A, FinishReason.LENGTH), num_cached_tokens=next(found)
+        )
+
+    wish = HELLO | {"n": 3, "stream": streams, "max_tokens": 1}
+    if streams:
+        wish["stream_options"] = {"include_usage": True}
+    async with (
+        serving(ScriptedCore(says_in_turn, an_info(model_dir))) as app,
+        connect(app) as client,
+    ):
+        answer = (await client.post("/v1/completions", json=wish)).text
+    assert '"cached_tokens":0' in answer and '"cached_tokens":16' not in answer
 
 
 async def test_defaults_are_openai_s(core: ScriptedCore, tokenizer: Tokenizer) -> None:
