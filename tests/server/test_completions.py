@@ -81,13 +81,11 @@ async def test_a_prompt_is_as_cached_as_its_first_choice_found_it(
             an_output(request, 0, LETTER_A, FinishReason.LENGTH), num_cached_tokens=next(found)
         )
 
-    wish = HELLO | {"n": 3, "stream": streams, "max_tokens": 1}
+    wish: dict[str, Any] = HELLO | {"n": 3, "stream": streams, "max_tokens": 1}
     if streams:
         wish["stream_options"] = {"include_usage": True}
-    async with (
-        serving(ScriptedCore(says_in_turn, an_info(model_dir))) as app,
-        connect(app) as client,
-    ):
+    core = ScriptedCore(says_in_turn, an_info(model_dir))
+    async with serving(core) as app, connect(app) as client:
         answer = (await client.post("/v1/completions", json=wish)).text
     assert '"cached_tokens":0' in answer and '"cached_tokens":16' not in answer
 
