@@ -36,12 +36,16 @@ def bench_serve(config: LoadConfig, models: Sequence[str], json_file: Path | Non
         run = asyncio.run(run_load(config, models, lambda: progress.advance(task)))
     report = summarize(run.records, duration_s=run.duration_s, concurrency=config.concurrency)
     print(report.block())
+    if run.simulated_link_gbps is not None:
+        print(f"simulated link of {run.simulated_link_gbps:g} Gbit/s each way")
     errors = [record.error for record in run.records if record.error is not None]
     for error in errors[:MAX_SHOWN_ERRORS]:
         print(f"failed: {error}", file=sys.stderr)
     if json_file is not None:
         public = replace(config, api_key=None)
         result = {"config": asdict(public), "models": run.models, **asdict(report)}
+        if run.simulated_link_gbps is not None:
+            result["simulated_link_gbps"] = run.simulated_link_gbps
         result["requests"] = [asdict(record) for record in run.records]
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return len(errors)
@@ -54,6 +58,8 @@ class LoadRun:
     models: tuple[str, ...]
     records: tuple[RequestRecord, ...]
     duration_s: float
+    simulated_link_gbps: float | None
+    """Of the server."""
 
 
 async def run_load(
@@ -79,7 +85,8 @@ async def run_load(
         start_s = time.perf_counter()
         await asyncio.gather(*(keep_sending() for _ in range(config.concurrency)))
         duration_s = time.perf_counter() - start_s
-    return LoadRun(names, tuple(record for record in records if record), duration_s)
+    answered = tuple(record for record in records if record)
+    return LoadRun(names, answered, duration_s, served[0].simulated_link_gbps)
 
 
 async def _served_models(client: Client) -> list[Model]:

@@ -39,6 +39,8 @@ class Model(Struct, kw_only=True, frozen=True):
     """Where its files are."""
     vocab_size: int | None = None
     """Known of motet servers."""
+    simulated_link_gbps: float | None = None
+    """Of the base model of a motet server that says so."""
     adapter: AdapterFacts | None = None
     """Known of the adapters of motet servers."""
 

@@ -26,6 +26,9 @@ class ModelCard(Struct, kw_only=True, frozen=True, gc=False):
     """Base model of an adapter."""
     max_model_len: int
     vocab_size: int
+    simulated_link_gbps: float | UnsetType = UNSET
+    """Of the base model, where copies between device and host are slowed down for study: so many
+    gigabits per second each way."""
     adapter: AdapterCard | UnsetType = UNSET
 
 

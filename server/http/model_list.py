@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
 from motet.client.protocol import AdapterCard, ModelCard
 from motet.engine import Adapter
@@ -41,6 +41,7 @@ def base_card(served: Served) -> ModelCard:
         root=served.info.model,
         max_model_len=served.info.max_model_len,
         vocab_size=served.info.vocab_size,
+        simulated_link_gbps=served.info.link_gbps or UNSET,
     )
 
 

@@ -23,12 +23,16 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measure(
-    model_dir: Path, config: LoadConfig, *models: str, script: Script = babbles
+    model_dir: Path,
+    config: LoadConfig,
+    *models: str,
+    script: Script = babbles,
+    link_gbps: float | None = None,
 ) -> tuple[LoadRun, list[Request]]:
     """The run, and the requests as the engine saw them."""
 
     async def run() -> tuple[LoadRun, list[Request]]:
-        core = ScriptedCore(script, an_info(model_dir))
+        core = ScriptedCore(script, an_info(model_dir, link_gbps=link_gbps))
         async with listening(core) as url:
             target = replace(config, base_url=url)
             return await run_load(target, models, lambda: None), core.requests
@@ -49,6 +53,12 @@ def test_no_more_requests_are_in_flight_than_asked_for(model_dir: Path) -> None:
     for record in run.records:
         overlapping = [r for r in run.records if r.start_s <= record.start_s < r.piece_times_s[-1]]
         assert len(overlapping) <= 3
+
+
+@pytest.mark.parametrize("link_gbps", [None, 8.0])
+def test_a_simulated_link_is_part_of_the_result(model_dir: Path, link_gbps: float | None) -> None:
+    run, _ = measure(model_dir, SMALL, link_gbps=link_gbps)
+    assert run.simulated_link_gbps == link_gbps
 
 
 def test_models_take_turns(model_dir: Path) -> None:
