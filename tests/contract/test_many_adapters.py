@@ -3,7 +3,6 @@
 import json
 import random
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from motet.file_names import ADAPTER_CONFIG
 from tests.adapter_factory import ADAPTER_KINDS, save_adapter
 from tests.cli.process import Server
 from tests.contract.contract_server import HANG_S, Json
+from tests.memory_watch import watched_memory
 from tests.model_factory import make_llama, make_tokenizer
 
 NUM_ADAPTERS = 300
@@ -55,7 +55,7 @@ def test_mixed_requests_have_the_tokens_of_a_server_that_moves_nothing(
     wishes = some_wishes(random.Random(num_requests), num_requests)
     with serving(shelf, ROOMY) as roomy:
         expected = answers(roomy, wishes)
-    with serving(shelf, TIGHT) as tight, watched(tight) as sums:
+    with serving(shelf, TIGHT) as tight, watched_memory(str(tight.base_url)) as sums:
         found = answers(tight, wishes)
         moved = tight.get("/v1/memory").json()["moved"]
     assert len(set(expected)) > num_requests // 2, "they would not tell adapters apart"
@@ -111,25 +111,3 @@ def serving(shelf: Path, room: Sequence[str]) -> Iterator[httpx.Client]:
         yield http
     code, err = server.stop(signal.SIGTERM)
     assert (code, "Traceback" in err) == (0, False), err
-
-
-@contextmanager
-def watched(http: httpx.Client) -> Iterator[list[tuple[int, int]]]:
-    """Ask all the while whose the pages are: sum of the parts and total, of each tier."""
-    sums: list[tuple[int, int]] = []
-    is_over = threading.Event()
-
-    def ask() -> None:
-        while not is_over.wait(0.02):
-            memory = http.get("/v1/memory").json()
-            for tier in ("pages", "host"):
-                total = memory[tier].pop("total")
-                sums.append((sum(memory[tier].values()), total))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield sums
-    finally:
-        is_over.set()
-        thread.join()

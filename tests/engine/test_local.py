@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from motet.engine.config import BatchConfig, EngineConfig, ModelConfig, PoolConfig
 from motet.engine.inbox import Inbox
 from motet.engine.models import load_model
+from motet.engine.models.inputs import DeviceState, StepInputs
 from motet.engine.plan import BASE_SLOT, AdapterBinding, Batch, Row
 from motet.engine.request import SamplingParams
+from motet.engine.start import executor as making
 from motet.engine.start.adapters import stager_of
 from motet.engine.start.blueprint import blueprint_of
 from motet.engine.start.executor import make_executor
@@ -25,6 +28,7 @@ from motet.memory.copy import (
     Ticket,
     Transfers,
 )
+from motet.memory.device.pace import SHARE
 from motet.memory.page import PageId
 from tests.adapter_factory import ADAPTER_KINDS, load_with_peft, save_adapter
 from tests.model_factory import make_llama
@@ -159,3 +163,28 @@ def test_the_end_of_a_read_and_of_a_copy_are_told_again_as_such(
     setting.copy(Direction.TO_HOST, tuple(map(PagePair, page, page)))
     setting.executor.begin(Transfers(cancelled=(read.ticket, Ticket(read.ticket + 1))))
     assert setting.inbox.take(10) == [read, CopyEnded(Ticket(read.ticket + 1), 0)]
+
+
+def test_reads_hold_back_while_a_batch_is_computed_and_no_longer(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor, seen = setting.executor, list[bool]()
+    forward, pace = executor._model.forward, executor._pace
+
+    def look(inputs: StepInputs, state: DeviceState) -> Tensor:
+        seen.append(pace._is_computing)
+        return forward(inputs, state)
+
+    monkeypatch.setattr(executor._model, "forward", look)
+    setting.token(setting.row())
+    assert seen == [True] and not pace._is_computing
+    assert executor._reader._pace is pace
+
+
+@pytest.mark.parametrize(("num_spare", "share"), [(0, SHARE), (1, 1)])
+def test_reads_hold_back_only_where_steps_leave_no_core(
+    num_spare: int, share: float, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = torch.get_num_threads() + num_spare
+    monkeypatch.setattr(making, "usable_cores", lambda: cores)
+    assert Setting(model).executor._pace._share == share
