@@ -9,6 +9,16 @@ from motet.engine.output import EngineInfo, EngineStats, TokenOutput
 from motet.engine.plan import StepResult
 from motet.engine.request import Request
 from motet.memory.adapter import Adapter, AdapterNews, AdapterStatus
+from motet.memory.agent import (
+    AgentKey,
+    AgentStatus,
+    Happening,
+    Moved,
+    Pushed,
+    Target,
+    Unit,
+    Verb,
+)
 from motet.memory.copy import CopyEnded, ReadEnded
 
 # To the engine. Times are seconds on one monotonic clock.
@@ -74,8 +84,83 @@ class ListAdapters(Struct, frozen=True, tag=True):
     """Only those of one name."""
 
 
+class PushDistances(Struct, frozen=True, tag=True):
+    """When agents are expected to call, from now on; infinite: never. Answered by `pushed`."""
+
+    tenant: str
+    distances: tuple[tuple[str, float], ...]
+    """(agent id, distance), none of them negative."""
+    unit: Unit = Unit.STEPS
+    epoch: int | None = None
+    """Grows with each push of a tenant: one that is not newer than the last changes nothing."""
+    is_whole: bool = False
+    """Of the tenant's other agents nothing is known any more."""
+
+
+class TickAgents(Struct, frozen=True, tag=True):
+    """So many steps of a tenant's world are over: every distance in steps is that much nearer."""
+
+    tenant: str
+    num_steps: int = 1
+
+
+class RegisterAgent(Struct, frozen=True, tag=True):
+    """An agent that will call. Raises ModelNotFound where its adapter is not known."""
+
+    key: AgentKey
+    adapter: str | None = None
+    """Name of the adapter that it will ask for."""
+
+
+class ForgetAgent(Struct, frozen=True, tag=True):
+    """The agent will not call again: what it alone owns is given up. Answered by `moved`."""
+
+    key: AgentKey
+
+
+class MoveAgent(Struct, frozen=True, tag=True):
+    """Do something with an agent's state now. Answered by `moved`."""
+
+    key: AgentKey
+    verb: Verb
+    target: Target = Target.ALL
+    ttl_s: float | None = None
+    """How long to retain."""
+
+
+class TellAgent(Struct, frozen=True, tag=True):
+    """Something has happened to an agent between two calls. Answered by `moved`."""
+
+    key: AgentKey
+    happening: Happening
+    tool: str | None = None
+    predict_s: float | None = None
+    """How long it will take, if somebody knows."""
+
+
+class ListAgents(Struct, frozen=True, tag=True):
+    """Agents of a tenant in order of id."""
+
+    tenant: str
+    after: str = ""
+    """Begin behind this id."""
+    limit: int = 1000
+    agent_id: str | None = None
+    """Only this one."""
+
+
+AgentCommand = (
+    PushDistances | TickAgents | RegisterAgent | ForgetAgent | MoveAgent | TellAgent | ListAgents
+)
+
 Command = (
-    RegisterAdapter | LoadAdapter | UnloadAdapter | PinAdapter | ResetPrefixCache | ListAdapters
+    RegisterAdapter
+    | LoadAdapter
+    | UnloadAdapter
+    | PinAdapter
+    | ResetPrefixCache
+    | ListAdapters
+    | AgentCommand
 )
 
 
@@ -119,6 +204,10 @@ class Reply(Struct, frozen=True, tag=True):
     """Name of the error in `motet.errors`."""
     adapters: tuple[AdapterStatus, ...] = ()
     """What the command is about."""
+    agents: tuple[AgentStatus, ...] = ()
+    """The same."""
+    pushed: Pushed | None = None
+    moved: Moved | None = None
 
 
 class Ready(Struct, frozen=True, tag=True):

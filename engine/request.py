@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from motet.memory.adapter import Adapter
+from motet.memory.agent import AgentCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,5 @@ class Request:
     """Prefix pages are shared only between requests of equal salt."""
     deadline_s: float | None = None
     """Second on the engine's clock at which the answer is worth nothing any more."""
+    agent: AgentCall | None = None
+    """Who asks; None: nobody in particular."""
