@@ -33,6 +33,8 @@ class Admission:
         self._running = running
         self._lengths = lengths
         self._vain: tuple[int, int] | None = None
+        self.num_growing = 0
+        """Pages that those who run will need besides what they have, as far as was last counted."""
         self.restoring: dict[Sequence, None] = {}
         """Waiting sequences parts of whose prefix are on their way."""
 
@@ -46,8 +48,8 @@ class Admission:
         if self.is_vain:
             return []
         demands = Demands(map(self._demand, self._running), self._memory.kv.page_tokens)
-        num_growing = demands.peak - self._memory.kv.num_own_pages
-        limit = self._memory.adapters.load_wanted(max(0, num_growing))
+        self.num_growing = max(0, demands.peak - self._memory.kv.num_own_pages)
+        limit = self._memory.adapters.load_wanted(self.num_growing)
         if not self._queue:
             self._vain = (self._queue.version, self._memory.version)
             return []

@@ -78,6 +78,9 @@ class RunningSet:
         """The one path on which a sequence gives back everything it holds."""
         assert sequence.table is not None
         self._sequences.pop(sequence, None)
+        call = sequence.request.agent
+        if sequence.agent is not None and call is not None:
+            self._memory.agents.rest(sequence.agent, call, sequence.table.nodes)
         self._memory.kv.close(sequence.table)
         sequence.table = None
         sequence.slot = BASE_SLOT

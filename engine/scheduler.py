@@ -107,7 +107,7 @@ class Scheduler:
 
     def tell_time(self, now: float) -> None:
         """How long things take is measured by this. Nobody is late because of it, as with Tick."""
-        self.memory.copies.now = now
+        self.memory.tell_time(now)
 
     def plan(self) -> StepPlan:
         """The next step: rows that already run first, decodes before prefills, then new ones."""
@@ -119,7 +119,7 @@ class Scheduler:
         self._in_flight = builder.rows()
         self._is_stalled = not self._in_flight and len(self._running) > 0
         self._num_steps += bool(self._in_flight)
-        self.memory.write_back()
+        self.memory.use_links(self._admission.num_growing)
         plan = builder.plan(self._num_steps, self._in_flight, self.memory)
         for digest in plan.transfers.forgotten:
             self._lengths.forget(digest)
@@ -192,7 +192,7 @@ class Scheduler:
         self._deadlines.add(sequence)
         if generation is not None:
             registry.arrived(generation)
-            self.memory.look_up(generation.state)
+        sequence.agent = self.memory.arrived(adapter, request.agent)
         self._name_kv(sequence)
         self._queue.add(sequence)
         return ()
@@ -298,6 +298,9 @@ class Scheduler:
         """It holds nothing any more."""
         if sequence.generation is not None:
             self.memory.registry.finished(sequence.generation)
+        if sequence.agent is not None:
+            assert sequence.request.agent is not None
+            self.memory.agents.end(sequence.agent, sequence.request.agent)
 
     # What to do next.
 

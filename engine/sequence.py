@@ -8,6 +8,7 @@ from motet.engine.output import FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.plan import BASE_SLOT, SampledToken
 from motet.engine.request import Request
 from motet.memory.adapter_cache import AdapterState
+from motet.memory.agents import Agent
 from motet.memory.block_table import BlockTable
 from motet.memory.prefix import Chain, Namespace
 from motet.memory.registry import Generation
@@ -52,6 +53,8 @@ class Sequence:
     """The content of that."""
     namespace: Namespace | None = None
     """Where KV is found that it may share; None as long as nobody knows the adapter's content."""
+    agent: Agent | None = None
+    """Who asks, as memory knows it."""
     arrived_s: float = 0.0
     tokens: list[int] = field(init=False)
     num_computed: int = 0

@@ -8,10 +8,14 @@ from motet.memory.adapter import AdapterContent
 from motet.memory.agreement import must_agree
 from motet.memory.copies import UnderWay
 from motet.memory.copy import CopyEnded, Direction, Read, ReadEnded, Ticket
+from motet.memory.kv_cache import KvCache
 from motet.memory.lazy_heap import LazyHeap
+from motet.memory.costs import Costs
 from motet.memory.mover import Mover
+from motet.memory.owner import Owner, nearest
 from motet.memory.page import PageId, PageOwner
-from motet.memory.residency import HostCopy, Rank, Residency, Resident, StateObject
+from motet.memory.prefix import PrefixNode
+from motet.memory.residency import HostCopy, Rank, Residency, Resident, StateObject, Worth
 from motet.memory.room import Answer, Room
 from motet.memory.transition import Legal, move
 from motet.memory.write_back import WriteBack
@@ -63,9 +67,13 @@ class AdapterState(StateObject):
     """The first request that waits for it."""
     called: Rank | None = None
     """The first command that does."""
+    owners: dict[Owner, None] = field(default_factory=dict)
+    """Agents that called it last."""
     num_pins: int = 0
     num_lost: int = 0
     """Copies in a row that did not end."""
+    is_broken: bool = False
+    """It could not be read when it was last tried: not before somebody waits for it."""
     hits: int = 0
     loads: int = 0
     evictions: int = 0
@@ -85,6 +93,29 @@ class AdapterState(StateObject):
     def is_clean(self) -> bool:
         """The host or the disk has it."""
         return True
+
+    def nearest_owner(self) -> Owner | None:
+        return nearest(self.owners)
+
+    @property
+    def worth(self) -> Worth:
+        return Worth.LIVE
+
+    @property
+    def is_built_on(self) -> bool:
+        return any(node.is_on_device for node in self.cache.first_pages(self))
+
+    @property
+    def is_host_copy_built_on(self) -> bool:
+        return any(node.host is not None for node in self.cache.first_pages(self))
+
+    @property
+    def restore_class(self) -> int:
+        return self.cache.copied_class if self.state is Residency.DUAL else self.cache.read_class
+
+    @property
+    def host_restore_class(self) -> int:
+        return self.cache.read_class
 
     def leave(self) -> Iterator[Resident]:
         self.evictions += 1
@@ -109,8 +140,14 @@ class AdapterState(StateObject):
 class AdapterCache:
     """Brings what is wanted, in the order of who wants it; keeps what was used while room lasts."""
 
-    def __init__(self, room: Room, mover: Mover, write_back: WriteBack) -> None:
+    def __init__(
+        self, room: Room, mover: Mover, write_back: WriteBack, kv: KvCache, costs: Costs
+    ) -> None:
+        """`kv`: what is computed with adapters, and of no use without them."""
         self.room = room
+        self._kv = kv
+        self.copied_class, self.read_class = costs.copied(), costs.read()
+        """What restoring a page takes, from the host and from disk."""
         self._mover = mover
         self._write_back = write_back
         self._adapters: dict[AdapterState, None] = {}
@@ -205,6 +242,7 @@ class AdapterCache:
     def want(self, state: AdapterState, rank: Rank | None) -> None:
         """The first request that waits for the adapter is `rank`; None: nobody waits."""
         state.waited = rank
+        state.is_broken = False
         self._want(state)
 
     def call(self, state: AdapterState, rank: Rank | None) -> None:
@@ -232,6 +270,20 @@ class AdapterCache:
 
     def release(self, state: AdapterState) -> None:
         self.room.release(state)
+
+    def first_pages(self, state: AdapterState) -> list[PrefixNode]:
+        """Of all KV that was computed with it."""
+        return self._kv.first_pages(state.digest) if state.digest is not None else []
+
+    def own(self, state: AdapterState, owner: Owner, *, is_owned: bool) -> None:
+        """Will it be wanted when this one is due?"""
+        if is_owned:
+            state.owners[owner] = None
+        else:
+            state.owners.pop(owner, None)
+        self.room.reconsider(state)
+        if state.host is not None:
+            self._mover.host.reconsider(state.host)
 
     # Loads and reads.
 
@@ -270,6 +322,14 @@ class AdapterCache:
         self._write_back.hurry(self.room, num_missing)
         num_missing = self.room.num_missing(num_pages, rank, num_reserved)
         self._mover.hurry(self.room, num_missing - self.room.num_dirty_pages, rank)
+
+    def read_ahead(self, state: AdapterState, needed_s: float) -> None:
+        """Begin to read what nobody waits for yet, where readers have nothing else to do."""
+        host = self._mover.host
+        if state.is_broken or not state.paths or self._mover.copies.num_in(None):
+            return
+        if host.free_for(state.size, needed_s) == state.size:
+            self._mover.read(state, state.paths[0], state.digest)
 
     def end_load(self, ended: UnderWay, event: CopyEnded) -> list[Failure]:
         """A copy to the device has ended that was waited for."""
@@ -325,6 +385,7 @@ class AdapterCache:
         have put another one there."""
         if state.digest is None:
             state.content = None
+        state.is_broken = True
         self.note(state)
         return [Failure(state, error, kind)]
 
@@ -343,6 +404,8 @@ class AdapterCache:
     def note(self, state: AdapterState) -> None:
         """Its residency or who wants it has changed: is it ready, to be loaded or to be read?"""
         self._ready.pop(state, None)
+        if state.digest is not None:
+            self._kv.set_away(state.digest, state.state is Residency.DISK)
         is_needed_there = state.wanted is not None and not state.is_on_device
         if state.host is not None:
             self._mover.host.want(state.host, state.wanted if is_needed_there else None)

@@ -45,6 +45,8 @@ class AgentCall(Struct, frozen=True):
     """The agent calls again when this tool has answered."""
     retain_s: float | None = None
     """Keep its state as if it called again so soon."""
+    keep_tokens: int | None = None
+    """Its next prompt begins with so many tokens of this one and its answer; None: nobody says."""
 
 
 class Target(enum.StrEnum):

@@ -2,14 +2,19 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Protocol
 
+from motet.memory.owners import OwnerOrder
 from motet.memory.residency import HostCopy, Resident
 
 
 class EvictionPolicy(Protocol):
     """Orders the idle objects of one tier. Frees nothing itself."""
+
+    knows_owners: bool
+    """Does it matter who owns them, and what those are expected to do?"""
 
     def add(self, resident: Resident) -> None:
         """It has become idle: this is its last use."""
@@ -31,6 +36,8 @@ class LeastRecentlyUsed:
     from its end, which leaves the shared beginning for others.
     """
 
+    knows_owners = False
+
     def __init__(self) -> None:
         # A plain dict keeps the order too, but looks for its first entry past all that were taken.
         self._idle: OrderedDict[Resident, None] = OrderedDict()
@@ -48,7 +55,24 @@ class LeastRecentlyUsed:
         return iter(self._idle)
 
 
-EVICTION: dict[str, Callable[[], EvictionPolicy]] = {"lru": LeastRecentlyUsed}
+class LeafFirst(LeastRecentlyUsed):
+    """Of what nothing else builds on, whoever has been idle longest: KV before the adapter that it
+    was computed with (Zhang et al., "FastLibra", 2025)."""
+
+    def victim(self) -> Resident | None:
+        leaves = (resident for resident in self if not resident.is_built_on)
+        return next(leaves, None) or super().victim()
+
+
+EVICTION: dict[str, Callable[[], EvictionPolicy]] = {
+    "lru": LeastRecentlyUsed,
+    "lru_leaf": LeafFirst,
+    "distance": partial(OwnerOrder, by_cost=False),
+    "distance_cost": partial(OwnerOrder, by_cost=True),
+}
+
+BELADY = "belady"
+"""The order of `distance_cost`, where everybody is told the truth: only a replay knows it."""
 
 
 class DoublesLast:
@@ -60,6 +84,7 @@ class DoublesLast:
 
     def __init__(self, make: Callable[[], EvictionPolicy]) -> None:
         self._singles = make()
+        self.knows_owners = self._singles.knows_owners
         self._doubles = make()
         self._pages_of_single: dict[Resident, int] = {}
         self.num_single_pages = 0

@@ -1,6 +1,7 @@
 """KV pages: those of running sequences, and full ones kept for whoever has the same tokens."""
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from motet.errors import BrokenInvariant
 from motet.memory.agreement import must_agree
@@ -10,7 +11,15 @@ from motet.memory.copy import Direction
 from motet.memory.costs import Costs
 from motet.memory.mover import Mover
 from motet.memory.page import Lease, PageOwner
-from motet.memory.prefix import Chain, Namespace, PrefixIndex, PrefixNode, num_on_device
+from motet.memory.prefix import (
+    Chain,
+    KvOwner,
+    Namespace,
+    PrefixIndex,
+    PrefixNode,
+    end_at,
+    num_on_device,
+)
 from motet.memory.residency import HostCopy, Rank, Residency, Resident
 from motet.memory.room import Answer, Room
 from motet.memory.transition import move
@@ -34,14 +43,21 @@ class KvCache:
         write_back: WriteBack,
         page_tokens: int,
         costs: Costs,
+        *,
+        knows_owners: bool,
     ) -> None:
-        """`page_tokens`: what other engines call the block size."""
+        """`page_tokens`: what other engines call the block size. `knows_owners`: what they leave
+        behind is not kept."""
         self.page_tokens = page_tokens
-        self._room = room
+        self.room = room
         self._mover = mover
         self._write_back = write_back
         self._costs = costs
         self._is_written_back = mover.host.pool.num_pages > 0 and costs.restores(1, page_tokens)
+        self._knows_owners = knows_owners
+        self.copied_class = costs.copied()
+        self.computed_class = costs.computed(page_tokens)
+        self._away: set[str] = set()
         self._index = PrefixIndex(page_tokens, self)
         self._tables: dict[BlockTable, None] = {}
         self._num_own_pages = 0
@@ -79,17 +95,26 @@ class KvCache:
             return True
         if self._mover.copies.num_in(Direction.TO_DEVICE) >= MAX_RESTORES:
             return True
-        answer = self._room.answer(len(elsewhere), rank)
+        answer = self.room.answer(len(elsewhere), rank)
         if answer is Answer.SOON:
-            num_missing = self._room.num_missing(len(elsewhere), rank)
-            self._write_back.hurry(self._room, num_missing)
-            answer = self._room.answer(len(elsewhere), rank)
+            num_missing = self.room.num_missing(len(elsewhere), rank)
+            self._write_back.hurry(self.room, num_missing)
+            answer = self.room.answer(len(elsewhere), rank)
         if answer is Answer.NOW:
-            has_room = self._room.make(len(elsewhere), rank)
+            has_room = self.room.make(len(elsewhere), rank)
             assert has_room, "the answer was now"
-            self._mover.load(elsewhere, self._room)
+            self._mover.load(elsewhere, self.room)
             self.num_restores += 1
         return answer is not Answer.NO
+
+    def missing(self, frontier: PrefixNode) -> Chain:
+        """What has to be copied so that all as far as the frontier is on the device; nothing where
+        that takes longer than computing it, or is under way."""
+        chain = list(takewhile(_is_elsewhere, frontier.path()))
+        chain.reverse()
+        is_at_rest = all(node.state is Residency.HOST for node in chain)
+        num_tokens = len(chain) * self.page_tokens
+        return chain if is_at_rest and self._costs.restores(len(chain), num_tokens) else []
 
     def end_restore(self, ended: UnderWay) -> None:
         """What has not come is no help: it is computed again."""
@@ -102,7 +127,7 @@ class KvCache:
         """`rank` waits for none of these any more."""
         for node in chain:
             if node.wanted == rank:
-                self._room.want(node, None)
+                self.room.want(node, None)
 
     def open(self, namespace: Namespace, prefix: Chain, rank: Rank) -> BlockTable:
         """A table that begins with the pages of `prefix` (from `match`)."""
@@ -110,7 +135,7 @@ class KvCache:
         table = BlockTable(namespace, rank, pages, list(prefix), num_borrowed=len(prefix))
         self._tables[table] = None
         for node in prefix:
-            self._room.acquire(node)
+            self.room.acquire(node)
         return table
 
     def grow(self, table: BlockTable, num_tokens: int) -> bool:
@@ -118,7 +143,7 @@ class KvCache:
         if num_tokens <= len(table.pages) * self.page_tokens:
             return True
         num_missing = self.pages_for(num_tokens) - len(table.pages)
-        if not self._room.make(num_missing, table.rank):
+        if not self.room.make(num_missing, table.rank):
             return False
         leases = [self._lease_page() for _ in range(num_missing)]
         table.private += leases
@@ -142,16 +167,16 @@ class KvCache:
     def quarantine(self, table: BlockTable) -> None:
         """Its owner is gone but a running step still writes to it: hold until `close`."""
         for lease in table.private:
-            self._room.pool.relabel(lease, PageOwner.QUARANTINED)
+            self.room.pool.relabel(lease, PageOwner.QUARANTINED)
 
     def close(self, table: BlockTable) -> None:
         """Give up every page. Sealed pages stay for others, the last one first in line to go."""
         del self._tables[table]
         self._num_own_pages -= table.num_own
         for lease in reversed(table.private):
-            self._room.give_back(lease)
+            self.room.give_back(lease)
         for node in reversed(table.nodes):
-            self._room.release(node)
+            self.room.release(node)
 
     def forget(self, table: BlockTable) -> None:
         """Leave nothing of a closed table for others.
@@ -164,7 +189,7 @@ class KvCache:
 
     def forget_adapter(self, digest: str) -> None:
         """Nobody will run on it any more."""
-        for root in self._index.of_adapter(digest):
+        for root in self.first_pages(digest):
             self._drop(root)
 
     def forget_idle(self) -> None:
@@ -173,6 +198,51 @@ class KvCache:
             for node in self._index.subtree(root):
                 if not node.references:
                     self._drop(node)
+
+    # Who owns it.
+
+    def end_at(self, owner: KvOwner, chain: Sequence[PrefixNode], num_kept: int) -> None:
+        """Its last call ends with these pages; the first `num_kept` it will want again.
+
+        What it owned besides is superseded, as is the rest of these, unless others own it.
+        """
+        kept, frontier = chain[:num_kept], owner.frontier
+        end_at(owner, kept[-1] if kept else None)
+        distance_s = owner.distance_s
+        for node in reversed(kept):
+            is_news = node.is_left or node.nearest is None
+            if is_news or (
+                node.nearest is not owner and distance_s < node.nearest.distance_s  # type: ignore[union-attr]
+            ):
+                node.nearest = owner
+            if is_news:
+                node.is_left = False
+                node.is_worthless = not self._is_written_back
+                self._reconsider(node)
+        if frontier is not None and frontier is not owner.frontier:
+            still_owned = set(kept)
+            for node in frontier.path():
+                if node in still_owned:
+                    break
+                self._leave_behind(node)
+        for node in reversed(chain[num_kept:]):
+            self._leave_behind(node)
+
+    def set_away(self, digest: str, is_away: bool) -> None:
+        """Is the adapter in neither tier? What was computed on it is dead weight then."""
+        if is_away is (digest in self._away):
+            return
+        (self._away.add if is_away else self._away.discard)(digest)
+        if self._knows_owners:
+            for node in self._index.subtree(*self.first_pages(digest)):
+                self._reconsider(node)
+
+    def first_pages(self, digest: str) -> list[PrefixNode]:
+        """Of all that was computed on one adapter."""
+        return self._index.of_adapter(digest)
+
+    def has_adapter(self, namespace: Namespace) -> bool:
+        return namespace.adapter_digest not in self._away
 
     # What becomes of a page that leaves a tier.
 
@@ -214,7 +284,7 @@ class KvCache:
     def note(self, node: PrefixNode) -> None:
         """Keep the counts by which parents know whether they are clean."""
         while True:
-            self._room.reconsider(node)
+            self.room.reconsider(node)
             is_dirty = node.is_on_device and not node.is_clean
             if is_dirty is node.is_counted_dirty:
                 return
@@ -258,7 +328,7 @@ class KvCache:
 
     def _lease_page(self) -> Lease:
         """One of those that are free: each is sealed by itself."""
-        lease = self._room.pool.reserve(1, PageOwner.KV)
+        lease = self.room.pool.reserve(1, PageOwner.KV)
         assert lease is not None
         return lease
 
@@ -272,8 +342,8 @@ class KvCache:
             node.references = 1  # of this table, so it is never idle on the way
             self.note(node)
         elif node.is_on_device:
-            self._room.give_back(lease)
-            self._room.acquire(node)
+            self.room.give_back(lease)
+            self.room.acquire(node)
             table.num_borrowed += 1
             self._num_own_pages -= 1
             place = len(table.nodes)
@@ -302,7 +372,19 @@ class KvCache:
     def _keep(self, chain: Chain, rank: Rank) -> None:
         for node in chain:
             if node.references == 0 and (node.wanted is None or node.wanted > rank):
-                self._room.want(node, rank)
+                self.room.want(node, rank)
+
+    def _leave_behind(self, node: PrefixNode) -> None:
+        """One of its owners does not own it any more."""
+        if node.nearest_owner() is None and self._knows_owners:
+            node.is_left = node.is_worthless = True
+            self.note(node)
+        self._reconsider(node)
+
+    def _reconsider(self, node: PrefixNode) -> None:
+        self.room.reconsider(node)
+        if node.host is not None:
+            self._mover.host.reconsider(node.host)
 
     def _drop(self, node: PrefixNode) -> None:
         """Out of both tiers, with all that builds on it. Nobody may use it."""
@@ -310,7 +392,7 @@ class KvCache:
             node.is_worthless = True
             if node.host is not None and node.host.references == 0:
                 self._mover.host.evict(node.host)
-            self._room.evict(node)
+            self.room.evict(node)
         elif node.state is not Residency.ABSENT:
             if node.state is Residency.LOADING:
                 self._mover.give_up(self._mover.copies.of(node))
@@ -323,3 +405,7 @@ class KvCache:
             for node in table.nodes:
                 held[node] = held.get(node, 0) + 1
         return held
+
+
+def _is_elsewhere(node: PrefixNode) -> bool:
+    return not node.is_on_device

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from motet.memory.adapter_cache import AdapterCache, AdapterState, Failure
+from motet.memory.agent import AgentCall
+from motet.memory.agents import Agent, Agents
 from motet.memory.agreement import must_agree
 from motet.memory.block_table import BlockTable
+from motet.memory.clocks import RealTime
 from motet.memory.copies import Copies, UnderWay
 from motet.memory.copy import CopyEnded, Direction, ReadEnded, Transfers
 from motet.memory.costs import Costs
@@ -15,6 +18,7 @@ from motet.memory.eviction import DoublesLast, EvictionPolicy
 from motet.memory.kv_cache import KvCache
 from motet.memory.mover import Mover
 from motet.memory.page import Lease, PageOwner, PagePool
+from motet.memory.prefetch import Prefetcher
 from motet.memory.prefix import Chain, Namespace, PrefixNode, num_idle
 from motet.memory.registry import AdapterRegistry
 from motet.memory.residency import ON_DEVICE, ON_HOST, Rank, Residency, StateObject
@@ -76,6 +80,8 @@ class MemoryConfig(Struct, frozen=True, kw_only=True):
     """Set apart for adapters on the device, which then cannot have more and leave the rest to KV;
     None: one pool for both."""
     costs: Costs = Costs()
+    prefetches: bool = True
+    """Bring what agents will need before they call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +127,22 @@ class MemoryManager:
         self._mover = Mover(self.host, self.copies)
         self._write_back = WriteBack(self.room, self._mover, host_order)
         self.kv = KvCache(
-            self.room, self._mover, self._write_back, config.page_tokens, config.costs
+            self.room,
+            self._mover,
+            self._write_back,
+            config.page_tokens,
+            config.costs,
+            knows_owners=host_order.knows_owners,
         )
-        self.adapters = AdapterCache(self.rooms[-1], self._mover, self._write_back)
+        self.adapters = AdapterCache(
+            self.rooms[-1], self._mover, self._write_back, self.kv, config.costs
+        )
+        self.time = RealTime()
+        self.agents = Agents(self.time, self.kv, self.adapters)
+        self._prefetches = config.prefetches
+        self.prefetcher = Prefetcher(
+            self.agents, self.kv, self.adapters, self._mover, config.costs
+        )
         self.registry = AdapterRegistry(self.adapters)
         self._base_model = config.base_model
         self._num_pages_moved = {Direction.TO_DEVICE: 0, Direction.TO_HOST: 0}
@@ -142,10 +161,17 @@ class MemoryManager:
             assert adapter.digest is not None
         return Namespace(self._base_model, adapter.digest if adapter else None, cache_salt)
 
-    def look_up(self, adapter: AdapterState) -> None:
-        """A request has come for it: where is it?"""
-        self._num_hits[adapter.state] += 1
-        adapter.hits += adapter.is_on_device
+    def arrived(self, adapter: AdapterState | None, call: AgentCall | None) -> Agent | None:
+        """A request has come: where is its adapter, and who asks?"""
+        if adapter is not None:
+            self._num_hits[adapter.state] += 1
+            adapter.hits += adapter.is_on_device
+        if call is None:
+            return None
+        known = self.agents.find(call.key)
+        if known is not None:
+            self.prefetcher.called(known)
+        return self.agents.call(call, adapter)
 
     def pages_beside(self, rank: Rank, prefix: Chain, adapter: AdapterState | None) -> int:
         """Pages that sequences may compute themselves once `rank` runs, beside all else in use.
@@ -185,9 +211,15 @@ class MemoryManager:
         self._mover.hurry(self.room, num_missing - self.room.num_dirty_pages, table.rank)
         return True
 
-    def write_back(self) -> None:
-        """Once a step: use idle time of the link."""
+    def use_links(self, num_reserved: int) -> None:
+        """Once a step: write back and prefetch; leave so many pages to those who run."""
         self._write_back.go_on()
+        if self._prefetches:
+            self.prefetcher.go_on(self.time.now, num_reserved)
+
+    def tell_time(self, now: float) -> None:
+        """So late is it, and nothing else has happened."""
+        self.copies.now = self.time.now = now
 
     @property
     def is_busy(self) -> bool:
@@ -220,7 +252,7 @@ class MemoryManager:
 
     def tick(self, now: float) -> Changes:
         """So late is it."""
-        self.copies.now = now
+        self.tell_time(now)
         failures: list[Failure] = []
         for each in self.copies.overdue():
             if each.is_given_up:
@@ -334,6 +366,7 @@ class MemoryManager:
         self._note(failures)
         if known is not read:
             self.registry.merged(read, known)
+            self.agents.merge(read, known)
         elif event.content is not None and not failures:
             self.registry.known(known)
         is_known = event.content is not None and not failures

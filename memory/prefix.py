@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import ClassVar, Protocol
 
+from motet.memory.owner import Owner, nearest
 from motet.memory.page import Lease, PageId, PageOwner
-from motet.memory.residency import HostCopy, Residency, Resident, StateObject
+from motet.memory.residency import HostCopy, Residency, Resident, StateObject, Worth
 from motet.memory.transition import Legal, move
 
 PageTokens = tuple[int, ...]
@@ -47,6 +48,23 @@ class Keeper(Protocol):
 
     def note(self, node: "PrefixNode") -> None: ...
 
+    def has_adapter(self, namespace: Namespace) -> bool:
+        """Is what its KV was computed with in memory?"""
+
+    copied_class: int
+    """What restoring a page takes that is copied; and one that is computed."""
+    computed_class: int
+
+
+class KvOwner(Owner):
+    """An owner of KV: of every page as far as its frontier."""
+
+    __slots__ = ("frontier",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frontier: PrefixNode | None = None
+
 
 @dataclass(slots=True, eq=False)
 class PrefixNode(StateObject):
@@ -71,6 +89,12 @@ class PrefixNode(StateObject):
     """On the device, and not clean."""
     is_counted_dirty: bool = False
     """Among those of its parent."""
+    ends_of: dict[KvOwner, None] = field(default_factory=dict)
+    """Owners whose frontier it is."""
+    nearest: Owner | None = None
+    """Of those who own it, who was due first when that was last looked at."""
+    is_left: bool = False
+    """Its owners have gone on from elsewhere."""
 
     @property
     def page(self) -> PageId:
@@ -86,6 +110,50 @@ class PrefixNode(StateObject):
         """Neither it nor what would go with it has to be written back before it goes."""
         is_saved = self.state is Residency.DUAL or self.is_worthless
         return is_saved and self.num_dirty_children == 0
+
+    @property
+    def depth(self) -> int:
+        """Pages above it."""
+        return sum(1 for _ in self.path()) - 1
+
+    def path(self) -> Iterator["PrefixNode"]:
+        """From it up to the first page."""
+        node: PrefixNode | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+    def nearest_owner(self) -> Owner | None:
+        """Of what builds on it, what was last found there counts: that comes up before it does."""
+        if self.children or self.ends_of:
+            below = [node.nearest for node in self.children.values() if node.nearest is not None]
+            self.nearest = nearest([*self.ends_of, *below])
+        else:
+            self.nearest = None
+        return self.nearest
+
+    @property
+    def worth(self) -> Worth:
+        if not self.keeper.has_adapter(self.namespace):
+            return Worth.DEAD
+        return Worth.SUPERSEDED if self.is_left and self.nearest is None else Worth.LIVE
+
+    @property
+    def is_built_on(self) -> bool:
+        return any(child.is_on_device for child in self.children.values())
+
+    @property
+    def is_host_copy_built_on(self) -> bool:
+        return any(child.host is not None for child in self.children.values())
+
+    @property
+    def restore_class(self) -> int:
+        is_copied = self.state is Residency.DUAL
+        return self.keeper.copied_class if is_copied else self.keeper.computed_class
+
+    @property
+    def host_restore_class(self) -> int:
+        return self.keeper.computed_class
 
     def leave(self) -> Iterator[Resident]:
         return self.keeper.leave_device(self)
@@ -111,6 +179,7 @@ class PrefixIndex:
         self._page_tokens = page_tokens
         self._keeper = keeper
         self._roots: dict[Namespace, dict[PageTokens, PrefixNode]] = {}
+        self._of_adapter: dict[str | None, dict[Namespace, None]] = {}
 
     def match(
         self, chain: Chain, namespace: Namespace, tokens: Sequence[int], num_tokens: int
@@ -143,6 +212,8 @@ class PrefixIndex:
     ) -> PrefixNode:
         """Seal a page. It must be full, computed, and not in the index yet."""
         assert len(tokens) == self._page_tokens and len(lease.pages) == 1
+        if parent is None:
+            self._of_adapter.setdefault(namespace.adapter_digest, {})[namespace] = None
         siblings = self._roots.setdefault(namespace, {}) if parent is None else parent.children
         assert tokens not in siblings
         node = PrefixNode(
@@ -155,10 +226,12 @@ class PrefixIndex:
     def remove(self, node: PrefixNode) -> None:
         """Forget a page. Its children must be gone already."""
         assert not node.children
+        for owner in list(node.ends_of):
+            end_at(owner, node.parent)
         siblings = self._siblings(node.namespace, node.parent)
         del siblings[node.tokens]
         if node.parent is None and not siblings:
-            del self._roots[node.namespace]
+            self._forget(node.namespace)
         move(node, Residency.ABSENT)
 
     def subtree(self, *roots: PrefixNode) -> Iterator[PrefixNode]:
@@ -171,8 +244,8 @@ class PrefixIndex:
 
     def of_adapter(self, digest: str) -> list[PrefixNode]:
         """The first pages of all sequences on one adapter."""
-        roots = (root for name, root in self._roots.items() if name.adapter_digest == digest)
-        return [node for root in roots for node in root.values()]
+        names = self._of_adapter.get(digest, ())
+        return [node for name in names for node in self._roots[name].values()]
 
     def roots(self) -> list[PrefixNode]:
         """The first pages of all sequences."""
@@ -182,10 +255,27 @@ class PrefixIndex:
         """Every node, parents first."""
         return self.subtree(*self.roots())
 
+    def _forget(self, namespace: Namespace) -> None:
+        """No sequence of it is left."""
+        del self._roots[namespace]
+        names = self._of_adapter[namespace.adapter_digest]
+        del names[namespace]
+        if not names:
+            del self._of_adapter[namespace.adapter_digest]
+
     def _siblings(
         self, namespace: Namespace, parent: PrefixNode | None
     ) -> dict[PageTokens, PrefixNode]:
         return self._roots.get(namespace, {}) if parent is None else parent.children
+
+
+def end_at(owner: KvOwner, node: PrefixNode | None) -> None:
+    """It owns everything as far as `node`, and nothing else."""
+    if owner.frontier is not None:
+        owner.frontier.ends_of.pop(owner, None)
+    owner.frontier = node
+    if node is not None:
+        node.ends_of[owner] = None
 
 
 def num_on_device(chain: Chain) -> int:

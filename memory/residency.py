@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from motet.memory.owner import Owner
 from motet.memory.page import Lease, PageOwner
 from motet.memory.transition import Legal
 
@@ -33,6 +34,16 @@ class Residency(enum.StrEnum):
 
 ON_DEVICE = frozenset({Residency.READY, Residency.WRITEBACK, Residency.DUAL})
 ON_HOST = frozenset({Residency.HOST, Residency.LOADING, Residency.DUAL})
+
+
+class Worth(enum.Enum):
+    """What is to be expected of an object, whoever owns it."""
+
+    LIVE = enum.auto()
+    SUPERSEDED = enum.auto()
+    """Whoever left it has gone on from elsewhere, or is expected to."""
+    DEAD = enum.auto()
+    """Of no use as long as what it was computed with is not in memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +75,24 @@ class Resident(ABC):
         Yields each of them as it goes, itself last. Their pages are the caller's affair.
         """
 
+    @abstractmethod
+    def nearest_owner(self) -> Owner | None:
+        """Who is due first of all that own it; None: nobody known does."""
+
+    @property
+    @abstractmethod
+    def worth(self) -> Worth: ...
+
+    @property
+    @abstractmethod
+    def is_built_on(self) -> bool:
+        """Is anything in the same tier that is of no use without it?"""
+
+    @property
+    @abstractmethod
+    def restore_class(self) -> int:
+        """What it would take for each page to have it back: the smaller, the less."""
+
     @property
     def num_pages(self) -> int:
         return len(self.lease.pages) if self.lease else 0
@@ -89,6 +118,16 @@ class StateObject(Resident):
     @abstractmethod
     def size(self) -> int:
         """Pages it takes."""
+
+    @property
+    @abstractmethod
+    def is_host_copy_built_on(self) -> bool:
+        """As `is_built_on`, of what is on the host."""
+
+    @property
+    @abstractmethod
+    def host_restore_class(self) -> int:
+        """As `restore_class`, of what is on the host."""
 
     @abstractmethod
     def leave_host(self) -> Iterator["HostCopy"]:
@@ -122,6 +161,21 @@ class HostCopy(Resident):
 
     def leave(self) -> Iterator[Resident]:
         yield from self.of.leave_host()
+
+    def nearest_owner(self) -> Owner | None:
+        return self.of.nearest_owner()
+
+    @property
+    def worth(self) -> Worth:
+        return self.of.worth
+
+    @property
+    def is_built_on(self) -> bool:
+        return self.of.is_host_copy_built_on
+
+    @property
+    def restore_class(self) -> int:
+        return self.of.host_restore_class
 
     def __str__(self) -> str:
         return f"host copy of {self.of}"

@@ -3,13 +3,15 @@
 import enum
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 
 from motet.errors import BrokenInvariant
 from motet.memory.agreement import must_agree
 from motet.memory.eviction import EvictionPolicy
 from motet.memory.kept import Kept
+from motet.memory.owner import UNKNOWN_S
 from motet.memory.page import Lease, PageOwner, PagePool
-from motet.memory.residency import Rank, Resident
+from motet.memory.residency import Rank, Resident, Worth
 
 
 class Answer(enum.StrEnum):
@@ -124,6 +126,16 @@ class Room:
             self.evict(self._victim())
         return True
 
+    def free_for(self, num_pages: int, needed_s: float, num_reserved: int = 0) -> int:
+        """How many of so many pages are free for what is needed in `needed_s`: nothing goes for it
+        that nobody can do without for longer. Leaves `num_reserved` to others."""
+        while self.pool.num_free < num_pages + num_reserved:
+            victim = self._order.victim()
+            if victim is None or _spared_s(victim) <= needed_s:
+                break
+            self.evict(victim)
+        return max(0, min(num_pages, self.pool.num_free - num_reserved))
+
     def give_back(self, lease: Lease) -> None:
         """The pages are free."""
         self.pool.release(lease)
@@ -215,3 +227,11 @@ class Room:
     def _count_idle(self, state: Resident, sign: int) -> None:
         assert state.lease is not None
         self._idle_pages[state.lease.owner] += sign * state.num_pages
+
+
+def _spared_s(resident: Resident) -> float:
+    """For how long nobody needs it, on the scale of owners."""
+    if resident.worth is not Worth.LIVE:
+        return inf
+    owner = resident.nearest_owner()
+    return UNKNOWN_S if owner is None else owner.distance_s

@@ -1,0 +1,312 @@
+"""Who calls, what each of them owns, and when they are expected to call again."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from motet.memory.adapter_cache import AdapterCache, AdapterState
+from motet.memory.agent import MAX_AGENTS, AgentCall, AgentKey, NextUse, Unit
+from motet.memory.clocks import Clock, RealTime, StepClock
+from motet.memory.forecast import Record, Said, Source
+from motet.memory.kv_cache import KvCache
+from motet.memory.owner import Due
+from motet.memory.prefix import KvOwner, PrefixNode
+from motet.memory.schedule import Schedule
+
+SMOOTHING = 0.3
+"""Of the average time between two calls of an agent."""
+
+
+@dataclass(slots=True, eq=False)
+class World:
+    """The agents of one tenant. How far its sources are right is a matter between these."""
+
+    tenant: str
+    clock: StepClock
+    agents: "dict[str, Agent]" = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
+    epoch: int | None = None
+    """Of the last push that had one."""
+
+
+class Agent(KvOwner):
+    """Somebody who calls again and again. Owns an adapter, and KV as far as its frontier.
+
+    ```
+    last call   [ page | page | page | page | page ]
+    next call   [ page | page | page |  other text ]
+                               ^ stable: the frontier, once the agent has gone on from there
+    ```
+    """
+
+    __slots__ = (
+        "adapter",
+        "agent_id",
+        "ended",
+        "gap",
+        "num_calls",
+        "num_running",
+        "pages",
+        "prefetched",
+        "program_id",
+        "retained",
+        "said",
+        "slot",
+        "source",
+        "tool",
+        "world",
+    )
+
+    def __init__(self, world: World, agent_id: str) -> None:
+        super().__init__()
+        self.world = world
+        self.agent_id = agent_id
+        self.adapter: AdapterState | None = None
+        self.num_running = 0
+        """Requests that have not ended."""
+        self.num_calls = 0
+        self.said: Said = {}
+        self.source: Source | None = None
+        """Who is believed."""
+        self.retained: Due | None = None
+        """Its state is kept as if it were due then."""
+        self.slot: dict[Agent, None] | None = None
+        """Where it stands in the schedule."""
+        self.ended: tuple[Clock, float] | None = None
+        """When its last call ended."""
+        self.gap: tuple[Clock, float] | None = None
+        """Average time from the end of a call to the next one."""
+        self.tool: str | None = None
+        self.program_id = agent_id
+        self.pages: tuple[int, ...] = ()
+        """Hashes of the pages of its last call."""
+        self.prefetched = 0
+        """Pages that were brought for its next call."""
+
+    def __str__(self) -> str:
+        return f"agent '{self.agent_id}'"
+
+
+class Agents:
+    """Keeps what is known of them true. Moves nothing but their shelves."""
+
+    def __init__(self, time: RealTime, kv: KvCache, adapters: AdapterCache) -> None:
+        self.schedule: Schedule[Agent] = Schedule()
+        self.worlds: dict[str, World] = {}
+        self._time = time
+        self._kv = kv
+        self._adapters = adapters
+        self._calling = Due(time, -math.inf)
+        self._by_use: dict[Agent, None] = {}
+        """Who called longest ago, first."""
+
+    def __len__(self) -> int:
+        return len(self._by_use)
+
+    def __iter__(self) -> Iterator[Agent]:
+        return iter(self._by_use)
+
+    def find(self, key: AgentKey) -> Agent | None:
+        world = self.worlds.get(key.tenant)
+        return world.agents.get(key.agent_id) if world else None
+
+    def world(self, tenant: str) -> World:
+        world = self.worlds.get(tenant)
+        if world is None:
+            world = self.worlds[tenant] = World(tenant, StepClock(self._time))
+        return world
+
+    def meet(self, key: AgentKey) -> Agent:
+        """The agent of this name, known or new."""
+        world = self.world(key.tenant)
+        agent = world.agents.get(key.agent_id)
+        if agent is None:
+            self._make_room()
+            agent = world.agents[key.agent_id] = Agent(world, key.agent_id)
+            self._by_use[agent] = None
+        return agent
+
+    # Calls.
+
+    def call(self, call: AgentCall, adapter: AdapterState | None) -> Agent:
+        """A request of the agent has come."""
+        agent = self.meet(call.key)
+        self._by_use[agent] = self._by_use.pop(agent)
+        agent.num_running += 1
+        agent.num_calls += 1
+        agent.program_id = call.program_id or agent.agent_id
+        if agent.num_running == 1:
+            self._came(agent)
+        if agent.adapter is not adapter:
+            self.take_adapter(agent, adapter)
+        self.reckon(agent)
+        return agent
+
+    def rest(self, agent: Agent, call: AgentCall, chain: Sequence[PrefixNode]) -> None:
+        """One of its requests is about to let go of these pages, the first of its text."""
+        pages = tuple(hash(node.tokens) for node in chain)
+        num_kept = _num_kept(call, agent.pages, pages, self._kv.page_tokens)
+        agent.pages = pages
+        self._kv.end_at(agent, chain, num_kept)
+
+    def end(self, agent: Agent, call: AgentCall) -> None:
+        """One of its requests has ended."""
+        agent.num_running -= 1
+        if agent.num_running:
+            return
+        clock = self._clock_of(agent.world)
+        agent.ended = (clock, clock.now)
+        agent.tool = call.tool
+        if call.is_final:
+            agent.said[Source.HINT] = Due(clock, math.inf, clock.now)
+        elif call.next_use is not None:
+            agent.said[Source.HINT] = self.due_in(agent, call.next_use)
+        if agent.gap is not None and agent.gap[0] is clock:
+            agent.said[Source.HABIT] = Due(clock, clock.now + agent.gap[1], clock.now)
+        if call.retain_s is not None:
+            self.retain(agent, call.retain_s)
+        self.reckon(agent)
+
+    def merge(self, adapter: AdapterState, into: AdapterState) -> None:
+        """They have turned out to be the same."""
+        for owner in list(adapter.owners):
+            assert isinstance(owner, Agent)
+            self.take_adapter(owner, into)
+
+    def take_adapter(self, agent: Agent, adapter: AdapterState | None) -> None:
+        """It owns this one from now on."""
+        for state, is_owned in ((agent.adapter, False), (adapter, True)):
+            if state is not None:
+                self._adapters.own(state, agent, is_owned=is_owned)
+        agent.adapter = adapter
+
+    # What is said of them.
+
+    def due_in(self, agent: Agent, next_use: NextUse) -> Due:
+        clock: Clock = self._time if next_use.unit is Unit.SECONDS else agent.world.clock
+        return Due(clock, clock.now + next_use.value, clock.now)
+
+    def push(
+        self, world: World, distances: Sequence[tuple[str, float]], unit: Unit, *, is_whole: bool
+    ) -> tuple[int, list[Agent]]:
+        """Who simulates the world says this of its agents; with `is_whole`, and nothing of others.
+
+        How many are not known, and those whose distance is another one now.
+        """
+        if is_whole:
+            self._take_back(world, {agent_id for agent_id, _ in distances})
+        clock: Clock = self._time if unit is Unit.SECONDS else world.clock
+        now, known, reckon = clock.now, world.agents.get, self.reckon
+        dues: dict[float, Due] = {}
+        changed: list[Agent] = []
+        for agent_id, distance in distances:
+            agent = known(agent_id)
+            if agent is not None:
+                due = dues.get(distance)
+                if due is None:
+                    due = dues[distance] = Due(clock, now + distance, now)
+                agent.said[Source.PUSH] = due
+                reckon(agent)
+                changed.append(agent)
+        return len(distances) - len(changed), changed
+
+    def tick(self, world: World, num_steps: int) -> None:
+        """So many of its steps are over."""
+        world.clock.tick(num_steps)
+        self.expire()
+
+    def retain(self, agent: Agent, seconds: float) -> None:
+        """Keep its state as if it were due then, at the latest."""
+        now = self._time.now
+        agent.retained = Due(self._time, now + seconds, now)
+
+    def expire(self) -> None:
+        """Of who is later than its forecast is worth, something else is known, or nothing."""
+        for agent in self.schedule.late():
+            self.reckon(agent)
+
+    def reckon(self, agent: Agent) -> None:
+        """Place it by what is known now."""
+        if agent.slot is not None:
+            del agent.slot[agent]
+            agent.slot = None
+        due: Due | None
+        if agent.num_running:
+            agent.source, due = None, self._calling
+        else:
+            agent.source, due = agent.world.record.best(agent.said) or (None, None)
+        if agent.retained is not None:
+            due = self._retained(agent, due)
+        if due is not None and -math.inf < due.at < math.inf:
+            agent.slot = self.schedule.slot(due)
+            agent.slot[agent] = None
+        agent.place(due)
+
+    def forget(self, agent: Agent) -> None:
+        """It will not call again; nobody may wait for it."""
+        self._kv.end_at(agent, (), 0)
+        self.take_adapter(agent, None)
+        agent.said.clear()
+        agent.retained = None
+        self.reckon(agent)
+        del agent.world.agents[agent.agent_id]
+        del self._by_use[agent]
+
+    def _take_back(self, world: World, named: set[str]) -> None:
+        """What was pushed about all others."""
+        for agent in world.agents.values():
+            if Source.PUSH in agent.said and agent.agent_id not in named:
+                del agent.said[Source.PUSH]
+                self.reckon(agent)
+
+    def _came(self, agent: Agent) -> None:
+        """The truth about all that was said of it."""
+        record = agent.world.record
+        for source, due in agent.said.items():
+            record.came(source, due)
+        agent.said.clear()
+        agent.retained = None
+        if agent.ended is not None:
+            clock, ended = agent.ended
+            gap = clock.now - ended
+            if agent.gap is not None and agent.gap[0] is clock:
+                gap = agent.gap[1] + SMOOTHING * (gap - agent.gap[1])
+            agent.gap = (clock, gap)
+
+    def _clock_of(self, world: World) -> Clock:
+        """By which its agents live."""
+        return world.clock if world.clock.now else self._time
+
+    def _retained(self, agent: Agent, due: Due | None) -> Due | None:
+        retained = agent.retained
+        assert retained is not None
+        if retained.at <= self._time.now or agent.num_running:
+            agent.retained = None
+            return due
+        if due is None or due.clock.seconds_to(due.at) > retained.clock.seconds_to(retained.at):
+            return retained
+        return due
+
+    def _make_room(self) -> None:
+        if len(self._by_use) >= MAX_AGENTS:
+            idle = next((agent for agent in self._by_use if not agent.num_running), None)
+            if idle is not None:
+                self.forget(idle)
+
+
+def _num_kept(
+    call: AgentCall, before: Sequence[int], pages: Sequence[int], page_tokens: int
+) -> int:
+    """With how many of these pages the next call is expected to begin.
+
+    With all, until a call has left some of the one before it: then with as many as it shares with
+    that one. The last page does not count, which ends where an answer did.
+    """
+    if call.is_final:
+        return 0
+    if call.keep_tokens is not None:
+        return min(len(pages), call.keep_tokens // page_tokens)
+    num_shared = next((i for i, (a, b) in enumerate(zip(before, pages)) if a != b), None)
+    if num_shared is None:
+        num_shared = min(len(before), len(pages))
+    return len(pages) if num_shared >= len(before) - 1 else num_shared

@@ -1,0 +1,81 @@
+"""When an agent will call next: who says so, and how far each of them is to be believed."""
+
+import enum
+from dataclasses import dataclass, field
+
+from motet.memory.owner import Due
+
+
+class Source(enum.StrEnum):
+    """Who says when an agent will call."""
+
+    HINT = "hint"
+    """The agent itself, or who retains its state."""
+    PUSH = "push"
+    """Who simulates its world."""
+    TOOL = "tool"
+    """How long the tool that it waits for took before."""
+    HABIT = "habit"
+    """How long it used to be between two calls of the agent."""
+
+
+PRIOR = {Source.HINT: 0.12, Source.PUSH: 0.08, Source.TOOL: 0.04, Source.HABIT: 0.0}
+"""What a source is believed more than its accuracy alone would say: who knows more may be wrong
+more often before the others are believed instead."""
+
+LEAST_ACCURACY = 0.3
+"""Of a source that is believed at all: beneath it, nothing is known."""
+
+SMOOTHING = 0.05
+"""Of accuracies: a source that begins to lie is found out within some twenty calls."""
+
+
+Said = dict[Source, Due]
+"""What each source says of one agent."""
+
+
+@dataclass(slots=True)
+class Track:
+    """How right a source was, when the truth came out."""
+
+    belief: float
+    """How far to believe it; 0: not at all."""
+    accuracy: float = 1.0
+    """Moving average; 1: always right. 0: off by as much as it was away, or more."""
+    num_calls: int = 0
+    error_steps: float = 0.0
+    """Sums of errors, by unit."""
+    error_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Record:
+    """The tracks of all sources in one world."""
+
+    tracks: dict[Source, Track] = field(
+        default_factory=lambda: {source: Track(1 + PRIOR[source]) for source in Source}
+    )
+
+    def came(self, source: Source, due: Due) -> None:
+        """The agent calls now."""
+        clock, track = due.clock, self.tracks[source]
+        was_away = clock.now - due.told
+        error = abs(clock.now - due.at)
+        accuracy = 1 - min(1.0, error / (was_away + clock.resolution))
+        track.accuracy += SMOOTHING * (accuracy - track.accuracy)
+        is_believed = track.accuracy >= LEAST_ACCURACY
+        track.belief = track.accuracy + PRIOR[source] if is_believed else 0.0
+        track.num_calls += 1
+        if clock.is_real:
+            track.error_s += min(error, clock.horizon)
+        else:
+            track.error_steps += min(error, clock.horizon)
+
+    def best(self, said: Said) -> tuple[Source, Due] | None:
+        """What is believed of all that is said of an agent; None: nothing is known."""
+        best, most = None, 0.0
+        for source, due in said.items():
+            belief = self.tracks[source].belief
+            if belief > most and due.clock.now <= due.ends:
+                best, most = (source, due), belief
+        return best

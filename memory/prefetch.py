@@ -1,0 +1,140 @@
+"""Brings what agents will need to the device before they call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from motet.memory.adapter_cache import AdapterCache, AdapterState
+from motet.memory.agents import Agent, Agents
+from motet.memory.costs import Costs
+from motet.memory.forecast import Source
+from motet.memory.kv_cache import KvCache
+from motet.memory.mover import Mover
+from motet.memory.owner import UNKNOWN_S
+from motet.memory.residency import Residency, StateObject
+
+SHARE = 2.0
+"""Of what a link moves in a step, the most that is queued ahead: it must not run dry before the
+next one, and what is queued was chosen by what was known then."""
+
+STEP_S = 0.01
+"""Taken for a step until some have passed."""
+
+MARGIN_STEPS = 0.5
+"""Of its world by which what goes has to be needed later than what comes for it."""
+
+SMOOTHING = 0.1
+
+
+@dataclass(slots=True)
+class PrefetchCounters:
+    """Agents, each for one call. Only grow."""
+
+    issued: dict[Source, int] = field(default_factory=lambda: dict.fromkeys(Source, 0))
+    """Copies begun, by who said that they would be needed."""
+    useful: int = 0
+    """All of it was there when the agent called."""
+    late: int = 0
+    """A part of it was on its way."""
+    wasted: int = 0
+    """It was gone again, or not what the agent asked for."""
+    pages: int = 0
+
+
+class Prefetcher:
+    """Nearest agents first, what each of them owns together: its adapter, then its KV.
+
+    Nothing goes for it that is needed sooner. It stops at the first that does not fit: those behind
+    it are needed later. Demand is not its affair: that is begun first, and passes it on the link.
+    """
+
+    def __init__(
+        self, agents: Agents, kv: KvCache, adapters: AdapterCache, mover: Mover, costs: Costs
+    ) -> None:
+        self.counters = PrefetchCounters()
+        self._agents = agents
+        self._kv = kv
+        self._adapters = adapters
+        self._mover = mover
+        self._page_copy_s = costs.page_copy_s or 1e-4
+        self._step_s = STEP_S
+        self._last_s: float | None = None
+
+    def go_on(self, now: float, num_reserved: int) -> None:
+        """Once a step; leaves so many pages to those who run."""
+        self._pass_time(now)
+        self._give_up_strays()
+        if self._is_queue_full:
+            return
+        for distance_s, agent in self._agents.schedule.nearest_first():
+            if not self._bring(agent, distance_s, num_reserved) or self._is_queue_full:
+                return
+
+    def called(self, agent: Agent) -> None:
+        """Was what was brought for this call of any use?"""
+        if not agent.prefetched:
+            return
+        agent.prefetched = 0
+        states = [state for state in (agent.adapter, agent.frontier) if state is not None]
+        if all(state.is_on_device for state in states):
+            self.counters.useful += 1
+        elif any(state.state is Residency.LOADING for state in states):
+            self.counters.late += 1
+        else:
+            self.counters.wasted += 1
+
+    def _bring(self, agent: Agent, distance_s: float, num_reserved: int) -> bool:
+        """False where there is no room for all of it: nobody behind comes before."""
+        margin_s = MARGIN_STEPS * agent.world.clock.step_s
+        needed_s = distance_s + margin_s
+        adapter = agent.adapter
+        if adapter is not None and not adapter.is_on_device:
+            if adapter.state is Residency.DISK:
+                self._adapters.read_ahead(adapter, needed_s)
+            if adapter.state in (Residency.DISK, Residency.READING):
+                return True  # its KV is of no use before it
+            if adapter.state is Residency.HOST:
+                room = self._adapters.room
+                if room.free_for(adapter.size, needed_s, num_reserved) < adapter.size:
+                    return False
+                self._load(agent, [adapter])
+        return self._bring_kv(agent, needed_s, num_reserved)
+
+    def _bring_kv(self, agent: Agent, needed_s: float, num_reserved: int) -> bool:
+        frontier = agent.frontier
+        if frontier is None or frontier.is_on_device or frontier.state is Residency.LOADING:
+            return True
+        missing = self._kv.missing(frontier)
+        if not missing:
+            return True
+        num_free = self._kv.room.free_for(len(missing), needed_s, num_reserved)
+        if num_free:
+            self._load(agent, missing[:num_free])
+        return num_free == len(missing)
+
+    def _load(self, agent: Agent, states: Sequence[StateObject]) -> None:
+        room = self._kv.room if states[0] is not agent.adapter else self._adapters.room
+        self._mover.load(states, room, is_ahead=True)
+        num_pages = sum(state.size for state in states)
+        assert agent.source is not None or agent.retained is not None
+        self.counters.issued[agent.source or Source.HINT] += 1
+        self.counters.pages += num_pages
+        agent.prefetched += num_pages
+
+    @property
+    def _is_queue_full(self) -> bool:
+        """Is as much on its way as the link moves until the next step?"""
+        most_pages = SHARE * self._step_s / self._page_copy_s
+        return self._mover.copies.num_pages_ahead >= most_pages
+
+    def _pass_time(self, now: float) -> None:
+        if self._last_s is not None:
+            step_s = min(max(now - self._last_s, 0.0), 1.0)
+            self._step_s += SMOOTHING * (step_s - self._step_s)
+        self._last_s = now
+
+    def _give_up_strays(self) -> None:
+        """Copies for agents who are not expected any more."""
+        for each in [each for each in self._mover.copies if each.is_ahead]:
+            owner = each.subjects[0].nearest_owner()
+            if not each.is_given_up and (owner is None or owner.distance_s >= UNKNOWN_S):
+                self._mover.give_up(each)

@@ -1,0 +1,58 @@
+"""Agents by the moment they are due: who comes next, and who is late."""
+
+from collections.abc import Iterator
+from heapq import merge
+from typing import Generic, TypeVar
+
+from motet.memory.clocks import Clock
+from motet.memory.owner import Due, Owner
+
+O = TypeVar("O", bound=Owner)
+
+_Line = dict[float, dict[O, None]]
+
+
+class Schedule(Generic[O]):
+    """Of those who are due within the horizon of their clock. Others are no help."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Clock, _Line[O]] = {}
+
+    def slot(self, due: Due) -> dict[O, None]:
+        """Where those stand who are due then: owners are put there, and taken out."""
+        line = self._lines.get(due.clock)
+        if line is None:
+            line = self._lines[due.clock] = {}
+        key = due.at // due.clock.resolution
+        slot = line.get(key)
+        if slot is None:
+            slot = line[key] = {}
+        return slot
+
+    def nearest_first(self) -> Iterator[tuple[float, O]]:
+        """Seconds until it is due, and who. Changes in between are not to be seen."""
+        return merge(*(_in_order(clock, line) for clock, line in self._lines.items()), key=_seconds)
+
+    def late(self) -> list[O]:
+        """Who should have called by now."""
+        late: list[O] = []
+        for clock, line in self._lines.items():
+            for key in [key for key in line if key * clock.resolution < clock.now]:
+                late += line[key]
+                if not line[key]:
+                    del line[key]
+        return late
+
+
+def _in_order(clock: Clock, line: _Line[O]) -> Iterator[tuple[float, O]]:
+    for key in sorted(line):
+        at = key * clock.resolution
+        if at - clock.now > clock.horizon:
+            return
+        seconds = clock.seconds_to(at)
+        for owner in list(line.get(key, ())):
+            yield seconds, owner
+
+
+def _seconds(entry: tuple[float, O]) -> float:
+    return entry[0]
