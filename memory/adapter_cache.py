@@ -420,6 +420,8 @@ class AdapterCache:
             self._to_load.push((state.wanted, self._num_wanted, state))
         elif state.state is Residency.DISK:
             self._to_read.push((state.wanted, self._num_wanted, state))
+        elif state.state is Residency.LOADING:
+            self._mover.copies.hurry(self._mover.copies.of(state))
 
     # Counts.
 
@@ -495,7 +497,9 @@ class AdapterCache:
         for state in [state for state in self.room.expected if state.wanted is None]:
             if state in self.room.expected:
                 assert isinstance(state, StateObject)
-                self._mover.give_up(self._mover.copies.of(state))
+                copy = self._mover.copies.of(state)
+                if not copy.is_ahead:
+                    self._mover.give_up(copy)
 
     def _is_to_load(self, entry: "_Wanted") -> bool:
         """Is it still wanted by this request, and on the host?"""

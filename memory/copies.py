@@ -42,7 +42,7 @@ class UnderWay:
     @property
     def num_pages(self) -> int:
         """Of what is moved."""
-        return sum(subject.size for subject in self.subjects)
+        return len(self.work.pages)
 
 
 @dataclass(slots=True)

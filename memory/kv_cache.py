@@ -92,6 +92,7 @@ class KvCache:
             return False
         self._keep(chain, rank)
         if elsewhere[0].state is Residency.LOADING:
+            self._mover.copies.hurry(self._mover.copies.of(elsewhere[0]))
             return True
         if self._mover.copies.num_in(Direction.TO_DEVICE) >= MAX_RESTORES:
             return True

@@ -235,7 +235,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule()
     def write_back(self) -> None:
-        self.memory.write_back()
+        self.memory.use_links(0)
 
     @precondition(lambda self: self.under_way)
     @rule(choice=choices, outcome=outcomes)

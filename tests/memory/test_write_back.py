@@ -43,10 +43,10 @@ def a_table(memory: MemoryManager) -> BlockTable:
 def test_nothing_is_written_back_while_most_of_the_device_can_be_had() -> None:
     memory = a_memory(12, costs=Costs())
     compute(memory, 0, 6)
-    memory.write_back()
+    memory.use_links(0)
     assert begun(memory) == []
     compute(memory, 100, 1)
-    memory.write_back()
+    memory.use_links(0)
     [copy] = begun(memory)
     assert copy.direction is Direction.TO_HOST
 
@@ -54,8 +54,8 @@ def test_nothing_is_written_back_while_most_of_the_device_can_be_had() -> None:
 def test_the_eldest_go_first_and_one_copy_after_the_other() -> None:
     memory = a_memory(12, costs=Costs())
     compute(memory, 0, 12)
-    memory.write_back()
-    memory.write_back()
+    memory.use_links(0)
+    memory.use_links(0)
     [copy] = begun(memory)
     assert len(copy.pages) == COPY_PAGES
     # A sequence gives up its last page first: its beginning is more likely to be of use.
@@ -93,7 +93,7 @@ def test_a_page_that_others_build_on_goes_after_them() -> None:
 def test_evicting_what_has_a_clean_copy_is_metadata_only() -> None:
     memory = a_memory(8, costs=Costs())
     compute(memory, 0, 8)
-    memory.write_back()
+    memory.use_links(0)
     [copy] = begun(memory)
     end(memory, copy)
     assert memory.room.make(8, SECOND)
@@ -119,12 +119,12 @@ def test_what_the_host_has_no_room_for_is_dropped() -> None:
 def test_the_host_gives_up_what_only_it_has_for_what_is_used_more_recently() -> None:
     memory = a_memory(4, num_host_pages=4, costs=Costs())
     compute(memory, 0, 4)
-    memory.write_back()
+    memory.use_links(0)
     [copy] = begun(memory)
     end(memory, copy)
     assert memory.room.make(4, SECOND)
     compute(memory, 100, 4)
-    memory.write_back()
+    memory.use_links(0)
     [copy] = begun(memory)
     assert len(copy.pages) == 4 and memory.counts().host_kv_page_evictions == 4
     assert states(memory) == [Residency.WRITEBACK] * 4
@@ -134,7 +134,7 @@ def test_a_write_back_that_falls_short_or_is_lost_leaves_what_may_be_dropped() -
     for is_lost in (False, True):
         memory = a_memory(4, costs=Costs())
         compute(memory, 0, 4)
-        memory.write_back()
+        memory.use_links(0)
         [copy] = begun(memory)
         if is_lost:
             memory.tick(PATIENCE_S)
@@ -151,17 +151,17 @@ def test_a_page_in_use_is_written_back_only_when_it_is_idle() -> None:
     table = memory.kv.open(memory.namespace(None, ""), [], FIRST)
     memory.kv.grow(table, len(tokens))
     memory.kv.seal(table, tokens, len(tokens))
-    memory.write_back()
+    memory.use_links(0)
     assert begun(memory) == []
     memory.kv.close(table)
-    memory.write_back()
+    memory.use_links(0)
     assert len(begun(memory)) == 1
 
 
 def test_a_page_that_is_used_again_while_it_is_written_back_has_its_copy_in_the_end() -> None:
     memory = a_memory(4, costs=Costs())
     compute(memory, 0, 4)
-    memory.write_back()
+    memory.use_links(0)
     [copy] = begun(memory)
     chain = memory.kv.states()
     table = memory.kv.open(memory.namespace(None, ""), chain, SECOND)
@@ -184,7 +184,7 @@ def test_restoring_is_worth_it_where_it_is_sooner_than_computing() -> None:
 def test_kv_that_is_never_restored_is_clean_from_the_start() -> None:
     memory = a_memory(4, costs=Costs(page_copy_s=PAGE_TOKENS))
     compute(memory, 0, 4)
-    memory.write_back()
+    memory.use_links(0)
     assert begun(memory) == [] and memory.room.num_clean_pages == 4
 
 
@@ -211,7 +211,7 @@ def test_patience_begins_when_it_is_the_turn_of_a_copy() -> None:
 def test_a_copy_does_not_wait_for_its_turn_behind_one_of_another_line() -> None:
     memory = a_memory(20, adapters=[an_adapter("a")], costs=Costs())
     compute(memory, 0, 14)
-    memory.write_back()
+    memory.use_links(0)
     memory.adapters.want(memory.registry.current("a").state, FIRST)
     memory.adapters.load_wanted(0)
     to_host, to_device = begun(memory)
