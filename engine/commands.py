@@ -1,6 +1,8 @@
 """What operators ask of a running engine, from the call to its reply."""
 
+from motet.engine.agent_commands import AgentCommands
 from motet.engine.messages import (
+    AgentCommand,
     Call,
     Command,
     ListAdapters,
@@ -24,6 +26,7 @@ class Commands:
 
     def __init__(self, memory: MemoryManager, running: RunningSet, max_model_len: int) -> None:
         self._memory = memory
+        self._agents = AgentCommands(memory)
         self._registry = memory.registry
         self._running = running
         self._max_model_len = max_model_len
@@ -34,6 +37,9 @@ class Commands:
     def handle(self, call: Call) -> None:
         """Never fails: what cannot be done is replied."""
         try:
+            if isinstance(call.command, AgentCommand):
+                self._replies.append(self._agents.reply(call.call_id, call.command))
+                return
             generation = self._begin(call.command)
         except MotetError as error:
             self._refuse(call.call_id, str(error), type(error).__name__)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from motet.memory.adapter_cache import AdapterCache, AdapterState
-from motet.memory.agent import MAX_AGENTS, AgentCall, AgentKey, NextUse, Unit
+from motet.memory.agent import MAX_AGENTS, AgentCall, AgentKey, Happening, NextUse, Unit
 from motet.memory.clocks import Clock, RealTime, StepClock
 from motet.memory.forecast import Record, Said, Source
 from motet.memory.kv_cache import KvCache
@@ -214,6 +214,23 @@ class Agents:
         """So many of its steps are over."""
         world.clock.tick(num_steps)
         self.expire()
+
+    def happened(
+        self, agent: Agent, happening: Happening, tool: str | None, predict_s: float | None
+    ) -> None:
+        """Something has happened to it between two calls."""
+        match happening:
+            case Happening.SUMMARISED:
+                self._kv.end_at(agent, (), 0)
+                agent.pages = ()
+            case Happening.TOOL_END:
+                agent.said[Source.HINT] = self.due_in(agent, NextUse(0.0, Unit.SECONDS))
+            case Happening.TOOL_START | Happening.HUMAN_WAIT:
+                agent.tool = tool
+                if predict_s is not None:
+                    next_use = NextUse(predict_s, Unit.SECONDS)
+                    agent.said[Source.HINT] = self.due_in(agent, next_use)
+        self.reckon(agent)
 
     def retain(self, agent: Agent, seconds: float) -> None:
         """Keep its state as if it were due then, at the latest."""

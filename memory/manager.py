@@ -217,6 +217,27 @@ class MemoryManager:
         if self._prefetches:
             self.prefetcher.go_on(self.time.now, num_reserved)
 
+    def pages_coming(self, agents: Sequence[Agent]) -> int:
+        """Pages of these that will be brought to the device, as far as there is room."""
+        return self.prefetcher.num_pages_missing(agents) if self._prefetches else 0
+
+    def move_agent(
+        self, agent: Agent | None, verb: Verb, target: Target, ttl_s: float | None
+    ) -> Moved:
+        """Do something with what an agent owns."""
+        if agent is None:
+            return Moved(Outcome.MISSING)
+        states = self._owned(agent, target)
+        match verb:
+            case Verb.PREFETCH:
+                return self.prefetcher.bring_now(agent, states)
+            case Verb.DEMOTE:
+                return self._demote(states)
+            case Verb.RETAIN:
+                self.agents.retain(agent, ttl_s if ttl_s is not None else DEFAULT_RETAIN_S)
+                self.agents.reckon(agent)
+                return Moved(Outcome.ACCEPTED, sum(state.size for state in states))
+
     def tell_time(self, now: float) -> None:
         """So late is it, and nothing else has happened."""
         self.copies.now = self.time.now = now
