@@ -40,9 +40,7 @@ class Mover:
             self._host_use(state)
             move(state, Residency.LOADING)
             device.expected[state] = None
-        self.copies.copy(
-            Direction.TO_DEVICE, subjects, device, leases, pairs, is_ahead=is_ahead
-        )
+        self.copies.copy(Direction.TO_DEVICE, subjects, device, leases, pairs, is_ahead=is_ahead)
 
     def write_back(self, subjects: Sequence[StateObject]) -> None:
         """From the device, where they stay, to the host."""

@@ -162,10 +162,8 @@ class VirtualLink:
         times = [job.end_s for job in self._over.values()][:1]
         times += [end_s for end_s, _ in self._late.values()][:1]
         if self._turn is not None:
-            first = self._turns.first()
-            assert first is not None
-            makes_way = first is not self._turn.job
-            times.append(self._turn.end_s + (first.left_s if makes_way else 0.0))
+            next_job = None if self._turn.is_last else self._turns.first()
+            times.append(self._turn.end_s + (next_job.left_s if next_job else 0.0))
         return min(times, default=None)
 
     def _fault(self) -> Fault | None:
