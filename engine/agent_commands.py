@@ -39,8 +39,10 @@ class AgentCommands:
             case ForgetAgent(key):
                 return Reply(call_id, moved=self._forget(self._agents.find(key)))
             case MoveAgent(key, verb, target, ttl_s):
-                moved = self._memory.move_agent(self._agents.find(key), verb, target, ttl_s)
-                return Reply(call_id, moved=moved)
+                agent = self._agents.find(key)
+                if agent is None:
+                    return Reply(call_id, moved=Moved(Outcome.MISSING))
+                return Reply(call_id, moved=self._memory.move_agent(agent, verb, target, ttl_s))
             case TellAgent(key, happening, tool, predict_s):
                 agent = self._agents.find(key)
                 if agent is None:

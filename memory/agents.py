@@ -5,13 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from motet.memory.adapter_cache import AdapterCache, AdapterState
-from motet.memory.agent import MAX_AGENTS, AgentCall, AgentKey, Happening, NextUse, Unit
+from motet.memory.agent import MAX_AGENTS, AgentCall, AgentKey, Happening, NextUse, Unit, Verb
 from motet.memory.clocks import Clock, RealTime, StepClock
 from motet.memory.forecast import Record, Said, Source
 from motet.memory.kv_cache import KvCache
 from motet.memory.owner import Due
 from motet.memory.prefix import KvOwner, PrefixNode
 from motet.memory.schedule import Schedule
+
+RETAIN_S = 60.0
+"""For which state is retained if nobody says for how long."""
 
 SMOOTHING = 0.3
 """Of the average time between two calls of an agent."""
@@ -230,6 +233,19 @@ class Agents:
                 if predict_s is not None:
                     next_use = NextUse(predict_s, Unit.SECONDS)
                     agent.said[Source.HINT] = self.due_in(agent, next_use)
+        self.reckon(agent)
+
+    def wish(self, agent: Agent, verb: Verb, ttl_s: float | None) -> None:
+        """Somebody wants its state on the device now, not there, or there for so long."""
+        now = self._time.now
+        match verb:
+            case Verb.PREFETCH:
+                agent.said[Source.HINT] = Due(self._time, now, now)
+            case Verb.DEMOTE:
+                agent.said = {Source.HINT: Due(self._time, now + 2 * self._time.horizon, now)}
+                agent.retained = None
+            case Verb.RETAIN:
+                self.retain(agent, RETAIN_S if ttl_s is None else ttl_s)
         self.reckon(agent)
 
     def retain(self, agent: Agent, seconds: float) -> None:

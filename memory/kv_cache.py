@@ -111,11 +111,16 @@ class KvCache:
     def missing(self, frontier: PrefixNode) -> Chain:
         """What has to be copied so that all as far as the frontier is on the device; nothing where
         that takes longer than computing it, or is under way."""
-        chain = list(takewhile(_is_elsewhere, frontier.path()))
-        chain.reverse()
+        chain = self.elsewhere(frontier)
         is_at_rest = all(node.state is Residency.HOST for node in chain)
         num_tokens = len(chain) * self.page_tokens
         return chain if is_at_rest and self._costs.restores(len(chain), num_tokens) else []
+
+    def elsewhere(self, frontier: PrefixNode) -> Chain:
+        """What is not on the device of all as far as the frontier."""
+        chain = list(takewhile(_is_elsewhere, frontier.path()))
+        chain.reverse()
+        return chain
 
     def end_restore(self, ended: UnderWay) -> None:
         """What has not come is no help: it is computed again."""
@@ -192,6 +197,17 @@ class KvCache:
         """Nobody will run on it any more."""
         for root in self.first_pages(digest):
             self._drop(root)
+
+    def forget_left(self, frontier: PrefixNode) -> int:
+        """Drop what nobody owns or uses any more, from here up; how many pages that were."""
+        left = takewhile(lambda node: node.is_left and not node.references, frontier.path())
+        num_pages = 0
+        for node in list(left):
+            if node.children:
+                break
+            self._drop(node)
+            num_pages += 1
+        return num_pages
 
     def forget_idle(self) -> None:
         """All that nobody uses, in both tiers."""

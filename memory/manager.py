@@ -1,12 +1,12 @@
 """The door to memory: KV pages and adapters, in the tiers that they move between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from motet.memory.adapter_cache import AdapterCache, AdapterState, Failure
-from motet.memory.agent import AgentCall
+from motet.memory.agent import AgentCall, Moved, Outcome, Target, Verb
 from motet.memory.agents import Agent, Agents
 from motet.memory.agreement import must_agree
 from motet.memory.block_table import BlockTable
@@ -144,6 +144,7 @@ class MemoryManager:
             self.agents, self.kv, self.adapters, self._mover, config.costs
         )
         self.registry = AdapterRegistry(self.adapters)
+        self._page_copy_s = config.costs.page_copy_s
         self._base_model = config.base_model
         self._num_pages_moved = {Direction.TO_DEVICE: 0, Direction.TO_HOST: 0}
         self._num_pages_restored = self._num_pages_read = 0
@@ -217,26 +218,46 @@ class MemoryManager:
         if self._prefetches:
             self.prefetcher.go_on(self.time.now, num_reserved)
 
-    def pages_coming(self, agents: Sequence[Agent]) -> int:
+    def pages_coming(self, agents: Iterable[Agent]) -> int:
         """Pages of these that will be brought to the device, as far as there is room."""
-        return self.prefetcher.num_pages_missing(agents) if self._prefetches else 0
+        if not self._prefetches:
+            return 0
+        expected = (agent for agent in agents if agent.slot is not None)
+        return sum(self.pages_missing(agent, Target.ALL) for agent in expected)
 
-    def move_agent(
-        self, agent: Agent | None, verb: Verb, target: Target, ttl_s: float | None
-    ) -> Moved:
-        """Do something with what an agent owns."""
-        if agent is None:
-            return Moved(Outcome.MISSING)
-        states = self._owned(agent, target)
-        match verb:
-            case Verb.PREFETCH:
-                return self.prefetcher.bring_now(agent, states)
-            case Verb.DEMOTE:
-                return self._demote(states)
-            case Verb.RETAIN:
-                self.agents.retain(agent, ttl_s if ttl_s is not None else DEFAULT_RETAIN_S)
-                self.agents.reckon(agent)
-                return Moved(Outcome.ACCEPTED, sum(state.size for state in states))
+    def pages_missing(self, agent: Agent, target: Target) -> int:
+        """Pages of what it owns that are not on the device."""
+        num_pages = 0
+        if target is not Target.KV and agent.adapter and not agent.adapter.is_on_device:
+            num_pages += agent.adapter.size
+        if target is not Target.ADAPTER and agent.frontier:
+            num_pages += len(self.kv.elsewhere(agent.frontier))
+        return num_pages
+
+    def move_agent(self, agent: Agent, verb: Verb, target: Target, ttl_s: float | None) -> Moved:
+        """Where an agent's state goes follows from when it is expected: so that is what changes."""
+        self.agents.wish(agent, verb, ttl_s)
+        num_missing = self.pages_missing(agent, target)
+        if verb is not Verb.PREFETCH:
+            return Moved(Outcome.ACCEPTED, self.pages_owned(agent, target) - num_missing)
+        if num_missing and not self._prefetches:
+            return Moved(Outcome.REJECTED, num_missing)
+        is_too_large = num_missing > self.room.pool.num_pages
+        outcome = Outcome.CLIPPED if is_too_large else Outcome.ACCEPTED
+        queued = self.copies.num_pages_in(Direction.TO_DEVICE) + self.copies.num_pages_ahead
+        return Moved(outcome, num_missing, (queued + num_missing) * self._page_copy_s)
+
+    def pages_owned(self, agent: Agent, target: Target) -> int:
+        """Pages of what it owns, wherever they are."""
+        num_kv = sum(1 for _ in agent.frontier.path()) if agent.frontier else 0
+        num_adapter = agent.adapter.size if agent.adapter else 0
+        return num_kv * (target is not Target.ADAPTER) + num_adapter * (target is not Target.KV)
+
+    def forget_agent(self, agent: Agent) -> int:
+        """It will not call again: how many pages that gives up."""
+        frontier = agent.frontier
+        self.agents.forget(agent)
+        return self.kv.forget_left(frontier) if frontier else 0
 
     def tell_time(self, now: float) -> None:
         """So late is it, and nothing else has happened."""
