@@ -31,6 +31,7 @@ PARTS = {  # a file belongs to the longest path that contains it
     ),
     "client": Part(set(), never=DEVICE),
     "client/protocol": Part(set(), never=DEVICE | {"httpx"}),
+    "client/workloads": Part(set(), never=DEVICE | CLOCKS | {"httpx"}),
     "server/text": Part({"engine", "client/protocol"}, never=DEVICE - {"transformers"} | WEB),
     "server/openai": Part({"server/text", "engine", "client/protocol"}, never=DEVICE | WEB),
     "server/http": Part(
