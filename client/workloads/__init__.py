@@ -16,7 +16,7 @@ from motet.client.workloads.toolloop import ToolLoop
 from motet.client.workloads.town import Town
 from motet.client.workloads.trace import Trace, read_trace
 from motet.client.workloads.workflow import Workflow
-from motet.client.workloads.workload import Workload
+from motet.client.workloads.workload import Workload, check_range
 from motet.errors import ConfigError
 
 WORKLOADS: dict[str, type[Workload]] = {
@@ -48,8 +48,9 @@ def generate_trace(name: str, **parameters: Any) -> Trace:
         raise ConfigError(f"there is no workload '{name}': take one of {', '.join(WORKLOADS)}")
     known = [item.name for item in fields(WORKLOADS[name])]
     given = {key: value for key, value in parameters.items() if value is not None}
-    for key in given.keys() - set(known):
+    for key in sorted(given.keys() - set(known)):
         raise ConfigError(f"the workload {name} has no {key}: it has {', '.join(known)}")
+    check_range("seed", given.get("seed", 0), 0)
     return WORKLOADS[name](**given).generate()
 
 

@@ -11,7 +11,7 @@ beginning if there are none.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -30,7 +30,7 @@ Seconds = Annotated[float, Meta(ge=0)]
 Distance = Annotated[int, Meta(ge=NEVER)]
 
 
-class Passage(NamedTuple):
+class Passage(Struct, frozen=True, array_like=True, gc=False):
     """The first `num_tokens` of the text that `hash_id` names: equal ids, equal tokens."""
 
     hash_id: HashId
@@ -243,6 +243,11 @@ class _Order:
             raise ConfigError(
                 f"call {call.call_id} has step {call.step} in a world of {self._header.steps} "
                 "steps: give all of them steps, or none"
+            )
+        if call.step is not None and call.step >= (self._header.steps or 0):
+            raise ConfigError(
+                f"call {call.call_id} is of step {call.step}, and the header has "
+                f"{self._header.steps} steps: give it more"
             )
         if call.step is not None and call.step < self._step:
             raise ConfigError(

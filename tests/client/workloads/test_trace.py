@@ -90,6 +90,7 @@ def test_lines_are_read_one_by_one() -> None:
             [TIMED, call_line(0, ', "arrival_s": 3'), call_line(1, ', "arrival_s": 2')],
             "trace:3: call 1 arrives at 2.0 s, after one at 3.0 s: sort calls by arrival",
         ),
+        ([STEPPED, call_line(0, ', "step": 9')], "call 0 is of step 9, and the header has 9 steps"),
         ([TIMED, b'{"push": 0, "distances": {}}'], "trace:2: a push of step 0 cannot come here"),
         (
             [STEPPED, call_line(0, ', "step": 3'), b'{"push": 2, "distances": {}}'],

@@ -173,6 +173,7 @@ def test_what_is_not_given_is_as_the_dataclass_says() -> None:
     [
         ("cities", {}, "no workload 'cities': take one of independent, town"),
         ("toolloop", {"steps": 3}, "workload toolloop has no steps: it has seed, agents, turns"),
+        ("town", {"seed": -1}, "seed is -1: give one that is 0 or more"),
         ("town", {"agents": 0}, "agents is 0: give one that is 1 or more"),
         ("independent", {"activity": 2.0}, "activity is 2: give one that is between 0.001 and 1"),
         ("rounds", {"hourly": (0.5, 3.0)}, "hourly is 3: give one that is between 0 and 1"),
