@@ -20,7 +20,7 @@ from motet.engine.scheduler import Scheduler
 from motet.errors import ConfigError
 from motet.memory.adapter import Adapter
 from motet.memory.costs import Costs
-from motet.memory.eviction import EVICTION
+from motet.memory.eviction import eviction_policy
 from motet.memory.manager import MemoryConfig, MemoryManager
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class SchedulerSpec(Struct, frozen=True):
     costs: Costs = Costs()
     scheduling: str = "fcfs"
     eviction: str = "lru"
+    prefetch: bool = True
 
     def make(self) -> Scheduler:
         config = MemoryConfig(
@@ -53,8 +54,9 @@ class SchedulerSpec(Struct, frozen=True):
             num_host_pages=self.num_host_pages,
             num_adapter_pages=self.num_adapter_pages,
             costs=self.costs,
+            prefetches=self.prefetch,
         )
-        memory = MemoryManager(config, EVICTION[self.eviction])
+        memory = MemoryManager(config, eviction_policy(self.eviction))
         for adapter in self.adapters:
             memory.registry.add(adapter)
         policy = SCHEDULING[self.scheduling]()

@@ -72,7 +72,12 @@ EVICTION: dict[str, Callable[[], EvictionPolicy]] = {
 }
 
 BELADY = "belady"
-"""The order of `distance_cost`, where everybody is told the truth: only a replay knows it."""
+"""The order of `distance_cost` where everybody tells the truth: only a replay can ask for it."""
+
+
+def eviction_policy(name: str) -> Callable[[], EvictionPolicy]:
+    """What makes policies of this name."""
+    return EVICTION["distance_cost" if name == BELADY else name]
 
 
 class DoublesLast:

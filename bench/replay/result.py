@@ -1,0 +1,139 @@
+"""What came of an arm: numbers a table, a plot or a program can use."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from motet.bench.replay.executor import ReplayExecutor
+from motet.engine.output import EngineStats
+from motet.memory.manager import MemoryManager
+
+if TYPE_CHECKING:
+    from motet.bench.replay.run import Run
+
+
+@dataclass(slots=True)
+class Latency:
+    """Of calls, in seconds."""
+
+    first_tokens: list[float] = field(default_factory=list)
+    by_agent: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def first_token(self, seconds: float) -> None:
+        self.first_tokens.append(seconds)
+
+    def finished(self, agent: str, seconds: float) -> None:
+        self.by_agent[agent].append(seconds)
+
+    def quantile(self, share: float) -> float:
+        """Of times to the first token."""
+        ordered = sorted(self.first_tokens)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+    def fairness(self) -> float:
+        """Jain's index of the agents' mean times: 1 where all are served alike."""
+        means = [sum(times) / len(times) for times in self.by_agent.values()]
+        squares = sum(mean * mean for mean in means)
+        return sum(means) ** 2 / (len(means) * squares) if squares else 1.0
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One arm."""
+
+    eviction: str
+    prefetch: bool
+    pool_split: str
+    hints: str
+    noise_steps: float
+    steps_per_s: float | None
+    """Of the world; None where it has none."""
+    makespan_s: float
+    calls: int
+    calls_per_s: float
+    ttft_p50_s: float
+    ttft_p99_s: float
+    busy_s: float
+    """In which something was computed."""
+    stall_s: float
+    """In which nothing was, although somebody waited."""
+    link_to_device_s: float
+    """In which the link moved something, each way, and the disk."""
+    link_to_host_s: float
+    disk_s: float
+    loaded_bytes: int
+    written_back_bytes: int
+    read_bytes: int
+    expected_tokens: int
+    """Of prompts that an earlier call of the agent had computed; those found again:"""
+    found_tokens: int
+    engine_steps: int
+    preemptions: int
+    adapter_hits_device: int
+    adapter_hits_host: int
+    adapter_hits_disk: int
+    kv_pages_evicted: int
+    adapter_pages_evicted: int
+    prefetch_issued: dict[str, int]
+    """Copies begun, by who said that they would be needed."""
+    prefetch_useful: int
+    prefetch_late: int
+    prefetch_wasted: int
+    prefetch_bytes: int
+    distance_error: dict[str, float]
+    """Mean of each source, in steps or seconds."""
+    fairness: float
+
+
+def row_of(
+    run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: EngineStats
+) -> Row:
+    """At the end of a run."""
+    setting, now, latency = run.setting, run.now, run.latency
+    page_bytes, steps = setting.page_bytes, setting.trace.header.steps
+    num_calls = len(setting.trace.calls)
+    prefetch = memory.prefetcher.counters
+    errors: dict[str, float] = {}
+    for world in memory.agents.worlds.values():
+        for source, track in world.record.tracks.items():
+            if track.num_calls:
+                errors[source] = (track.error_steps + track.error_s) / track.num_calls
+    lines = executor.lines
+    return Row(
+        eviction=run.arm.eviction,
+        prefetch=run.arm.prefetch,
+        pool_split=run.arm.pool_split,
+        hints=run.arm.hints,
+        noise_steps=run.arm.noise_steps,
+        steps_per_s=steps / now if steps is not None else None,
+        makespan_s=now,
+        calls=num_calls,
+        calls_per_s=num_calls / now,
+        ttft_p50_s=latency.quantile(0.5),
+        ttft_p99_s=latency.quantile(0.99),
+        busy_s=executor.busy_s,
+        stall_s=run.stall_s,
+        link_to_device_s=lines.to_device.busy_s,
+        link_to_host_s=lines.to_host.busy_s,
+        disk_s=lines.from_disk.busy_s,
+        loaded_bytes=stats.loaded_pages * page_bytes,
+        written_back_bytes=stats.written_back_kv_pages * page_bytes,
+        read_bytes=stats.read_pages * page_bytes,
+        expected_tokens=run.num_expected_tokens,
+        found_tokens=run.num_found_tokens,
+        engine_steps=stats.steps,
+        preemptions=stats.preemptions,
+        adapter_hits_device=stats.adapter_hits_device,
+        adapter_hits_host=stats.adapter_hits_host,
+        adapter_hits_disk=stats.adapter_hits_disk,
+        kv_pages_evicted=stats.kv_page_evictions,
+        adapter_pages_evicted=stats.adapter_page_evictions,
+        prefetch_issued={source: num for source, num in prefetch.issued.items() if num},
+        prefetch_useful=prefetch.useful,
+        prefetch_late=prefetch.late,
+        prefetch_wasted=prefetch.wasted,
+        prefetch_bytes=prefetch.pages * page_bytes,
+        distance_error=errors,
+        fairness=latency.fairness(),
+    )

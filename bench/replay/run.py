@@ -1,0 +1,331 @@
+"""One arm of a replay: the world of a trace around an engine on virtual time."""
+
+import heapq
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import chain, count
+
+from motet.bench.replay.arm import Arm, Hints
+from motet.bench.replay.costs import CostModel
+from motet.bench.replay.executor import ReplayExecutor, first_token
+from motet.bench.replay.result import Latency, Row, row_of
+from motet.bench.replay.state import TraceState
+from motet.client.workloads.trace import Call as TraceCall
+from motet.client.workloads.trace import Passage, Push, Trace
+from motet.engine.config import BatchConfig
+from motet.engine.core import EngineCore
+from motet.engine.fake.clock import VirtualClock
+from motet.engine.fake.disk import FakeDisk
+from motet.engine.fake.lines import Lines
+from motet.engine.fake.link import VirtualLink
+from motet.engine.inbox import Inbox
+from motet.engine.messages import Arrived, Call, PushDistances, TickAgents
+from motet.engine.output import EngineInfo, TokenOutput
+from motet.engine.recording import SchedulerSpec
+from motet.engine.request import Request, SamplingParams
+from motet.memory.adapter import Adapter
+from motet.memory.agent import AgentCall, AgentKey, NextUse, Unit
+from motet.memory.manager import MemoryManager
+
+TENANT = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all arms of a replay have in common."""
+
+    trace: Trace
+    cost: CostModel
+    state: TraceState
+    page_tokens: int
+    num_pages: int
+    num_host_pages: int
+    batch: BatchConfig
+    seed: int = 0
+
+    @property
+    def page_bytes(self) -> int:
+        return self.cost.model.layout(self.page_tokens).page_bytes
+
+
+@dataclass(slots=True)
+class Run:
+    """A trace on its way through an engine."""
+
+    setting: Setting
+    arm: Arm
+    progress: Callable[[float], None] = lambda share: None
+    latency: Latency = field(default_factory=Latency)
+    stall_s: float = 0.0
+    """In which nothing was computed although somebody waited."""
+    num_expected_tokens: int = 0
+    """Of prompts, that an earlier call of the agent had computed; of them found:"""
+    num_found_tokens: int = 0
+    _executor: ReplayExecutor = field(init=False)
+    _core: EngineCore = field(init=False)
+    _rng: random.Random = field(init=False)
+    _unfinished: dict[str, TraceCall] = field(default_factory=dict)
+    _arrived_s: dict[str, float] = field(default_factory=dict)
+    _waits_for: dict[int, int] = field(default_factory=dict)
+    """Call -> calls that must have finished before."""
+    _followers: defaultdict[int, list[TraceCall]] = field(default_factory=lambda: defaultdict(list))
+    _due: list[tuple[float, int, TraceCall]] = field(default_factory=list)
+    """Heap of calls in time."""
+    _kept_before: dict[str, int] = field(default_factory=dict)
+    _call_ids: "count[int]" = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        self._rng = random.Random(self.setting.seed)
+        self._executor, self._core = _engine(self.setting, self.arm)
+
+    def go(self) -> Row:
+        """All of it."""
+        header = self.setting.trace.header
+        if header.steps is not None:
+            self._run_steps(header.steps)
+        else:
+            self._run_time()
+        return row_of(self, self.memory, self._executor, self._core.scheduler.stats())
+
+    @property
+    def memory(self) -> MemoryManager:
+        return self._core.scheduler.memory
+
+    @property
+    def now(self) -> float:
+        return self._executor.clock.now
+
+    # The world.
+
+    def _run_steps(self, num_steps: int) -> None:
+        calls: defaultdict[int, list[TraceCall]] = defaultdict(list)
+        for call in self.setting.trace.calls:
+            assert call.step is not None
+            calls[call.step].append(call)
+        pushes = {push.push: push for push in self.setting.trace.pushes}
+        finished: set[int] = set()
+        for step in range(num_steps):
+            self._push(pushes.get(step))
+            for call in calls[step]:
+                self._wait_or_arrive(call, finished)
+            while self._unfinished:
+                finished.update(self._turn(None))
+            self._tell(TickAgents(TENANT))
+            self.progress((step + 1) / num_steps)
+
+    def _run_time(self) -> None:
+        calls = self.setting.trace.calls
+        for call in calls:
+            self._wait_for(call, call.after)
+        num_finished = 0
+        while self._due or self._unfinished:
+            while self._due and self._due[0][0] <= self.now:
+                self._arrive(heapq.heappop(self._due)[2])
+            until = self._due[0][0] if self._due else None
+            num_finished += len(self._turn(until))
+            self.progress(num_finished / len(calls))
+
+    def _wait_or_arrive(self, call: TraceCall, finished: set[int]) -> None:
+        missing = [before for before in call.after if before not in finished]
+        if missing:
+            self._wait_for(call, missing)
+        else:
+            self._arrive(call)
+
+    def _wait_for(self, call: TraceCall, calls: Iterable[int]) -> None:
+        self._waits_for[call.call_id] = 0
+        for before in calls:
+            self._waits_for[call.call_id] += 1
+            self._followers[before].append(call)
+        if not self._waits_for[call.call_id]:
+            self._come(call)
+
+    def _come(self, call: TraceCall) -> None:
+        """All that it waits for has finished."""
+        if call.step is not None:
+            self._arrive(call)
+            return
+        since_s = self.now + call.delay_s if call.after else call.delay_s
+        at_s = max(since_s, call.arrival_s or 0.0)
+        heapq.heappush(self._due, (at_s, call.call_id, call))
+
+    # The engine.
+
+    def _turn(self, until_s: float | None) -> list[int]:
+        """One turn; where it would wait, time passes, but not beyond `until_s`. Who finished."""
+        inbox, scheduler = self._core.inbox, self._core.scheduler
+        messages = inbox.take(0)
+        wait_s = scheduler.wait_s(self.now) if not messages else 0.0
+        if wait_s != 0.0:
+            self._pass_time(wait_s, until_s)
+            messages = inbox.take(0)
+        report = self._core.turn(messages, self.now)
+        return [call_id for output in report.outputs for call_id in self._hear(output)]
+
+    def _pass_time(self, wait_s: float | None, until_s: float | None) -> None:
+        now = self.now
+        times = [now + wait_s] if wait_s is not None else []
+        times += [until_s] if until_s is not None else []
+        next_s = self._executor.lines.next_s()
+        times += [next_s] if next_s is not None else []
+        self._executor.clock.now = max(now, min(times))
+        self._executor.end_copies()
+        if self._unfinished:
+            self.stall_s += self.now - now
+
+    def _hear(self, output: TokenOutput) -> Iterable[int]:
+        request_id = output.request_id
+        if output.index == 0:
+            self.latency.first_token(self.now - self._arrived_s[request_id])
+            self.num_found_tokens += output.num_cached_tokens
+        if output.finish_reason is None:
+            return ()
+        assert output.error is None, output.error
+        call = self._unfinished.pop(request_id)
+        self.latency.finished(call.agent, self.now - self._arrived_s.pop(request_id))
+        del self._executor.answers[request_id]
+        self._announce_in_time(call)
+        for follower in self._followers.pop(call.call_id, ()):
+            self._waits_for[follower.call_id] -= 1
+            if not self._waits_for[follower.call_id]:
+                self._come(follower)
+        return (call.call_id,)
+
+    def _arrive(self, call: TraceCall) -> None:
+        request_id = str(call.call_id)
+        self._unfinished[request_id] = call
+        self._arrived_s[request_id] = self.now
+        self._executor.answers[request_id] = first_token(call.output.hash_id)
+        self.num_expected_tokens += self._kept_before.get(call.agent, 0)
+        self._kept_before[call.agent] = self.setting.state.kept_tokens[call.call_id]
+        adapters = self.memory.registry
+        request = Request(
+            request_id,
+            tuple(chain.from_iterable(map(_tokens, call.prompt))),
+            SamplingParams(max_tokens=call.output.num_tokens, temperature=0.0),
+            adapters.current(call.adapter).adapter if call.adapter else None,
+            agent=self._agent_call(call),
+        )
+        self._core.inbox.put(Arrived(request, self.now))
+
+    # What is announced.
+
+    def _agent_call(self, call: TraceCall) -> AgentCall:
+        key, program = AgentKey(TENANT, call.agent), call.program or call.session
+        if self.arm.hints is Hints.NONE:
+            return AgentCall(key, program, tool=call.tool)
+        if self.arm.hints is Hints.TRUTH:
+            kept = self.setting.state.kept_tokens[call.call_id]
+            return AgentCall(key, program, self._true_next_use(call), keep_tokens=kept)
+        unit = Unit.SECONDS if call.step is None else Unit.STEPS
+        is_in_time = call.arrival_s is not None
+        hint = None if call.hint is None or is_in_time else NextUse(self._noisy(call.hint), unit)
+        return AgentCall(key, program, hint, call.is_final, call.tool)
+
+    def _true_next_use(self, call: TraceCall) -> NextUse:
+        if call.step is not None:
+            away = float("inf") if call.next_step is None else float(call.next_step - call.step)
+            return NextUse(away, Unit.STEPS)
+        return NextUse(float("inf") if call.next_s is None else call.next_s, Unit.SECONDS)
+
+    def _announce_in_time(self, call: TraceCall) -> None:
+        """Who calls at given times is away for what is left until then."""
+        if call.arrival_s is None or self.arm.hints is Hints.NONE:
+            return
+        away = call.next_s if self.arm.hints is Hints.TRUTH else call.hint
+        if away is not None:
+            left_s = max(0.0, call.arrival_s + away - self.now)
+            self._tell(PushDistances(TENANT, ((call.agent, left_s),), Unit.SECONDS))
+
+    def _push(self, push: Push | None) -> None:
+        if push is None or self.arm.hints is not Hints.GIVEN:
+            return
+        distances = tuple(
+            (agent, self._noisy(distance) if distance >= 0 else float("inf"))
+            for agent, distance in push.distances.items()
+        )
+        self._tell(PushDistances(TENANT, distances))
+
+    def _noisy(self, distance: float) -> float:
+        if not self.arm.noise_steps:
+            return distance
+        return max(0.0, round(distance + self._rng.gauss(0.0, self.arm.noise_steps)))
+
+    def _tell(self, command: PushDistances | TickAgents) -> None:
+        self._core.inbox.put(Call(next(self._call_ids), command))
+
+
+def _tokens(passage: Passage) -> range:
+    first = first_token(passage.hash_id)
+    return range(first, first + passage.num_tokens)
+
+
+def _engine(setting: Setting, arm: Arm) -> tuple[ReplayExecutor, EngineCore]:
+    """With every adapter on the host, as far as it has room for them: as after a start."""
+    page_bytes, cost = setting.page_bytes, setting.cost
+    inbox, disk = Inbox(), FakeDisk()
+    for name, num_pages in setting.state.adapter_pages.items():
+        disk.put(name, name, num_pages)
+    lines = Lines(
+        VirtualLink(cost.link(page_bytes)),
+        VirtualLink(cost.link(page_bytes)),
+        VirtualLink(cost.disk(page_bytes)),
+    )
+    executor = ReplayExecutor(
+        VirtualClock(), inbox, lines, disk, cost, page_bytes, setting.page_tokens
+    )
+    share = None if arm.pool_split == "unified" else float(arm.pool_split)
+    spec = SchedulerSpec(
+        batch=setting.batch,
+        max_model_len=2**20,
+        num_pages=setting.num_pages,
+        page_tokens=setting.page_tokens,
+        base_model="base",
+        adapters=tuple(
+            Adapter(name, name, 0, 8, num_pages, name)
+            for name, num_pages in setting.state.adapter_pages.items()
+        ),
+        num_host_pages=setting.num_host_pages,
+        num_adapter_pages=None if share is None else int(share * setting.num_pages),
+        costs=cost.costs(page_bytes),
+        eviction=arm.eviction,
+        prefetch=arm.prefetch,
+    )
+    info = EngineInfo(
+        model="base",
+        architecture="",
+        dtype="",
+        device="",
+        vocab_size=2**62,
+        max_model_len=2**20,
+        eos_token_ids=(),
+        max_lora_rank=256,
+        max_batch_rows=setting.batch.max_batch_rows,
+        max_batch_adapters=setting.batch.max_batch_adapters,
+        num_pages=setting.num_pages,
+        page_bytes=page_bytes,
+        page_tokens=setting.page_tokens,
+        rank16_adapter_pages=0,
+        adapters=(),
+    )
+    core = EngineCore(info, spec.make(), executor, inbox)
+    _fill_host(core, executor)
+    return executor, core
+
+
+def _fill_host(core: EngineCore, executor: ReplayExecutor) -> None:
+    memory = core.scheduler.memory
+    num_pages = 0
+    for rank, state in enumerate(memory.adapters.states()):
+        num_pages += state.size
+        if num_pages > memory.host.pool.num_pages:
+            return
+        memory.adapters.call(state, (0.0, rank))
+        core.turn((), 0.0)
+        memory.adapters.call(state, None)
+        executor.clock.now = executor.lines.next_s() or 0.0
+        executor.end_copies()
+        core.turn(core.inbox.take(0), executor.clock.now)
+    executor.clock.now = 0.0
