@@ -31,11 +31,18 @@ class UnderWay:
     begun_s: float
     due_s: float
     """When its end is asked for."""
+    is_ahead: bool = False
+    """Nobody waits for it yet."""
     is_given_up: bool = False
 
     @property
     def line(self) -> Line:
         return self.work.direction if isinstance(self.work, Copy) else None
+
+    @property
+    def num_pages(self) -> int:
+        """Of what is moved."""
+        return sum(subject.size for subject in self.subjects)
 
 
 @dataclass(slots=True)
@@ -51,6 +58,16 @@ class CopyCounters:
     """Ends of copies that had ended before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the executor is to begin, to hurry and to stop: as in `Transfers`."""
+
+    copies: tuple[Copy, ...]
+    reads: tuple[Read, ...]
+    hurried: tuple[Ticket, ...]
+    cancelled: tuple[Ticket, ...]
+
+
 class Copies:
     """The ledger. Says what the executor is to begin and to stop; waits for nothing."""
 
@@ -62,6 +79,7 @@ class Copies:
         self._last_ticket = 0
         self._copies: list[Copy] = []
         self._reads: list[Read] = []
+        self._hurried: list[Ticket] = []
         self._cancelled: list[Ticket] = []
 
     def __len__(self) -> int:
@@ -73,12 +91,17 @@ class Copies:
 
     def num_in(self, line: Line) -> int:
         """Those that are waited for."""
-        return sum(each.line == line and not each.is_given_up for each in self)
+        return sum(1 for _ in self._waited_for(line))
 
     def num_pages_in(self, line: Line) -> int:
         """Their pages."""
-        waited = (each for each in self if each.line == line and not each.is_given_up)
-        return sum(subject.size for each in waited for subject in each.subjects)
+        return sum(each.num_pages for each in self._waited_for(line))
+
+    @property
+    def num_pages_ahead(self) -> int:
+        """On their way to the device, though nobody waits for them yet."""
+        ahead = (each for each in self if each.is_ahead and not each.is_given_up)
+        return sum(each.num_pages for each in ahead if each.line is Direction.TO_DEVICE)
 
     def copy(
         self,
@@ -87,9 +110,14 @@ class Copies:
         room: Room,
         leases: Sequence[Lease],
         pages: Sequence[PagePair],
+        *,
+        is_ahead: bool = False,
     ) -> None:
-        """Begin to copy the pages of `subjects`, one after the other, into `leases` of `room`."""
-        copy = Copy(self._ticket(), direction, tuple(pages))
+        """Begin to copy the pages of `subjects`, one after the other, into `leases` of `room`.
+
+        One ahead makes way for all others of its line, until somebody waits for it (`hurry`).
+        """
+        copy = Copy(self._ticket(), direction, tuple(pages), is_ahead)
         self._copies.append(copy)
         self._add(copy, subjects, room, leases)
 
@@ -110,6 +138,14 @@ class Copies:
     def of(self, subject: StateObject) -> UnderWay:
         """What brings the object to where it is waited for."""
         return next(each for each in self if subject in each.subjects and not each.is_given_up)
+
+    def hurry(self, under_way: UnderWay) -> None:
+        """Somebody waits for it now. Nothing changes where somebody has before."""
+        assert not under_way.is_given_up
+        if under_way.is_ahead:
+            under_way.is_ahead = False
+            under_way.due_s = self.now + PATIENCE_S
+            self._hurried.append(under_way.work.ticket)
 
     def give_up(self, under_way: UnderWay) -> None:
         """Nobody waits for it any more. Its pages stay taken until it has ended."""
@@ -142,11 +178,20 @@ class Copies:
         """When to look for overdue ones again; None while nothing is under way."""
         return min((each.due_s for each in self), default=None)
 
-    def take(self) -> tuple[tuple[Copy, ...], tuple[Read, ...], tuple[Ticket, ...]]:
-        """To begin and to stop, since the last call."""
-        taken = tuple(self._copies), tuple(self._reads), tuple(self._cancelled)
-        self._copies, self._reads, self._cancelled = [], [], []
-        return taken
+    def take(self) -> Orders:
+        """Since the last call."""
+        orders = Orders(
+            copies=tuple(self._copies),
+            reads=tuple(self._reads),
+            hurried=tuple(self._hurried),
+            cancelled=tuple(self._cancelled),
+        )
+        self._copies, self._reads, self._hurried, self._cancelled = [], [], [], []
+        return orders
+
+    def _waited_for(self, line: Line) -> Iterator[UnderWay]:
+        waited = (each for each in self if not each.is_ahead and not each.is_given_up)
+        return (each for each in waited if each.line == line)
 
     def _ticket(self) -> Ticket:
         self._last_ticket += 1
@@ -160,6 +205,7 @@ class Copies:
         leases: Sequence[Lease],
     ) -> None:
         due_s = self.now + PATIENCE_S
-        under_way = UnderWay(work, tuple(subjects), room, tuple(leases), self.now, due_s)
+        is_ahead = isinstance(work, Copy) and work.is_ahead
+        under_way = UnderWay(work, tuple(subjects), room, tuple(leases), self.now, due_s, is_ahead)
         self._under_way[work.ticket] = under_way
         self.counters.begun[under_way.line] += 1

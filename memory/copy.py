@@ -30,6 +30,8 @@ class Copy(Struct, frozen=True, gc=False):
     ticket: Ticket
     direction: Direction
     pages: tuple[PagePair, ...]
+    is_ahead: bool = False
+    """Nobody waits for it yet: it makes way for others, after its current chunk."""
 
 
 class Read(Struct, frozen=True, gc=False):
@@ -57,6 +59,9 @@ class Transfers(Struct, frozen=True, gc=False):
     """Copies to begin, the most urgent first."""
     reads: tuple[Read, ...] = ()
     """Directories to read, the most urgent first."""
+    hurried: tuple[Ticket, ...] = ()
+    """Copies ahead that somebody waits for now: in line from now on as if begun now. Some may have
+    ended."""
     cancelled: tuple[Ticket, ...] = ()
     """Copies and reads to stop as soon as possible, and then to tell the end of: again if it was
     told."""

@@ -241,14 +241,15 @@ class MemoryManager:
         """What the executor has to hear, since the last call."""
         for digest in self.adapters.take_gone():  # what was computed on them is of no use
             self.kv.forget_adapter(digest)
-        copies, reads, cancelled = self.copies.take()
+        orders = self.copies.take()
         return Transfers(
             released=tuple(page for room in self.rooms for page in room.pool.take_released()),
             released_on_host=self.host.pool.take_released(),
             forgotten=self.adapters.take_forgotten(),
-            copies=copies,
-            reads=reads,
-            cancelled=cancelled,
+            copies=orders.copies,
+            reads=orders.reads,
+            hurried=orders.hurried,
+            cancelled=orders.cancelled,
         )
 
     def counts(self) -> MemoryCounts:

@@ -28,8 +28,10 @@ class Mover:
 
     # Beginnings. There must be room.
 
-    def load(self, subjects: Sequence[StateObject], device: Room) -> None:
-        """From the host to the device."""
+    def load(
+        self, subjects: Sequence[StateObject], device: Room, *, is_ahead: bool = False
+    ) -> None:
+        """From the host to the device; ahead where nobody waits for it yet."""
         leases = [_reserve(device, state.size) for state in subjects]
         pairs: list[PagePair] = []
         for state, lease in zip(subjects, leases, strict=True):
@@ -38,7 +40,7 @@ class Mover:
             self._host_use(state)
             move(state, Residency.LOADING)
             device.expected[state] = None
-        self.copies.copy(Direction.TO_DEVICE, subjects, device, leases, pairs)
+        self.copies.copy(Direction.TO_DEVICE, subjects, device, leases, pairs, is_ahead=is_ahead)
 
     def write_back(self, subjects: Sequence[StateObject]) -> None:
         """From the device, where they stay, to the host."""

@@ -64,6 +64,7 @@ class LocalExecutor:
             self._copier.begin(transfers.copies)
         for read in transfers.reads:
             self._reader.begin(read)
+        self._copier.hurry(transfers.hurried)
         for ticket in transfers.cancelled:
             if not self._reader.cancel(ticket):
                 self._copier.cancel(ticket)

@@ -64,6 +64,9 @@ class FakeExecutor:
         works: tuple[Work, ...] = (*transfers.copies, *transfers.reads)
         for work in works:
             self.lines.of(work).begin(work, now)
+        for ticket in transfers.hurried:
+            for line in self.lines:
+                line.hurry(ticket, now)
         for ticket in transfers.cancelled:
             if not any([line.cancel(ticket, now) for line in self.lines]):
                 self.inbox.put(self._told.get(ticket, CopyEnded(ticket, 0)))

@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +14,12 @@ from motet.memory.device.arena import Arena
 from motet.memory.device.host_arena import HostArena
 from motet.memory.device.throttle import Throttle
 from motet.memory.device.workers import Workers
+from motet.memory.turns import Turns
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 4 * 1024**2
-"""Moved between two looks at whether a copy is still wanted; at least a page."""
+"""Moved between two looks at whose turn it is; at least a page."""
 
 
 class Ends(Protocol):
@@ -28,7 +29,8 @@ class Ends(Protocol):
 
 
 class Copier:
-    """In each direction, copies one after the other in the order given."""
+    """In each direction, copies one after the other in the order given. Copies ahead make way for
+    all others, after the current chunk, and go on later where they stopped."""
 
     def __init__(
         self, arena: Arena, host: HostArena, ends: Ends, link_gbps: float | None = None
@@ -47,6 +49,12 @@ class Copier:
         written = torch.cuda.current_stream(self._device).record_event() if self._is_cuda else None
         for copy in copies:
             self._lanes[copy.direction].begin(copy, written)
+
+    def hurry(self, tickets: Iterable[Ticket]) -> None:
+        """Copies ahead are waited for: in line as if begun now. Those that are over stay so."""
+        for ticket in tickets:
+            for lane in self._lanes.values():
+                lane.hurry(ticket)
 
     def cancel(self, ticket: Ticket) -> None:
         """Stop after the current chunk. The end of a copy that is over is told again."""
@@ -70,8 +78,27 @@ class _Link(Protocol):
         """Returns when the pages are there for everybody."""
 
 
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One copy from its beginning to its end."""
+
+    copy: Copy
+    written: torch.cuda.Event | None
+    """What it comes after; None once it does."""
+    num_pages: int = 0
+    """Moved."""
+    is_cancelled: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_cancelled or self.num_pages == len(self.copy.pages)
+
+
 class _Lane:
-    """The copies of one direction, in a thread of their own."""
+    """The copies of one direction, in a thread of their own.
+
+    The thread has a job to do for each copy under way: to move a chunk of the one whose turn it is.
+    """
 
     def __init__(
         self, direction: Direction, link: _Link, ends: Ends, link_gbps: float | None
@@ -81,53 +108,56 @@ class _Lane:
         self._throttle = None if link_gbps is None else Throttle(link_gbps)
         self._chunk_pages = max(1, CHUNK_BYTES // link.page_bytes)
         self._worker = Workers(f"motet-{direction.replace('_', '-')}")
-        self._under_way: set[Ticket] = set()
-        self._cancelled: set[Ticket] = set()
-        self._lock = threading.Lock()  # for both, and so that an end is told before it is over
+        self._turns: Turns[_Job] = Turns()
+        self._lock = threading.Lock()  # for them, and so that an end is told before it is over
 
     def begin(self, copy: Copy, written: torch.cuda.Event | None) -> None:
         with self._lock:
-            self._under_way.add(copy.ticket)
-        self._worker.add(partial(self._run, copy, written))
+            self._turns.add(copy.ticket, _Job(copy, written), is_ahead=copy.is_ahead)
+        self._worker.add(self._go_on)
+
+    def hurry(self, ticket: Ticket) -> None:
+        with self._lock:
+            self._turns.hurry(ticket)
 
     def cancel(self, ticket: Ticket) -> bool:
-        """False where no such copy is under way."""
+        """False where no such copy is under way. It ends after the current chunk, be that its own
+        or of another copy."""
         with self._lock:
-            is_under_way = ticket in self._under_way
-            if is_under_way:
-                self._cancelled.add(ticket)
-            return is_under_way
+            job = self._turns.get(ticket)
+            if job is not None:
+                job.is_cancelled = True
+                self._turns.put_first(ticket)
+            return job is not None
 
-    def _run(self, copy: Copy, written: torch.cuda.Event | None) -> None:
-        num_pages, error = 0, None
+    def _go_on(self) -> None:
+        with self._lock:
+            job = self._turns.first()
+        assert job is not None, "there is one for each of these calls"
+        error = None
         try:
-            if written is not None:
-                self._link.wait(written)
-            for chunk in self._chunks(copy):
-                self._link.copy(chunk)
-                num_pages += len(chunk)
-                self._pace(len(chunk), copy.ticket)
+            if not job.is_over:
+                self._move_chunk(job)
         except Exception as failure:  # whatever it is, those who wait must hear of it
-            log.exception("copy %d %s", copy.ticket, copy.direction)
+            log.exception("copy %d %s", job.copy.ticket, job.copy.direction)
             error = type(failure).__name__  # it reaches clients, who need not know more
         with self._lock:
-            self._under_way.discard(copy.ticket)
-            self._cancelled.discard(copy.ticket)
-            self._ends.put(CopyEnded(copy.ticket, num_pages, error))
+            if job.is_over or error is not None:
+                self._turns.remove(job.copy.ticket)
+                self._ends.put(CopyEnded(job.copy.ticket, job.num_pages, error))
+            else:
+                self._worker.add(self._go_on)
 
-    def _chunks(self, copy: Copy) -> Iterator[tuple[PagePair, ...]]:
-        for start in range(0, len(copy.pages), self._chunk_pages):
-            if not self._is_wanted(copy.ticket):
-                return
-            yield copy.pages[start : start + self._chunk_pages]
-
-    def _pace(self, num_pages: int, ticket: Ticket) -> None:
+    def _move_chunk(self, job: _Job) -> None:
+        if job.written is not None:
+            self._link.wait(job.written)
+            job.written = None
+        chunk = job.copy.pages[job.num_pages : job.num_pages + self._chunk_pages]
+        self._link.copy(chunk)
+        job.num_pages += len(chunk)
         if self._throttle is not None:
-            num_bytes = num_pages * self._link.page_bytes
-            self._throttle.pass_on(num_bytes, partial(self._is_wanted, ticket))
-
-    def _is_wanted(self, ticket: Ticket) -> bool:
-        return ticket not in self._cancelled
+            num_bytes = len(chunk) * self._link.page_bytes
+            self._throttle.pass_on(num_bytes, lambda: not job.is_cancelled)
 
 
 class _HostLink:

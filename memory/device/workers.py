@@ -28,7 +28,7 @@ class Workers:
         ]
 
     def add(self, job: Job) -> None:
-        """Called by one thread."""
+        """Called by one thread, and by jobs."""
         if self.threads[0].ident is None:
             for thread in self.threads:
                 thread.start()

@@ -27,7 +27,16 @@ from motet.engine.messages import (
 from motet.engine.output import EngineStats, FinishReason, TokenLogprobs, TokenOutput
 from motet.engine.plan import PromptScores, SampledToken, StepPlan, StepResult
 from motet.memory.adapter import AdapterContent, AdapterNews, AdapterStatus, Standing
-from motet.memory.copy import CopyEnded, Read, ReadEnded, Ticket, Transfers
+from motet.memory.copy import (
+    Copy,
+    CopyEnded,
+    Direction,
+    PagePair,
+    Read,
+    ReadEnded,
+    Ticket,
+    Transfers,
+)
 from motet.memory.page import PageId
 from motet.memory.residency import Residency
 from tests.engine.factories import a_request, a_scheduler, an_adapter, an_info
@@ -121,7 +130,10 @@ def test_a_plan_survives_the_wire() -> None:
 
 def test_transfers_survive_the_wire_and_know_when_they_are_empty() -> None:
     read = Read(Ticket(1), "/a", (PageId(2),), "digest")
-    transfers = Transfers((PageId(1),), (PageId(3),), ("digest",), reads=(read,))
+    copy = Copy(Ticket(2), Direction.TO_DEVICE, (PagePair(PageId(2), PageId(5)),), is_ahead=True)
+    transfers = Transfers(
+        (PageId(1),), (PageId(3),), ("digest",), (copy,), (read,), (Ticket(2),), (Ticket(1),)
+    )
     wire = msgspec.msgpack.encode(transfers)
     assert msgspec.msgpack.decode(wire, type=Transfers) == transfers
-    assert transfers and not Transfers()
+    assert transfers and Transfers(hurried=(Ticket(2),)) and not Transfers()

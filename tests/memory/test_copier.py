@@ -1,6 +1,7 @@
 """Real copies: right bytes both ways, each told once, stopped when asked."""
 
 import queue
+import random
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -57,11 +58,22 @@ class Setting:
 
 
 def a_copy(
-    ticket: int, pages: Sequence[tuple[int, int]], direction: Direction = Direction.TO_DEVICE
+    ticket: int,
+    pages: Sequence[tuple[int, int]],
+    direction: Direction = Direction.TO_DEVICE,
+    *,
+    is_ahead: bool = False,
 ) -> Copy:
     """`pages` are (host, device)."""
     pairs = tuple(PagePair(PageId(host), PageId(device)) for host, device in pages)
-    return Copy(Ticket(ticket), direction, pairs)
+    return Copy(Ticket(ticket), direction, pairs, is_ahead)
+
+
+def some_chunks(ticket: int, num_chunks: int, *, is_ahead: bool = False) -> Copy:
+    """To the device, from the page whose number is eight times the ticket."""
+    start = 8 * ticket
+    pages = [(page, page) for page in range(start, start + num_chunks * CHUNK_PAGES)]
+    return a_copy(ticket, pages, is_ahead=is_ahead)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -148,6 +160,128 @@ def test_a_cancelled_copy_stops_between_two_chunks_and_says_how_far_it_came(
     moved = slice(CHUNK_PAGES)
     torch.testing.assert_close(setting.arena.pages[moved], setting.host.pages[moved])
     torch.testing.assert_close(setting.arena.pages[CHUNK_PAGES:], before[CHUNK_PAGES:])
+
+
+class GatedCopies:
+    """Copies ahead and others, taken chunk by chunk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, setting: Setting) -> None:
+        self.setting = setting
+        self.copier = setting.copier
+        self.ends = setting.ends
+        self.gate = Gate(monkeypatch, setting)
+        self.before = setting.arena.pages.cpu().clone()
+
+    def begin(self, *copies: Copy) -> None:
+        self.copier.begin(copies)
+
+    def wait_for_chunk(self) -> None:
+        """The next one is on its way."""
+        assert self.gate.begun.acquire(timeout=10)
+
+    def let_go(self, num_chunks: int = 1) -> None:
+        for _ in range(num_chunks):
+            self.gate.may_go.release()
+
+    def is_moved(self, copy: Copy, num_pages: int) -> bool:
+        """So many of its pages and no more are as on the host."""
+        device, host = self.setting.arena.pages.cpu(), self.setting.host.pages
+        rights = [*[host] * num_pages, *[self.before] * (len(copy.pages) - num_pages)]
+        pages = [pair.device for pair in copy.pages]
+        return all(
+            device[page].equal(right[page]) for page, right in zip(pages, rights, strict=True)
+        )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_an_urgent_copy_passes_one_ahead_after_its_current_chunk(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = GatedCopies(monkeypatch, Setting(device))
+    ahead, urgent = some_chunks(1, 2, is_ahead=True), some_chunks(3, 1)
+    copies.begin(ahead)
+    copies.wait_for_chunk()
+    copies.begin(urgent)
+    copies.let_go(2)
+    assert copies.ends.next() == CopyEnded(Ticket(3), CHUNK_PAGES)
+    assert copies.ends.empty()
+    assert copies.is_moved(urgent, CHUNK_PAGES) and copies.is_moved(ahead, CHUNK_PAGES)
+    copies.let_go()
+    assert copies.ends.next() == CopyEnded(Ticket(1), 2 * CHUNK_PAGES)
+    assert copies.is_moved(ahead, 2 * CHUNK_PAGES)
+
+
+def test_copies_ahead_go_in_the_order_given_and_one_that_is_hurried_passes_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copies = GatedCopies(monkeypatch, Setting())
+    copies.begin(*(some_chunks(ticket, 2, is_ahead=True) for ticket in range(3)))
+    copies.wait_for_chunk()
+    copies.copier.hurry([Ticket(2), Ticket(9)])  # nobody knows the other one
+    copies.copier.begin([some_chunks(3, 1)])
+    copies.let_go(7)
+    assert [copies.ends.next().ticket for _ in range(4)] == [2, 3, 0, 1]
+
+
+def test_one_that_is_hurried_while_it_moves_is_passed_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copies = GatedCopies(monkeypatch, Setting())
+    copies.begin(some_chunks(0, 3, is_ahead=True))
+    copies.wait_for_chunk()
+    copies.copier.hurry([Ticket(0)])
+    copies.begin(some_chunks(2, 1))
+    copies.let_go(4)
+    assert [copies.ends.next().ticket for _ in range(2)] == [0, 2]
+
+
+def test_one_that_is_set_aside_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = GatedCopies(monkeypatch, Setting())
+    ahead, urgent = some_chunks(0, 2, is_ahead=True), some_chunks(2, 2)
+    copies.begin(ahead)
+    copies.wait_for_chunk()
+    copies.begin(urgent)
+    copies.let_go()
+    copies.wait_for_chunk()  # the first of the urgent one
+    copies.copier.cancel(Ticket(0))
+    copies.copier.cancel(Ticket(0))
+    copies.let_go()
+    assert copies.ends.next() == CopyEnded(Ticket(0), CHUNK_PAGES)
+    assert copies.ends.empty() and copies.is_moved(ahead, CHUNK_PAGES)
+    copies.let_go()
+    assert copies.ends.next() == CopyEnded(Ticket(2), 2 * CHUNK_PAGES)
+    assert copies.ends.empty()
+
+
+def test_each_end_is_told_once_whatever_is_hurried_and_cancelled() -> None:
+    setting, rng = Setting(), random.Random(0)
+    cancelled, num_pages = set[int](), 2 * CHUNK_PAGES
+    for ticket in range(500):
+        pages = [(page, page) for page in range(num_pages)]
+        setting.copier.begin([a_copy(ticket, pages, is_ahead=rng.random() < 0.7)])
+        setting.copier.hurry([Ticket(rng.randrange(ticket + 1))])
+        if rng.random() < 0.2:
+            cancelled.add(chosen := rng.randrange(ticket + 1))
+            setting.copier.cancel(Ticket(chosen))
+    ends: dict[int, list[CopyEnded]] = {}
+    while len(ends) < 500 or not setting.ends.empty():
+        ended = setting.ends.next()
+        ends.setdefault(ended.ticket, []).append(ended)
+    for ticket in ends.keys() - cancelled:
+        assert ends[ticket] == [CopyEnded(Ticket(ticket), num_pages)]
+
+
+def test_what_is_urgent_in_one_direction_sets_nothing_aside_in_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copies = GatedCopies(monkeypatch, Setting())
+    pages = [(page, page) for page in range(16, 16 + 2 * CHUNK_PAGES)]
+    copies.begin(some_chunks(0, 2))
+    copies.wait_for_chunk()
+    copies.begin(a_copy(1, pages, Direction.TO_HOST, is_ahead=True))
+    assert copies.ends.next() == CopyEnded(Ticket(1), 2 * CHUNK_PAGES)
+    copies.let_go(2)
+    assert copies.ends.next() == CopyEnded(Ticket(0), 2 * CHUNK_PAGES)
 
 
 def test_one_direction_does_not_wait_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
