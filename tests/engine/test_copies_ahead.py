@@ -9,7 +9,7 @@ from motet.engine.fake.lines import Lines
 from motet.engine.fake.link import LinkCost, VirtualLink
 from motet.engine.inbox import Inbox
 from motet.engine.scheduler import Scheduler
-from motet.memory.copy import Copy, Direction, PagePair, Ticket, Transfers
+from motet.memory.copy import Copy, CopyEnded, Direction, PagePair, Ticket, Transfers
 from motet.memory.page import PageId
 from tests.engine.factories import a_scheduler, an_executor
 from tests.engine.oracle import run_storm
@@ -28,7 +28,9 @@ def test_what_is_hurried_in_the_step_it_begins_in_is_passed_no_more() -> None:
     executor.begin(Transfers(copies=copies, hurried=(Ticket(2),)))
     executor.clock.now = 10.0
     executor.end_copies()
-    assert [ended.ticket for ended in inbox.take(0)] == [3, 2, 1]
+    assert inbox.take(0) == [
+        CopyEnded(Ticket(ticket), num_pages) for ticket, num_pages in ((3, 2), (2, 2), (1, 3))
+    ]
 
 
 def with_copies_ahead(scheduler: Scheduler, executor: FakeExecutor, rng: random.Random) -> None:

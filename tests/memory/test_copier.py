@@ -1,6 +1,7 @@
 """Real copies: right bytes both ways, each told once, stopped when asked."""
 
 import queue
+import random
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -250,6 +251,24 @@ def test_one_that_is_set_aside_can_be_cancelled(monkeypatch: pytest.MonkeyPatch)
     copies.let_go()
     assert copies.ends.next() == CopyEnded(Ticket(2), 2 * CHUNK_PAGES)
     assert copies.ends.empty()
+
+
+def test_each_end_is_told_once_whatever_is_hurried_and_cancelled() -> None:
+    setting, rng = Setting(), random.Random(0)
+    cancelled, num_pages = set[int](), 2 * CHUNK_PAGES
+    for ticket in range(500):
+        pages = [(page, page) for page in range(num_pages)]
+        setting.copier.begin([a_copy(ticket, pages, is_ahead=rng.random() < 0.7)])
+        setting.copier.hurry([Ticket(rng.randrange(ticket + 1))])
+        if rng.random() < 0.2:
+            cancelled.add(chosen := rng.randrange(ticket + 1))
+            setting.copier.cancel(Ticket(chosen))
+    ends: dict[int, list[CopyEnded]] = {}
+    while len(ends) < 500 or not setting.ends.empty():
+        ended = setting.ends.next()
+        ends.setdefault(ended.ticket, []).append(ended)
+    for ticket in ends.keys() - cancelled:
+        assert ends[ticket] == [CopyEnded(Ticket(ticket), num_pages)]
 
 
 def test_what_is_urgent_in_one_direction_sets_nothing_aside_in_the_other(

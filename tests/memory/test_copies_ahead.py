@@ -72,7 +72,7 @@ def test_one_that_is_hurried_is_given_the_time_of_one_begun_now() -> None:
 def with_kv_on_the_host() -> tuple[MemoryManager, Mover, list[PrefixNode]]:
     memory = a_memory(8, costs=Costs())
     compute(memory, 0, 8)
-    memory.write_back()
+    memory.use_links(0)
     [copy] = begun(memory)
     end(memory, copy)
     assert memory.room.make(8, SECOND)
