@@ -81,7 +81,9 @@ class Admission:
                 candidates.pass_over_group()  # it has made way for one before
             elif not self._fits(sequence, demands):
                 break
-            elif self._memory.kv.restore(sequence.prefix, sequence.rank):
+            elif self._memory.kv.restore(
+                sequence.prefix, sequence.rank, is_idle=len(self._running) == 0
+            ):
                 sequence.waits_for_prefix(self._memory.copies.now)
                 self.restoring[sequence] = None
                 candidates.pass_over()

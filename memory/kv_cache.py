@@ -82,13 +82,15 @@ class KvCache:
         """
         self._index.match(chain, namespace, tokens, num_tokens)
 
-    def restore(self, chain: Chain, rank: Rank) -> bool:
+    def restore(self, chain: Chain, rank: Rank, *, is_idle: bool = True) -> bool:
         """Bring what `chain` has on the host to the device, unless it is computed sooner.
 
-        True: it is worth waiting for. What has come is kept for `rank` until it is let go.
+        True: it is worth waiting for. What has come is kept for `rank` until it is let go. Unless
+        the device `is_idle` it has others to compute meanwhile: then it does not matter how long
+        the link is busy with what was wanted before.
         """
         elsewhere = chain[num_on_device(chain) :]
-        if not elsewhere or not self._is_sooner(elsewhere):
+        if not elsewhere or not self._is_sooner(elsewhere, is_idle):
             return False
         self._keep(chain, rank)
         if elsewhere[0].state is Residency.LOADING:
@@ -268,7 +270,7 @@ class KvCache:
 
         What has a copy on the host stays there, unless the page that it builds on is lost.
         """
-        for each in reversed(list(self._index.subtree(node))):
+        for each in reversed(list(self._index.leased_subtree(node))):
             if each.state in (Residency.LOADING, Residency.WRITEBACK):
                 self._mover.give_up(self._mover.copies.of(each))
             if each.state is Residency.DUAL:
@@ -300,12 +302,14 @@ class KvCache:
 
     def note(self, node: PrefixNode) -> None:
         """Keep the counts by which parents know whether they are clean."""
-        while True:
+        if node.is_worthless:  # how it would be restored may have changed, and nothing else
             self.room.reconsider(node)
+        while True:
             is_dirty = node.is_on_device and not node.is_clean
             if is_dirty is node.is_counted_dirty:
                 return
             node.is_counted_dirty = is_dirty
+            self.room.reconsider(node)
             if node.parent is None:
                 return
             node.parent.num_dirty_children += 1 if is_dirty else -1
@@ -380,8 +384,8 @@ class KvCache:
         self._mover.host.reconsider(node.host)
         self.note(node)
 
-    def _is_sooner(self, nodes: Sequence[PrefixNode]) -> bool:
-        num_queued = self._mover.copies.num_pages_in(Direction.TO_DEVICE)
+    def _is_sooner(self, nodes: Sequence[PrefixNode], is_idle: bool) -> bool:
+        num_queued = self._mover.copies.num_pages_in(Direction.TO_DEVICE) if is_idle else 0
         num_pages = sum(node.state is Residency.HOST for node in nodes)
         num_tokens = len(nodes) * self.page_tokens
         return self._costs.restores(num_queued + num_pages, num_tokens)

@@ -65,8 +65,8 @@ class Prefetcher:
         self._give_up_strays()
         if self._is_queue_full:
             return
-        for distance_s, agent in self._agents.schedule.nearest_first():
-            if not self._bring(agent, distance_s, num_reserved) or self._is_queue_full:
+        for agent in self._agents.schedule.nearest_first():
+            if not self._bring(agent, num_reserved) or self._is_queue_full:
                 return
 
     def called(self, agent: Agent) -> None:
@@ -82,10 +82,9 @@ class Prefetcher:
         else:
             self.counters.wasted += 1
 
-    def _bring(self, agent: Agent, distance_s: float, num_reserved: int) -> bool:
+    def _bring(self, agent: Agent, num_reserved: int) -> bool:
         """False where there is no room for all of it: nobody behind comes before."""
-        margin_s = MARGIN_STEPS * agent.world.clock.step_s
-        needed_s = distance_s + margin_s
+        needed_s = agent.distance_s + MARGIN_STEPS * agent.world.clock.step_s
         adapter = agent.adapter
         if adapter is not None and not adapter.is_on_device:
             if adapter.state is Residency.DISK:
@@ -107,6 +106,8 @@ class Prefetcher:
         if not missing:
             return True
         num_free = self._kv.room.free_for(len(missing), needed_s, num_reserved)
+        parent = missing[0].parent
+        assert parent is None or parent.is_on_device, "it is needed as soon"
         if num_free:
             self._load(agent, missing[:num_free])
         return num_free == len(missing)

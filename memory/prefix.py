@@ -125,7 +125,11 @@ class PrefixNode(StateObject):
 
     def nearest_owner(self) -> Owner | None:
         """Of what builds on it, what was last found there counts: that comes up before it does."""
-        if self.children or self.ends_of:
+        children = self.children
+        if not self.ends_of and len(children) == 1:
+            [child] = children.values()
+            self.nearest = child.nearest
+        elif children or self.ends_of:
             below = [node.nearest for node in self.children.values() if node.nearest is not None]
             self.nearest = nearest([*self.ends_of, *below])
         else:
@@ -241,6 +245,14 @@ class PrefixIndex:
             node = stack.pop()
             yield node
             stack.extend(node.children.values())
+
+    def leased_subtree(self, root: PrefixNode) -> Iterator[PrefixNode]:
+        """As `subtree`, of those with pages on the device."""
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack += [child for child in node.children.values() if child.lease is not None]
 
     def of_adapter(self, digest: str) -> list[PrefixNode]:
         """The first pages of all sequences on one adapter."""

@@ -225,8 +225,9 @@ class Room:
         self._count_idle(state, -1)
 
     def _count_idle(self, state: Resident, sign: int) -> None:
-        assert state.lease is not None
-        self._idle_pages[state.lease.owner] += sign * state.num_pages
+        lease = state.lease
+        assert lease is not None
+        self._idle_pages[lease.owner] += sign * len(lease.pages)
 
 
 def _spared_s(resident: Resident) -> float:

@@ -29,9 +29,10 @@ class Schedule(Generic[O]):
             slot = line[key] = {}
         return slot
 
-    def nearest_first(self) -> Iterator[tuple[float, O]]:
-        """Seconds until it is due, and who. Changes in between are not to be seen."""
-        return merge(*(_in_order(clock, line) for clock, line in self._lines.items()), key=_seconds)
+    def nearest_first(self) -> Iterator[O]:
+        """Changes in between are not to be seen."""
+        lines = (_in_order(clock, line) for clock, line in self._lines.items())
+        return (owner for _, slot in merge(*lines, key=_seconds) for owner in slot)
 
     def late(self) -> list[O]:
         """Who should have called by now."""
@@ -44,15 +45,13 @@ class Schedule(Generic[O]):
         return late
 
 
-def _in_order(clock: Clock, line: _Line[O]) -> Iterator[tuple[float, O]]:
+def _in_order(clock: Clock, line: _Line[O]) -> Iterator[tuple[float, list[O]]]:
     for key in sorted(line):
         at = key * clock.resolution
         if at - clock.now > clock.horizon:
             return
-        seconds = clock.seconds_to(at)
-        for owner in list(line.get(key, ())):
-            yield seconds, owner
+        yield clock.seconds_to(at), list(line.get(key, ()))
 
 
-def _seconds(entry: tuple[float, O]) -> float:
+def _seconds(entry: tuple[float, list[O]]) -> float:
     return entry[0]

@@ -1,7 +1,12 @@
 """How much state the agents of a trace have: what a pool is measured by."""
 
+from collections import defaultdict, deque
+
 from motet.bench.replay.costs import CostModel
 from motet.client.workloads.trace import Call, Passage, Trace
+
+NUM_NEXT = 32
+"""Calls of an agent that may want back what an earlier one has computed."""
 
 Text = tuple[Passage, ...]
 
@@ -11,8 +16,8 @@ class TraceState:
 
     def __init__(self, trace: Trace, cost: CostModel, page_tokens: int) -> None:
         self.kept_tokens: dict[int, int] = {}
-        """Call -> with how many of its tokens, and those of its answer, the agent's next call
-        begins. Of calls after which none comes: 0."""
+        """Call -> with how many of its tokens, and those of its answer, one of the agent's next
+        few calls begins. Of calls after which none comes: 0."""
         self.adapter_pages = {
             name: cost.adapter_pages(shape.rank, shape.targets, page_tokens)
             for name, shape in trace.header.adapters.items()
@@ -21,13 +26,12 @@ class TraceState:
         """Of any call, with its adapter."""
         self._page_tokens = page_tokens
         self._longest: dict[str, Text] = {}
-        last: dict[str, Call] = {}
+        last: defaultdict[str, deque[Call]] = defaultdict(lambda: deque(maxlen=NUM_NEXT))
         for call in trace.calls:
             self.kept_tokens[call.call_id] = 0
-            before = last.get(call.agent)
-            if before is not None:
+            for before in last[call.agent]:
                 self._keep(before, call)
-            last[call.agent] = call
+            last[call.agent].append(call)
             self._measure(call)
 
     @property
@@ -53,7 +57,7 @@ class TraceState:
             if mine.num_tokens != others.num_tokens:
                 break
         num_tokens = sum(passage.num_tokens for passage in shared)
-        self.kept_tokens[before.call_id] = num_tokens
+        self.kept_tokens[before.call_id] = max(num_tokens, self.kept_tokens[before.call_id])
         longest = self._longest.get(before.agent, ())
         if num_tokens > sum(passage.num_tokens for passage in longest):
             self._longest[before.agent] = tuple(shared)
