@@ -14,12 +14,14 @@ from starlette.responses import Response
 from motet.client.protocol import ErrorDetail, ErrorResponse
 from motet.errors import (
     AdapterError,
+    AgentNotFound,
     Draining,
     Forbidden,
     HeadersTooLarge,
     ModelNotFound,
     MotetError,
     PayloadTooLarge,
+    RateLimited,
     RequestError,
     RequestTooSlow,
     Unauthorized,
@@ -47,9 +49,11 @@ ANSWERS: dict[type[MotetError], Row] = {
     Unauthorized: Row(401, "authentication_error", (("WWW-Authenticate", "Bearer"),)),
     Forbidden: Row(403, "permission_error"),
     ModelNotFound: Row(404, "not_found_error"),
+    AgentNotFound: Row(404, "not_found_error"),
     RequestTooSlow: Row(408, "invalid_request_error"),
     PayloadTooLarge: Row(413, "invalid_request_error"),
     UrlTooLong: Row(414, "invalid_request_error"),
+    RateLimited: Row(429, "rate_limit_error"),
     HeadersTooLarge: Row(431, "invalid_request_error"),
     Unavailable: Row(503, "server_error", (_RETRY,)),
     Draining: Row(503, "server_error", (_RETRY, ("Connection", "close"))),
@@ -92,7 +96,10 @@ def body_of(error: Exception) -> ErrorResponse:
 def response_to(error: Exception) -> Response:
     """The answer to a request that ended in `error`."""
     row = row_of(error)
-    return json_response(body_of(error), row.status, dict(row.headers))
+    headers = dict(row.headers)
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return json_response(body_of(error), row.status, headers)
 
 
 def install(app: FastAPI) -> None:
