@@ -13,6 +13,7 @@ from motet.client.protocol.adapters import (
     UnloadAdapterRequest,
 )
 from motet.client.protocol.agent_fields import (
+    MAX_ID_CHARS,
     AgentFields,
     AgentHints,
     AgentId,
@@ -96,6 +97,7 @@ from motet.client.protocol.tokens import (
 )
 
 __all__ = [
+    "MAX_ID_CHARS",
     "AdapterCard",
     "AdapterCounts",
     "AdapterList",

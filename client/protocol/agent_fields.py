@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+MAX_ID_CHARS = 256
 MAX_TTL_S = 30 * 24 * 3600
 
-AgentId = Annotated[str, Meta(min_length=1, max_length=256)]
+AgentId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 """Unique among the agents of one API key."""
+ToolName = Annotated[str, Meta(min_length=1, max_length=256)]
 Distance = Annotated[float, Meta(ge=0)]
 TtlSeconds = Annotated[float, Meta(ge=0, le=MAX_TTL_S)]
 Priority = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
@@ -63,7 +65,7 @@ class AgentFields(Struct, kw_only=True, frozen=True, omit_defaults=True):
     next_use: NextUse = "unknown"
     final: bool = False
     """Nothing of the agent is needed after this call."""
-    tool: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    tool: ToolName | None = None
     """The agent calls again when this tool has answered."""
     supersedes: bool = False
     """The prompt takes the place of the one before, and does not go on with it."""

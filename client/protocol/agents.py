@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from motet.client.protocol.agent_fields import (
+    MAX_ID_CHARS,
     AgentId,
     Distance,
     NextUse,
+    ToolName,
     TtlSeconds,
 )
 from motet.client.protocol.chat import ChatMessage
-
-ToolName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class PushHead(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -157,7 +157,7 @@ class AgentQuery(Struct, kw_only=True, frozen=True):
     """Parameters of GET /v1/agents."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-    after: Annotated[str, Meta(max_length=256)] = ""
+    after: Annotated[str, Meta(max_length=MAX_ID_CHARS)] = ""
     """Begin behind this id."""
 
 

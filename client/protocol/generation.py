@@ -4,7 +4,13 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from motet.client.protocol.agent_fields import AgentFields, AgentId, Nvext, Priority
+from motet.client.protocol.agent_fields import (
+    MAX_ID_CHARS,
+    AgentFields,
+    AgentId,
+    Nvext,
+    Priority,
+)
 
 TokenId = Annotated[int, Meta(ge=0, le=2**31)]
 StopString = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -84,7 +90,7 @@ class GenerationRequest(SamplingFields, kw_only=True, frozen=True, omit_defaults
     job_id: AgentId | None = None
     is_last_step: bool = False
     """Of the job."""
-    prompt_cache_key: Annotated[str, Meta(max_length=256)] = ""
+    prompt_cache_key: Annotated[str, Meta(max_length=MAX_ID_CHARS)] = ""
     nvext: Nvext | None = None
 
     response_format: ResponseFormat = ResponseFormat(type="text")

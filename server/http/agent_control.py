@@ -72,8 +72,8 @@ class AgentControl:
     async def register(self, key: AgentKey, adapter: str | None) -> AgentStatus:
         """Raises ModelNotFound."""
         self.rates.admit_hints(key.tenant)
-        await self._engine.ask(RegisterAgent(key, adapter))
-        return await self.find(key)
+        [status] = (await self._engine.ask(RegisterAgent(key, adapter))).agents
+        return status
 
     async def expect(self, key: AgentKey, next_use: NextUse) -> None:
         """The agent will call so far from now."""
@@ -87,7 +87,7 @@ class AgentControl:
         command = ListAgents(key.tenant, limit=1, agent_id=key.agent_id)
         found = (await self._engine.ask(command)).agents
         if not found:
-            raise _unknown(key)
+            raise unknown_agent(key.agent_id)
         return found[0]
 
     async def listed(self, tenant: str, after: str, limit: int) -> Sequence[AgentStatus]:
@@ -98,7 +98,7 @@ class AgentControl:
         """Raises AgentNotFound."""
         moved = await self._move(ForgetAgent(key), key)
         if moved.outcome is Outcome.MISSING:
-            raise _unknown(key)
+            raise unknown_agent(key.agent_id)
         return moved
 
     async def move(
@@ -132,9 +132,9 @@ def _sum(first: Pushed, then: Pushed) -> Pushed:
     )
 
 
-def _unknown(key: AgentKey) -> AgentNotFound:
+def unknown_agent(agent_id: str) -> AgentNotFound:
     return AgentNotFound(
-        f"there is no agent {key.agent_id!r:.80}: one is known from its first request on, or from "
+        f"there is no agent {agent_id!r:.80}: one is known from its first request on, or from "
         "POST /v1/agents",
         param="id",
     )

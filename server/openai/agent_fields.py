@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from motet.client.protocol import (
+    MAX_ID_CHARS,
     AgentFields,
     AgentHints,
     GenerationRequest,
@@ -22,9 +23,6 @@ SESSION = "X-Dynamo-Session-ID"
 PARENT_SESSION = "X-Dynamo-Parent-Session-ID"
 SESSION_FINAL = "X-Dynamo-Session-Final"
 PLAIN_SESSION = "X-Session-ID"
-
-MAX_ID_CHARS = 256
-"""In a header; the types of the protocol bound all others."""
 
 
 T = TypeVar("T")
@@ -108,7 +106,7 @@ def _is_final(headers: Mapping[str, str]) -> bool:
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:
-    """The id in a header; an empty one is none."""
+    """The id in a header, which no type bounds; an empty one is none."""
     given = headers.get(name, "").strip()
     if len(given) > MAX_ID_CHARS:
         raise RequestError(

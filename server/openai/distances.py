@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from motet.client.protocol import PushHead, UpdateRequest
+from motet.client.protocol import MAX_ID_CHARS, PushHead, UpdateRequest
 from motet.errors import RequestError
 from motet.server.openai.convert import convert
 from motet.server.openai.large_json import MAX_REST_BYTES, too_large
@@ -23,7 +23,6 @@ MAX_AGENTS = 1_000_000
 """Of one push."""
 MAX_BUCKETS_BYTES = 16 * 1024 * 1024
 """What has many lists is not cut."""
-MAX_ID_CHARS = 256
 PART = 20_000
 """Agents, about, that the engine is told of at once: it may take a step between two parts."""
 

@@ -56,7 +56,7 @@ class ScriptedAgents:
             case RegisterAgent(key, adapter):
                 known = self.known.get(key, AgentStatus(key.agent_id))
                 self.known[key] = replace(known, adapter=adapter)
-                return Reply(call_id)
+                return Reply(call_id, agents=tuple(self._listed(key.tenant, "", key.agent_id)))
             case ListAgents(tenant, after, limit, agent_id):
                 return Reply(call_id, agents=tuple(self._listed(tenant, after, agent_id))[:limit])
             case ForgetAgent(key):

@@ -348,6 +348,18 @@ async def test_an_id_may_have_any_characters(
     await told(client, path, method="DELETE")
 
 
+@pytest.mark.parametrize("agent_id", ["", "a" * 257])
+async def test_a_name_that_nobody_can_have_is_nobody_s(
+    core: ScriptedCore, client: httpx.AsyncClient, agent_id: str
+) -> None:
+    for deed, body in (("", None), ("/warm", {"prompt": "x"}), ("/prefetch", None)):
+        method = "POST" if deed else "GET"
+        error = await refusal(client, f"/v1/agents/{agent_id}{deed}", body, 404, method)
+        assert error["code"] == "agent_not_found"
+    assert not core.requests
+    assert not commands(core)
+
+
 BAD: list[tuple[str, str, Any, str | None, str]] = [
     ("POST", "/v1/agents", {}, None, "id"),
     ("POST", "/v1/agents", {"id": ""}, "id", "length >= 1"),

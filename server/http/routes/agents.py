@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from motet.client.protocol import (
+    MAX_ID_CHARS,
     AgentList,
     AgentModel,
     AgentQuery,
@@ -15,6 +16,7 @@ from motet.client.protocol import (
 from motet.engine import Adapter, AgentKey, AgentStatus
 from motet.errors import ModelNotFound
 from motet.server.http.access import tenant_of
+from motet.server.http.agent_control import unknown_agent
 from motet.server.http.body import read_body, read_query
 from motet.server.http.responses import json_response
 from motet.server.http.service import Service
@@ -67,8 +69,11 @@ async def forget_agent(service: Service, http: Request) -> Response:
 
 
 def agent_key(http: Request) -> AgentKey:
-    """Whom the path names."""
-    return AgentKey(tenant_of(http.scope), http.path_params["agent"])
+    """Whom the path names. Raises AgentNotFound for a name that nobody can have."""
+    agent_id = http.path_params["agent"]
+    if not 0 < len(agent_id) <= MAX_ID_CHARS:
+        raise unknown_agent(agent_id)
+    return AgentKey(tenant_of(http.scope), agent_id)
 
 
 async def adapter_of(
