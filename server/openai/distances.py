@@ -141,12 +141,20 @@ def _rest(body: bytes, large: dict[str, bytes]) -> dict[str, object]:
     if len(body) - sum(map(len, large.values())) > MAX_REST_BYTES:
         raise too_large("the body without its distances", MAX_REST_BYTES)
     rest = body
-    for value in large.values():
-        start = rest.find(value[:_SURE_BYTES])  # to look for all of it takes long
-        while not rest.startswith(value, start):
-            start = rest.find(value[:_SURE_BYTES], start + 1)
+    for value in sorted(large.values(), key=len, reverse=True):  # one may be a part of another
+        start = _find(value, rest)
         rest = rest[:start] + b"0" + rest[start + len(value) :]
     return {name: value for name, value in parse_object(rest).items() if name not in large}
+
+
+def _find(value: bytes, text: bytes) -> int:
+    """Where it stands, or the same again."""
+    start = text.find(value[:_SURE_BYTES])  # to look for all of it takes long
+    while start >= 0 and not text.startswith(value, start):
+        start = text.find(value[:_SURE_BYTES], start + 1)
+    if start < 0:
+        raise invalid("has distances that cannot be told apart")
+    return start
 
 
 def _add_distances(push: Push, text: bytes, where: str) -> None:

@@ -64,6 +64,19 @@ def test_lines_are_read_however_they_come(newline: bytes) -> None:
         assert all_of(push) == {"a": 1, "b": 2, "c": math.inf, "agent": 3}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"timestep_data": {"1": {}}, "agent_data": {}}',
+        b'{"agent_data": {}, "timestep_data": {"1": {}}}',
+        b'{"x": {"1": {}}, "agent_data": {}, "timestep_data": {"1": {}}}',
+        b'{"x": [{}], "agent_data": {}, "timestep_data": {}}',
+    ],
+)
+def test_one_form_of_an_update_may_be_a_part_of_the_other(body: bytes) -> None:
+    assert all_of(parse_update(body)) == {}
+
+
 def test_no_agent_is_a_push_as_well() -> None:
     assert parse_push(b'{"distances": {}}').parts == [[]]
     assert in_lines(b"{}").parts == [[]]
