@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Route
 
 from motet.client.protocol import ErrorDetail, ErrorResponse
 from motet.errors import (
@@ -119,9 +120,18 @@ async def _on_error(http: Request, error: Exception) -> Response:
 async def _on_http_exception(http: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, message = HTTP_ERRORS.get(error.status_code, (None, error.detail))
-    headers = tuple((error.headers or {}).items())
-    row = Row(error.status_code, "invalid_request_error", headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and "route" in http.scope:
+        headers["Allow"] = ", ".join(sorted(_allowed(http)))
+    row = Row(error.status_code, "invalid_request_error", tuple(headers.items()))
     return json_response(_body(message, row, code=code), row.status, dict(row.headers))
+
+
+def _allowed(http: Request) -> set[str]:
+    """Methods of the path, which may have a route for each."""
+    path = http.scope["route"].path
+    same = [r for r in http.app.routes if isinstance(r, Route) and r.path == path]
+    return {method for route in same for method in route.methods or ()}
 
 
 async def _on_disconnect(http: Request, error: Exception) -> Response:

@@ -95,6 +95,22 @@ async def test_every_route_refuses_other_methods(client: httpx.AsyncClient, rout
     assert error["code"] == "method_not_allowed"
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/health", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+        ("/v1/agents", "GET, HEAD, POST"),
+        ("/v1/agents/a/b", "DELETE, GET, HEAD, PATCH"),
+        ("/v1/agents/a/warm", "POST"),
+    ],
+)
+async def test_the_methods_of_a_path_are_told(
+    client: httpx.AsyncClient, path: str, methods: str
+) -> None:
+    assert (await client.put(path)).headers["allow"] == methods
+
+
 async def test_an_unknown_path_is_a_nested_404(client: httpx.AsyncClient) -> None:
     assert check_error(await client.get("/v1/nothing"), 404)["code"] == "unknown_url"
 
