@@ -32,12 +32,19 @@ from motet.errors import AgentNotFound
 from motet.server.http.rate import HintRates
 from motet.server.openai.distances import Push
 
+MAX_PUSHES = 2
+"""Of one tenant in memory at once: each may be large. Others wait unread."""
+
 
 class AgentControl:
     """Asks the engine, as often as `rates` let a tenant. An agent is named by tenant and id."""
 
     def __init__(self, engine: Engine, rates: HintRates) -> None:
         self.rates = rates
+        self.pushing: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(MAX_PUSHES)
+        )
+        """To be held by who reads a push of a tenant, until it has been applied."""
         self._engine = engine
         # What a tenant says of time takes effect in order, a push as a whole.
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)

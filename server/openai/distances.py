@@ -1,20 +1,25 @@
 """Pushes of distances, of up to a million agents: what their JSON says.
 
-msgspec's parser holds the GIL, so what is large is cut into pieces of which each is read in
-milliseconds. An agent that is named twice has the last distance.
+An agent that is named twice has the last distance.
 """
 
-import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
-from motet.client.protocol import MAX_ID_CHARS, PushHead, UpdateRequest
+from motet.client.protocol import PushHead, UpdateRequest
 from motet.errors import RequestError
+from motet.server.openai.agent_entries import (
+    Pair,
+    Value,
+    checked,
+    decode,
+    entries,
+    is_finite,
+    pieces,
+)
 from motet.server.openai.convert import convert
 from motet.server.openai.large_json import MAX_REST_BYTES, too_large
 from motet.server.openai.strict_json import invalid, parse_object
@@ -26,28 +31,7 @@ MAX_BUCKETS_BYTES = 16 * 1024 * 1024
 PART = 20_000
 """Agents, about, that the engine is told of at once: it may take a step between two parts."""
 
-_PIECE_BYTES = 128 * 1024
-_MAX_SHOWN = 40  # characters of a wrong value that a message repeats
 _SURE_BYTES = 64
-
-# Before a quote that opens a string, and before none that closes one.
-_BEFORE_ENTRY = re.compile(rb',\s*"(?!\s*[:,\]}])')
-_ENTRY = re.compile(rb'("(?:[^"\\]|\\.)*")\s*:\s*("[^"]*"|[\[{]|[^\s,}\[{"]+)')
-_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-
-_PLACE = re.compile(r"\(byte (\d+)\)")
-_LONGEST_ENTRY = 2048  # bytes: whose id is not too long
-
-_WORDS = ("true", "false", "null")
-_NESTED = {"[": "a list", "{": "an object"}
-_HEAD_FIELDS = (*PushHead.__struct_fields__, "timestep_cnt")
-
-T = TypeVar("T")
-
-Value = float | str | bool | None
-
-Pair = tuple[str, float]
-"""Agent id and distance; infinite: never."""
 
 
 @dataclass(slots=True)
@@ -77,7 +61,7 @@ class Push:
 
 def parse_push(body: bytes) -> Push:
     """The body of POST /v1/agents/distances. Raises RequestError that names what is wrong."""
-    given = _given(_decode(body, _PUSH))
+    given = _given(decode(body, _PUSH))
     push = Push(convert(_rest(body, given), PushHead))
     if len(given) != 1:
         raise RequestError(
@@ -92,7 +76,7 @@ def parse_push(body: bytes) -> Push:
 
 def parse_update(body: bytes) -> Push:
     """The body of POST /v1/update. Raises RequestError that names what is wrong."""
-    given = _given(_decode(body, _UPDATE))
+    given = _given(decode(body, _UPDATE))
     update = convert(_rest(body, given), UpdateRequest)
     push = Push(PushHead(epoch=update.timestep_cnt, mode="replace"))
     if "agent_data" in given:  # the other one says the same
@@ -106,11 +90,11 @@ def line_entries(line: bytes) -> Iterable[Pair]:
     """One line of a push in NDJSON: `{"agent": id, "distance": value}`, or `{id: value}` for one
     agent or more. Raises RequestError.
     """
-    fields = _entries(line, "distances")
+    fields = entries(line, "distances")
     agent_id = fields.get("agent")
     if isinstance(agent_id, str) and fields.keys() == {"agent", "distance"}:
         fields = {agent_id: fields["distance"]}
-    return _checked(fields, "distances")
+    return checked(fields, "distances")
 
 
 class _PushOutline(Struct):
@@ -125,7 +109,6 @@ class _UpdateOutline(Struct):
 
 _PUSH = msgspec.json.Decoder(_PushOutline)
 _UPDATE = msgspec.json.Decoder(_UpdateOutline)
-_ENTRIES = msgspec.json.Decoder(dict[str, Value])
 _BUCKETS = msgspec.json.Decoder(dict[str, Raw])
 _IDS = msgspec.json.Decoder(list[str])
 
@@ -158,18 +141,18 @@ def _find(value: bytes, text: bytes) -> int:
 
 
 def _add_distances(push: Push, text: bytes, where: str) -> None:
-    for piece in _pieces(text, where):
-        push.add(_checked(_entries(piece, where), where))
+    for piece in pieces(text, where):
+        push.add(checked(entries(piece, where), where))
 
 
 def _add_buckets(push: Push, text: bytes, where: str) -> None:
     if len(text) > MAX_BUCKETS_BYTES:
         raise too_large(f"'{where}'", MAX_BUCKETS_BYTES)
-    for key, ids in _decode(text, _BUCKETS, where).items():
-        given: Value = float(key) if _is_finite(key) else key
-        for piece in _pieces(bytes(ids), where):
-            agents = dict.fromkeys(_decode(piece, _IDS, where), given)
-            push.add(_checked(agents, where))
+    for key, ids in decode(text, _BUCKETS, where).items():
+        given: Value = float(key) if is_finite(key) else key
+        for piece in pieces(bytes(ids), where):
+            agents = dict.fromkeys(decode(piece, _IDS, where), given)
+            push.add(checked(agents, where))
 
 
 ADD = {
@@ -179,86 +162,3 @@ ADD = {
     "timestep_data": _add_buckets,
 }
 """Field of a body -> how it is read."""
-
-
-def _pieces(text: bytes, where: str) -> Iterator[bytes]:
-    """An object or list whose entries begin with strings and hold no others: as several."""
-    opening, closing = text[:1], text[-1:]
-    start, end = 1, len(text) - 1
-    while end - start > _PIECE_BYTES:
-        least = start + _PIECE_BYTES
-        found = _BEFORE_ENTRY.search(text, least, min(end, least + _PIECE_BYTES))
-        if found is None:
-            if end <= least + _PIECE_BYTES:
-                break
-            raise too_large(f"an entry of '{where}'", _PIECE_BYTES)
-        yield opening + text[start : found.start()] + closing
-        start = found.start() + 1
-    yield opening + text[start:end] + closing
-
-
-def _checked(fields: Mapping[str, Value], where: str) -> Iterator[Pair]:
-    for agent_id, value in fields.items():
-        if not 0 < len(agent_id) <= MAX_ID_CHARS:
-            raise RequestError(
-                f"'{where}' has an agent whose id has {len(agent_id)} characters: "
-                f"an id has 1 to {MAX_ID_CHARS}",
-                param=where,
-            )
-        if value == "never":
-            yield agent_id, math.inf
-        elif isinstance(value, float) and 0 <= value < math.inf:
-            yield agent_id, value
-        else:
-            raise _wrong(agent_id, msgspec.json.encode(value).decode(), where)
-
-
-def _wrong(agent_id: str, shown: str, where: str) -> RequestError:
-    return RequestError(
-        f"the distance of agent {agent_id!r:.80} is {shown:.{_MAX_SHOWN}}: it must be a number "
-        'from 0 on, or "never"',
-        param=where,
-    )
-
-
-def _entries(text: bytes, where: str) -> dict[str, Value]:
-    """Of an object without others in it."""
-    return _decode(text, _ENTRIES, where)
-
-
-def _decode(text: bytes, decoder: msgspec.json.Decoder[T], where: str | None = None) -> T:
-    """Raises RequestError, which names the agent whose distance is at fault if one is."""
-    try:
-        return decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        if decoder is _ENTRIES or where is None:
-            _check_values(_about(error, text), where)
-        raise invalid(f"cannot be read ({error})".replace("`", ""), where) from error
-
-
-def _about(error: Exception, text: bytes) -> bytes:
-    """Where to look for what `error` is about."""
-    found = _PLACE.search(str(error))
-    at = int(found[1]) if found else 0
-    return text[max(0, at - _LONGEST_ENTRY) : at + (_MAX_SHOWN if found else 2 * _PIECE_BYTES)]
-
-
-def _check_values(text: bytes, where: str | None) -> None:
-    """Raises RequestError for the first distance in `text` that is no number and no string."""
-    for match in _ENTRY.finditer(text):
-        agent_id, value = _text(match[1]), match[2].decode(errors="replace")
-        if where is None and (value in _NESTED or agent_id in _HEAD_FIELDS):
-            continue
-        if not (value.startswith('"') or value in _WORDS or _is_finite(value)):
-            raise _wrong(agent_id, _NESTED.get(value, value), where or "distances")
-
-
-def _is_finite(given: str) -> bool:
-    return _NUMBER.fullmatch(given) is not None and math.isfinite(float(given))
-
-
-def _text(quoted: bytes) -> str:
-    try:
-        return msgspec.json.decode(quoted, type=str)
-    except (msgspec.DecodeError, UnicodeError):
-        return quoted.decode(errors="replace")

@@ -22,6 +22,7 @@ from motet.engine.messages import (
     TellAgent,
     TickAgents,
 )
+from motet.server.http.agent_control import MAX_PUSHES
 from motet.server.http.config import ServerConfig
 from motet.server.openai.distances import PART
 from tests.server.scripted import (
@@ -182,6 +183,21 @@ async def test_a_push_is_not_over_before_its_last_part(core: ScriptedCore) -> No
         await push
     assert commands(core)[-1] == TickAgents("", 2)
     assert len(commands(core)) > 2
+
+
+async def test_only_a_few_pushes_are_in_memory_at_once(core: ScriptedCore) -> None:
+    async with serving(core) as app, connect(app) as client:
+        agents = app.state.service.agents
+        async with agents._turns[""]:
+            pushes = [
+                asyncio.create_task(told(client, "/v1/agents/distances", {"distances": {"a": n}}))
+                for n in range(5)
+            ]
+            await until(lambda: len(agents._turns[""]._waiters or ()) == MAX_PUSHES)
+            await asyncio.sleep(0.05)
+            assert len(agents._turns[""]._waiters) == MAX_PUSHES
+        answers = await asyncio.gather(*pushes)
+    assert [answer["applied"] for answer in answers] == [1] * 5
 
 
 async def test_a_tick_is_one_step_unless_it_says_more(

@@ -42,13 +42,14 @@ async def _push(
     _ = service.served
     tenant = tenant_of(http.scope)
     service.agents.rates.admit_push(tenant)
-    if has_lines:
-        push = await _read_lines(service, http)
-    elif media_type(http) == JSON:
-        push = await service.aside.run(parse, await read_bytes(http, MAX_PUSH_BYTES))
-    else:
-        raise not_json()
-    return json_response(await service.agents.push(tenant, push))
+    async with service.agents.pushing[tenant]:
+        if has_lines:
+            push = await _read_lines(service, http)
+        elif media_type(http) == JSON:
+            push = await service.aside.run(parse, await read_bytes(http, MAX_PUSH_BYTES))
+        else:
+            raise not_json()
+        return json_response(await service.agents.push(tenant, push))
 
 
 async def _read_lines(service: Service, http: Request) -> Push:
