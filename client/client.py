@@ -126,12 +126,16 @@ class Client:
 
     async def get(self, path: str, kind: type[T], params: Mapping[str, str] | None = None) -> T:
         """The answer at `path`, as a `kind`."""
-        return _decode(await self._ask("GET", path, params=params), kind)
+        return decode(await self._ask("GET", path, params=params), kind)
 
     async def post(self, path: str, body: Struct | None = None) -> bytes:
         """The answer to `body` at `path`."""
+        return await self.send("POST", path, body)
+
+    async def send(self, method: str, path: str, body: Struct | None = None) -> bytes:
+        """The answer to `body` at `path`, sent by any method."""
         content = None if body is None else _body(body)
-        return await self._ask("POST", path, content=content)
+        return await self._ask(method, path, content=content)
 
     async def stream_completion(self, request: CompletionRequest) -> AsyncGenerator[Chunk]:
         """The answer as it is generated; ends with the usage if `stream_options` asks for it.
@@ -218,7 +222,7 @@ async def _events(response: httpx.Response) -> AsyncGenerator[bytes]:
 
 
 def _piece(event: bytes, kind: type[Piece]) -> Piece:
-    piece = _decode(event, kind)
+    piece = decode(event, kind)
     if piece.error is not None:
         raise ServerError(f"the server broke off its answer: {piece.error.message}")
     return piece
@@ -233,7 +237,8 @@ def _refusal(response: httpx.Response) -> ServerError:
     return ServerError(text, status=response.status_code)
 
 
-def _decode(content: bytes, kind: type[T]) -> T:
+def decode(content: bytes, kind: type[T]) -> T:
+    """An answer, as a `kind`. Raises ServerError."""
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.DecodeError as error:

@@ -163,7 +163,11 @@ class Engine:
         self._inbox.put(Aborted(request_id))
 
     async def call(self, command: Command) -> tuple[AdapterStatus, ...]:
-        """Have a command carried out, between two steps: what it is about.
+        """The adapters that a command is about, which is carried out as `ask` says."""
+        return (await self.ask(command)).adapters
+
+    async def ask(self, command: Command) -> Reply:
+        """Have a command carried out, between two steps.
 
         It may take as long as a directory takes to be read; a caller who leaves does not stop it.
         Once it returns, `adapters` has what it changed. Raises Unavailable when the engine is not
@@ -179,7 +183,7 @@ class Engine:
             del self._calls[call_id]
         if reply.error is not None:
             raise error_named(reply.kind, reply.error)
-        return reply.adapters
+        return reply
 
     async def stop(self) -> None:
         """End every stream, then the thread; one that still loads ends with the process."""

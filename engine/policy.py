@@ -27,10 +27,10 @@ class SchedulingPolicy(Protocol):
 
 
 class FirstComeFirstServed:
-    """Preempts whoever loses the least computed work, of equals the last."""
+    """Of equal priority. Preempts whoever loses the least computed work, of equals the last."""
 
     def rank(self, request: Request) -> float:
-        return 0.0
+        return request.priority
 
     def served(self, rows: Mapping[Sequence, Row]) -> None:
         pass

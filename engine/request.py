@@ -63,3 +63,5 @@ class Request:
     """Second on the engine's clock at which the answer is worth nothing any more."""
     agent: AgentCall | None = None
     """Who asks; None: nobody in particular."""
+    priority: float = 0.0
+    """The lower goes first."""

@@ -9,10 +9,12 @@ MotetError
 │   ├── Unauthorized     HTTP 401
 │   ├── Forbidden        HTTP 403
 │   ├── ModelNotFound    HTTP 404
+│   ├── AgentNotFound    HTTP 404
 │   ├── AdapterExists
 │   ├── RequestTooSlow   HTTP 408
 │   ├── PayloadTooLarge  HTTP 413
 │   ├── UrlTooLong       HTTP 414
+│   ├── RateLimited      HTTP 429
 │   └── HeadersTooLarge  HTTP 431
 ├── ServerError          what a client of motet gets instead of an answer
 ├── Unavailable          the engine is loading, has failed or is stopping; HTTP 503
@@ -81,6 +83,12 @@ class ModelNotFound(RequestError):
     code = "model_not_found"
 
 
+class AgentNotFound(RequestError):
+    """The key that was used has no agent of this name."""
+
+    code = "agent_not_found"
+
+
 class AdapterExists(RequestError):
     """An adapter of this name is loaded already."""
 
@@ -97,6 +105,16 @@ class PayloadTooLarge(RequestError):
 
 class UrlTooLong(RequestError):
     """The request line is longer than the server accepts."""
+
+
+class RateLimited(RequestError):
+    """More was asked for in a second than one client may ask for."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1):
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class HeadersTooLarge(RequestError):

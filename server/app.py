@@ -14,6 +14,11 @@ from motet.adapter_places import NOWHERE, AdapterPlaces
 from motet.client.protocol import (
     AdapterList,
     AdapterQuery,
+    AgentEvent,
+    AgentList,
+    AgentQuery,
+    AgentState,
+    ChangeAgentRequest,
     ChatRequest,
     ChatResponse,
     CompletionRequest,
@@ -25,11 +30,21 @@ from motet.client.protocol import (
     Memory,
     ModelCard,
     ModelList,
+    MoveAnswer,
+    MoveRequest,
+    PushAnswer,
+    PushRequest,
+    RegisterAgentRequest,
+    RetainRequest,
     Status,
+    TickRequest,
     TokenizeRequest,
     TokenizeResponse,
     UnloadAdapterRequest,
+    UpdateRequest,
     Version,
+    WarmAnswer,
+    WarmRequest,
 )
 from motet.engine import Engine
 from motet.server.http import errors, openapi
@@ -37,8 +52,23 @@ from motet.server.http.access import ApiKeys, Control, Cors
 from motet.server.http.config import ServerConfig
 from motet.server.http.request_ids import RequestIds
 from motet.server.http.routes.adapters import list_adapters, pin_adapter, unpin_adapter
+from motet.server.http.routes.agent_moves import (
+    demote_agent,
+    evict_agent,
+    prefetch_agent,
+    retain_agent,
+    tell_event,
+)
+from motet.server.http.routes.agents import (
+    change_agent,
+    forget_agent,
+    get_agent,
+    list_agents,
+    register_agent,
+)
 from motet.server.http.routes.chat import create_chat_completion
 from motet.server.http.routes.completions import create_completion
+from motet.server.http.routes.distances import push_distances, tick, update
 from motet.server.http.routes.health import health, ready, version
 from motet.server.http.routes.loading import (
     load_lora_adapter,
@@ -50,6 +80,7 @@ from motet.server.http.routes.memory import memory, reset_prefix_cache
 from motet.server.http.routes.metrics import metrics
 from motet.server.http.routes.models import get_model, list_models
 from motet.server.http.routes.tokens import detokenize, tokenize
+from motet.server.http.routes.warm import warm_agent
 from motet.server.http.service import Service
 from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
 
@@ -96,6 +127,20 @@ ROUTES = (
     _control("/v1/adapters/{name:path}/pin", pin_adapter, AdapterList),
     _control("/v1/adapters/{name:path}/unpin", unpin_adapter, AdapterList),
     _control("/reset_prefix_cache", reset_prefix_cache, Status),
+    Route("POST", "/v1/agents/distances", push_distances, PushAnswer, PushRequest),
+    Route("POST", "/v1/update", update, PushAnswer, UpdateRequest),
+    Route("POST", "/v1/agents/tick", tick, Status, TickRequest),
+    Route("POST", "/v1/events", tell_event, MoveAnswer, AgentEvent),
+    Route("POST", "/v1/agents", register_agent, AgentState, RegisterAgentRequest),
+    Route("GET", "/v1/agents", list_agents, AgentList, query=AgentQuery),
+    Route("POST", "/v1/agents/{agent:path}/prefetch", prefetch_agent, MoveAnswer, MoveRequest),
+    Route("POST", "/v1/agents/{agent:path}/demote", demote_agent, MoveAnswer, MoveRequest),
+    Route("POST", "/v1/agents/{agent:path}/evict", evict_agent, MoveAnswer, MoveRequest),
+    Route("POST", "/v1/agents/{agent:path}/retain", retain_agent, MoveAnswer, RetainRequest),
+    Route("POST", "/v1/agents/{agent:path}/warm", warm_agent, WarmAnswer, WarmRequest),
+    Route("GET", "/v1/agents/{agent:path}", get_agent, AgentState),
+    Route("PATCH", "/v1/agents/{agent:path}", change_agent, AgentState, ChangeAgentRequest),
+    Route("DELETE", "/v1/agents/{agent:path}", forget_agent, MoveAnswer),
     Route("GET", "/health", health, Status),
     Route("GET", "/ready", ready, Status),
     Route("GET", "/version", version, Version),

@@ -15,6 +15,19 @@ class Usage(Struct, kw_only=True, frozen=True):
     prompt_tokens_details: PromptTokensDetails
 
 
+class PrefixAnswer(Struct, kw_only=True, frozen=True):
+    cached_tokens: int
+    """Of the prompt, whose KV was still there from an earlier request."""
+
+
+class AgentAnswer(Struct, kw_only=True, frozen=True):
+    """What became of the agent's state in this call."""
+
+    prefix: PrefixAnswer
+    adapter: str | None
+    """Digest of the weights that answer; null: the base model."""
+
+
 class Status(Struct, kw_only=True, frozen=True):
     """Answer of GET /health and GET /ready."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from motet.client.protocol.answers import Usage
+from motet.client.protocol.answers import AgentAnswer, Usage
 from motet.client.protocol.generation import GenerationRequest
 
 
@@ -99,6 +99,8 @@ class ChatResponse(Struct, kw_only=True, frozen=True):
     system_fingerprint: str
     """Which weights answered: the base model, or an adapter and its digest."""
     prompt_token_ids: list[int] | UnsetType = UNSET
+    agent_state: AgentAnswer | UnsetType = UNSET
+    """If the request has `agent`."""
 
 
 class ChatDelta(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -130,3 +132,5 @@ class ChatChunk(Struct, kw_only=True, frozen=True):
     system_fingerprint: str
     prompt_token_ids: list[int] | UnsetType = UNSET
     """In the first chunk."""
+    agent_state: AgentAnswer | UnsetType = UNSET
+    """In the last chunk of each choice, if the request has `agent`."""

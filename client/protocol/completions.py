@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from motet.client.protocol.answers import Usage
+from motet.client.protocol.answers import AgentAnswer, Usage
 from motet.client.protocol.generation import GenerationRequest
 
 Prompt = str | list[int | str | list[int]]
@@ -67,6 +67,8 @@ class CompletionResponse(Struct, kw_only=True, frozen=True):
     usage: Usage
     system_fingerprint: str
     """Which weights answered: the base model, or an adapter and its digest."""
+    agent_state: AgentAnswer | UnsetType = UNSET
+    """If the request has `agent`."""
 
 
 class CompletionChunk(Struct, kw_only=True, frozen=True):
@@ -79,3 +81,5 @@ class CompletionChunk(Struct, kw_only=True, frozen=True):
     choices: list[CompletionChoice]
     usage: Usage | None = None
     system_fingerprint: str
+    agent_state: AgentAnswer | UnsetType = UNSET
+    """In the last chunk of each choice, if the request has `agent`."""

@@ -4,6 +4,14 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from motet.client.protocol.agent_fields import (
+    MAX_ID_CHARS,
+    AgentFields,
+    AgentId,
+    Nvext,
+    Priority,
+)
+
 TokenId = Annotated[int, Meta(ge=0, le=2**31)]
 StopString = Annotated[str, Meta(min_length=1, max_length=256)]
 Bias = Annotated[float, Meta(ge=-100, le=100)]
@@ -72,6 +80,18 @@ class GenerationRequest(SamplingFields, kw_only=True, frozen=True, omit_defaults
     """Cached prefixes are shared only between requests of equal salt."""
     user: str | None = None
     """Accepted for OpenAI's sake; nothing depends on it."""
+
+    priority: Priority | None = None
+    """The lower goes first, as vLLM has it. Default: 0."""
+    agent: AgentFields | None = None
+    """Who asks. What follows says less of it, in the words of other servers."""
+    agent_id: AgentId | None = None
+    session_id: AgentId | None = None
+    job_id: AgentId | None = None
+    is_last_step: bool = False
+    """Of the job."""
+    prompt_cache_key: Annotated[str, Meta(max_length=MAX_ID_CHARS)] = ""
+    nvext: Nvext | None = None
 
     response_format: ResponseFormat = ResponseFormat(type="text")
     structured_outputs: dict[str, Any] | None = None

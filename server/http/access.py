@@ -25,6 +25,10 @@ LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
 EXPOSED_HEADERS = (HEADER, GENERATION_HEADER, "Retry-After")
 
 
+_TENANT = "tenant"
+_TENANT_CHARS = 16
+
+
 class ApiKeys:
     """ASGI middleware: whatever is not PUBLIC needs one of `keys`, unless there are none.
 
@@ -36,15 +40,24 @@ class ApiKeys:
         self._keys = _Keys(keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or not self._keys or self._admits(scope):
+        if scope["type"] == "lifespan" or not self._keys:
             await self._app(scope, receive, send)
             return
-        await response_to(_unauthorized("an API key"))(scope, receive, send)
+        tenant = self._keys.tenant(dict(scope["headers"]))
+        if tenant is None and (scope["method"], scope["path"]) not in PUBLIC:
+            await response_to(_unauthorized("an API key"))(scope, receive, send)
+            return
+        scope.setdefault("state", {})[_TENANT] = tenant or ""
+        await self._app(scope, receive, send)
 
-    def _admits(self, scope: Scope) -> bool:
-        if (scope["method"], scope["path"]) in PUBLIC:
-            return True
-        return self._keys.are_in(dict(scope["headers"]))
+
+def tenant_of(scope: Scope) -> str:
+    """Names the key that a request came with, without telling it; empty: no key is needed.
+
+    Agents of one tenant cannot be reached by another.
+    """
+    named: str = scope["state"].get(_TENANT, "")
+    return named
 
 
 class Control:
@@ -101,8 +114,13 @@ class _Keys:
 
     def are_in(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether one of them is."""
+        return self.tenant(headers) is not None
+
+    def tenant(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Who has the first of them that is there; None: there is none."""
         given = [_digest(key) for key in _keys_in(headers)]
-        return any([hmac.compare_digest(g, known) for g in given for known in self._digests])
+        found = [g for g in given for known in self._digests if hmac.compare_digest(g, known)]
+        return found[0].hex()[:_TENANT_CHARS] if found else None
 
 
 def _unauthorized(what: str) -> Unauthorized:
@@ -123,7 +141,7 @@ class Cors(CORSMiddleware):
             app,
             allow_origins=origins,
             allow_origin_regex=LOCAL_ORIGIN,
-            allow_methods=("GET", "HEAD", "POST"),
+            allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
             allow_headers=("*",),
             expose_headers=EXPOSED_HEADERS,
         )

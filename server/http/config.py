@@ -39,6 +39,12 @@ class ServerConfig(Bounded):
     max_waiting: int = option(
         1000, "Most requests that wait for the engine; more are refused at once.", most=2**20
     )
+    max_pushes_per_second: int = option(
+        100, "Most pushes of distances and ticks of one key in a second.", most=2**20
+    )
+    max_hints_per_second: int = option(
+        2_000_000, "Most agents that one key may name in hints in a second.", most=2**30
+    )
     drain_seconds: float = option(
         5.0, "After a signal to stop, answers may go on this long before they are ended."
     )

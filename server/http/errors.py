@@ -10,16 +10,19 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Route
 
 from motet.client.protocol import ErrorDetail, ErrorResponse
 from motet.errors import (
     AdapterError,
+    AgentNotFound,
     Draining,
     Forbidden,
     HeadersTooLarge,
     ModelNotFound,
     MotetError,
     PayloadTooLarge,
+    RateLimited,
     RequestError,
     RequestTooSlow,
     Unauthorized,
@@ -47,9 +50,11 @@ ANSWERS: dict[type[MotetError], Row] = {
     Unauthorized: Row(401, "authentication_error", (("WWW-Authenticate", "Bearer"),)),
     Forbidden: Row(403, "permission_error"),
     ModelNotFound: Row(404, "not_found_error"),
+    AgentNotFound: Row(404, "not_found_error"),
     RequestTooSlow: Row(408, "invalid_request_error"),
     PayloadTooLarge: Row(413, "invalid_request_error"),
     UrlTooLong: Row(414, "invalid_request_error"),
+    RateLimited: Row(429, "rate_limit_error"),
     HeadersTooLarge: Row(431, "invalid_request_error"),
     Unavailable: Row(503, "server_error", (_RETRY,)),
     Draining: Row(503, "server_error", (_RETRY, ("Connection", "close"))),
@@ -92,7 +97,10 @@ def body_of(error: Exception) -> ErrorResponse:
 def response_to(error: Exception) -> Response:
     """The answer to a request that ended in `error`."""
     row = row_of(error)
-    return json_response(body_of(error), row.status, dict(row.headers))
+    headers = dict(row.headers)
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return json_response(body_of(error), row.status, headers)
 
 
 def install(app: FastAPI) -> None:
@@ -112,9 +120,18 @@ async def _on_error(http: Request, error: Exception) -> Response:
 async def _on_http_exception(http: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, message = HTTP_ERRORS.get(error.status_code, (None, error.detail))
-    headers = tuple((error.headers or {}).items())
-    row = Row(error.status_code, "invalid_request_error", headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and "route" in http.scope:
+        headers["Allow"] = ", ".join(sorted(_allowed(http)))
+    row = Row(error.status_code, "invalid_request_error", tuple(headers.items()))
     return json_response(_body(message, row, code=code), row.status, dict(row.headers))
+
+
+def _allowed(http: Request) -> set[str]:
+    """Methods of the path, which may have a route for each."""
+    path = http.scope["route"].path
+    same = [r for r in http.app.routes if isinstance(r, Route) and r.path == path]
+    return {method for route in same for method in route.methods or ()}
 
 
 async def _on_disconnect(http: Request, error: Exception) -> Response:

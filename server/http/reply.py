@@ -55,7 +55,7 @@ async def reply(
     def begun_with(first: Sequence[Delta]) -> tuple[Answer, dict[str, str]]:
         """Only what comes first tells which weights answer; a refusal still gets its status."""
         head = Head.of(answer_id, wish, job, served, first)
-        return Answer(form(head), job, wish.stream_options), head.headers
+        return Answer(form(head), wish, job), head.headers
 
     if wish.stream:
         first = await while_connected(http, anext(deltas))

@@ -9,10 +9,12 @@ from motet.adapter_places import NOWHERE, AdapterPlaces
 from motet.engine import Engine
 from motet.errors import Draining, QueueFull, Unavailable
 from motet.server.http.adapter_control import AdapterControl
+from motet.server.http.agent_control import AgentControl
 from motet.server.http.aside import Aside
 from motet.server.http.config import ServerConfig
 from motet.server.http.metrics import Metrics
 from motet.server.http.model_list import ModelListBody
+from motet.server.http.rate import HintRates
 from motet.server.text.defaults import SamplingDefaults
 from motet.server.text.formats import load_formats
 from motet.server.text.given_formats import NOTHING_GIVEN, GivenFormats
@@ -41,6 +43,7 @@ class Service:
         self.metrics = Metrics(engine)
         self.aside = Aside()
         self.adapters = AdapterControl(engine, places)
+        self.agents = AgentControl(engine, HintRates(config))
         self.model_list = ModelListBody()
         self._loading: asyncio.Task[Served]
         self._is_draining = False

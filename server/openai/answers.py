@@ -9,8 +9,16 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
-from motet.client.protocol import GenerationRequest, PromptTokensDetails, StreamOptions, Usage
+from motet.client.protocol import (
+    AgentAnswer,
+    GenerationRequest,
+    PrefixAnswer,
+    PromptTokensDetails,
+    StreamOptions,
+    Usage,
+)
 from motet.engine import Adapter
 from motet.server.text.choices import Delta, Token
 from motet.server.text.jobs import Job
@@ -90,9 +98,11 @@ class Form(ABC, Generic[W]):
 class Answer:
     """Counts the tokens of one answer and has a Form shape it."""
 
-    def __init__(self, form: Form[Any], job: Job, options: StreamOptions | None) -> None:
+    def __init__(self, form: Form[Any], wish: GenerationRequest, job: Job) -> None:
         self._form = form
-        self._options = options or StreamOptions()
+        self._options = wish.stream_options or StreamOptions()
+        self._has_agent = wish.agent is not None
+        self._digest = job.adapter.digest if job.adapter else None
         self._n = job.fields.n
         self._num_prompt_tokens = sum(len(prompt.ids) for prompt in job.prompts)
         self._num_tokens = 0
@@ -102,7 +112,8 @@ class Answer:
         """The answer that is not streamed."""
         for delta in choices:
             self._count(delta)
-        return self._form.whole(sorted(choices, key=lambda delta: delta.choice), self._usage())
+        in_order = sorted(choices, key=lambda delta: delta.choice)
+        return self._with_agent(self._form.whole(in_order, self._usage()))
 
     def chunks(self, deltas: Sequence[Delta]) -> list[Struct]:
         """What a stream says next."""
@@ -111,6 +122,8 @@ class Answer:
             self._count(delta)
             usage = self._usage() if self._options.continuous_usage_stats else None
             chunks += self._form.chunks(delta, usage)
+            if delta.finish_reason is not None:
+                chunks[-1] = self._with_agent(chunks[-1])
         return chunks
 
     def last_chunks(self) -> list[Struct]:
@@ -119,9 +132,17 @@ class Answer:
 
     def _count(self, delta: Delta) -> None:
         self._num_tokens += len(delta.tokens)
+        self._digest = delta.adapter_digest or self._digest
         prompt, place = divmod(delta.choice, self._n)
         if place == 0:  # later ones may find what this one has computed
             self._num_cached_tokens[prompt] = delta.num_cached_tokens
+
+    def _with_agent(self, last: Struct) -> Struct:
+        """The end of a choice, or of all, with what the agent that asked has of it."""
+        if not self._has_agent:
+            return last
+        prefix = PrefixAnswer(cached_tokens=sum(self._num_cached_tokens))
+        return replace(last, agent_state=AgentAnswer(prefix=prefix, adapter=self._digest))
 
     def _usage(self) -> Usage:
         cached = PromptTokensDetails(cached_tokens=sum(self._num_cached_tokens))

@@ -44,9 +44,16 @@ def _violation(fields: dict[str, object], report: str) -> RequestError:
     if not path:  # about the object itself: mostly, a required field is missing
         return RequestError(f"the body is no request: {problem}", code="missing_field")
     param = path.partition("[")[0].partition(".")[0]
-    shown = _show(fields[path]) if path in fields else ""
+    shown = _show(_at(path, fields))
     code = next((word for sign, word in _BOUNDS.items() if sign in problem), "invalid_value")
     return RequestError(f"'{path}'{shown}: {problem}", code=code, param=param)
+
+
+def _at(path: str, fields: object) -> object:
+    """What stands there, unless it is in a list."""
+    for name in path.split("."):
+        fields = fields.get(name, {}) if isinstance(fields, dict) else {}
+    return fields
 
 
 def _show(value: object) -> str:

@@ -11,6 +11,7 @@ from motet.client.protocol import (
     DetokenizeRequest,
     GenerationRequest,
     TokenizeRequest,
+    WarmRequest,
 )
 from motet.errors import RequestError
 from motet.server.openai.convert import convert
@@ -56,6 +57,7 @@ LARGE_FIELD: dict[type[msgspec.Struct], str] = {
     ChatRequest: "messages",
     TokenizeRequest: "prompt",
     DetokenizeRequest: "tokens",
+    WarmRequest: "messages",
 }
 """The field that may make a body large."""
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from motet.client.protocol import SamplingFields
-from motet.engine import Adapter, EngineInfo, Request, SamplingParams
+from motet.engine import Adapter, AgentCall, EngineInfo, Request, SamplingParams
 from motet.errors import RequestError
 
 MAX_CHOICES = 512
@@ -45,7 +45,12 @@ class Job:
     """None: all that the context has left."""
     num_logprobs: int | None = None
     echo: bool = False
-    """Whether the text begins with the prompt; only then may `max_tokens` be 0."""
+    """Whether the text begins with the prompt; `max_tokens` may be 0 then."""
+    only_prompt: bool = False
+    """Whether nothing is said, and the prompt only computed: `max_tokens` is 0."""
+    agent: AgentCall | None = None
+    priority: float = 0.0
+    """The lower goes first."""
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -63,7 +68,7 @@ def engine_requests(
     """
     fields = job.fields
     check_num_choices(len(job.prompts), fields.n)
-    if job.max_tokens == 0 and not job.echo:
+    if job.max_tokens == 0 and not (job.echo or job.only_prompt):
         raise RequestError(
             "'max_tokens' is 0: it must be at least 1, except in a completion with 'echo'",
             param="max_tokens",
@@ -80,7 +85,17 @@ def engine_requests(
         for choice in range(fields.n):
             request_id = f"{job_id}-{len(requests)}"
             own = replace(sampling, max_tokens=max_tokens, choice=choice)
-            requests.append(Request(request_id, prompt.ids, own, job.adapter, job.cache_salt))
+            requests.append(
+                Request(
+                    request_id,
+                    prompt.ids,
+                    own,
+                    job.adapter,
+                    job.cache_salt,
+                    agent=job.agent,
+                    priority=job.priority,
+                )
+            )
     return requests
 
 

@@ -25,9 +25,9 @@ CASES_PER_CANARY = 200
 MIN_SERVED = 15
 """Cases that are answered on each route with a body: refusals alone test little."""
 
-NAMES_WHAT_IS_THERE = ("lora_adapter", "pin")
-"""In paths of operations that are served only to who names an adapter or a directory that is there:
-their own tests do."""
+NAMES_WHAT_IS_THERE = ("lora_adapter", "pin", "/{agent}", "/warm")
+"""In paths of operations that are served only to who names an adapter, an agent or a directory that
+is there, or one of two fields: their own tests do."""
 
 MODEST_SHARE = 0.8
 MAX_MODEST_FIELDS = 3

@@ -10,6 +10,7 @@ import msgspec
 
 from motet.engine import Adapter, AdapterNews, AdapterStatus, Request, Residency, Standing
 from motet.engine.messages import (
+    AgentCommand,
     Call,
     Command,
     ListAdapters,
@@ -22,8 +23,12 @@ from motet.engine.messages import (
 )
 from motet.errors import AdapterError, AdapterExists, ModelNotFound, MotetError
 from motet.file_names import ADAPTER_CONFIG
+from tests.server.scripted_agents import ScriptedAgents
 
 Key = tuple[str, int]
+AdapterCommand = (
+    RegisterAdapter | LoadAdapter | UnloadAdapter | PinAdapter | ListAdapters | ResetPrefixCache
+)
 
 
 class ScriptedAdapters:
@@ -33,6 +38,8 @@ class ScriptedAdapters:
         self.holds_loads = False
         self.commands: list[Command] = []
         """Everything that was asked for, in order."""
+        self.agents = ScriptedAgents()
+        """They may have adapters."""
         self.faults: dict[str, MotetError] = {}
         """Path -> why it cannot be read."""
         self._known = {(a.name, a.generation): a for a in adapters}
@@ -50,7 +57,9 @@ class ScriptedAdapters:
     def turn(self, calls: Sequence[Call]) -> tuple[tuple[Reply, ...], tuple[AdapterNews, ...]]:
         """Answers to what has come, now or earlier, and what has changed."""
         due = [*self._loading, *calls]
-        self.commands += [call.command for call in calls]
+        for call in calls:
+            if not isinstance(call.command, AgentCommand):
+                self.commands.append(call.command)
         if self.holds_loads:
             self._loading = [call for call in due if isinstance(call.command, LoadAdapter)]
             due = [call for call in due if call not in self._loading]
@@ -62,6 +71,7 @@ class ScriptedAdapters:
 
     def begin(self, request: Request) -> str | None:
         """The digest of what the request runs on, which is read now at the latest."""
+        self.agents.begin(request)
         if request.adapter is None:
             return None
         key = request.adapter.name, request.adapter.generation
@@ -81,13 +91,16 @@ class ScriptedAdapters:
             self._forget_unused(key)
 
     def _answer(self, call: Call) -> Reply:
+        command = call.command
+        if isinstance(command, AgentCommand):
+            return self.agents.answer(call.call_id, command)
         try:
-            found = self._carry_out(call.command)
+            found = self._carry_out(command)
         except MotetError as error:
             return Reply(call.call_id, str(error), type(error).__name__)
         return Reply(call.call_id, adapters=tuple(map(self._status, found)))
 
-    def _carry_out(self, command: Command) -> list[Key]:
+    def _carry_out(self, command: AdapterCommand) -> list[Key]:
         match command:
             case RegisterAdapter(adapter):
                 return [self._bind(adapter, in_place=False)]

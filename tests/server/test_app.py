@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import AsyncIterator
+from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import motet
 from motet import errors
 from motet.adapter_places import AdapterPlaces
 from motet.client.protocol import CompletionRequest, ErrorResponse
-from motet.engine import Adapter, Engine
+from motet.engine import Adapter, AgentKey, AgentStatus, Engine
 from motet.engine.config import MAX_NAME_LENGTH
 from motet.engine.core import EngineCore
 from motet.errors import ConfigError, ModelError, MotetError
@@ -31,10 +32,13 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def client(model_dir: Path, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """Of a server that adapters may be loaded into: there is one in the directory `new`."""
+    """Of a server that knows an agent, and that adapters may be loaded into: there is one in the
+    directory `new`.
+    """
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / ADAPTER_CONFIG).write_text("{}")
     core = ScriptedCore(says(100), an_info(model_dir))
+    core.adapters.agents.known[AgentKey("", "someone")] = AgentStatus("someone")
     places = AdapterPlaces(allowed=(str(tmp_path.resolve()),))
     async with serving(core, places=places) as app, connect(app) as client:
         yield client
@@ -54,31 +58,57 @@ def check_error(answer: httpx.Response, status: int) -> Any:
 
 def an_url(route: Route) -> str:
     """Of something that is there."""
-    return route.path.replace("{model:path}", "base").replace("{name:path}", "tuned")
+    names = {"{model:path}": "base", "{name:path}": "tuned", "{agent:path}": "someone"}
+    return reduce(lambda path, name: path.replace(name, names[name]), names, route.path)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def a_body(route: Route, directory: Path) -> dict[str, Any]:
+    """All that some route needs; `directory` has an adapter."""
+    wish: dict[str, Any] = {"model": "base", "prompt": "a", "tokens": [5], "ttl_s": 5}
+    if "lora" in route.path:
+        name = "tuned" if "unload" in route.path else "new"
+        return wish | {"lora_name": name, "lora_path": str(directory)}
+    if "chat" in route.path:
+        return wish | {"messages": [{"role": "user", "content": "a"}]}
+    if "event" in route.path:
+        return {"agent": "someone", "event": "tool_end"}
+    return wish | {"id": "someone", "distances": {"someone": 5}}
+
+
+EACH_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
+
+
+@EACH_ROUTE
 async def test_every_route_answers_with_a_request_id(
     client: httpx.AsyncClient, route: Route, tmp_path: Path
 ) -> None:
-    path = an_url(route)
-    messages = [{"role": "user", "content": "a"}]
-    wish = {"model": "base", "prompt": "a", "messages": messages, "tokens": [5]}
-    if route.path == "/tokenize":
-        del wish["messages"]
-    if "lora" in path:
-        name = "tuned" if "unload" in path else "new"
-        wish |= {"lora_name": name, "lora_path": str(tmp_path / "new")}
-    body = wish if route.body else None
-    answer = await client.request(route.method, path, json=body, headers={"X-Request-Id": "mine-1"})
+    body = a_body(route, tmp_path / "new") if route.body else None
+    headers = {"X-Request-Id": "mine-1"}
+    answer = await client.request(route.method, an_url(route), json=body, headers=headers)
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-request-id"] == "mine-1"
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+@EACH_ROUTE
 async def test_every_route_refuses_other_methods(client: httpx.AsyncClient, route: Route) -> None:
-    error = check_error(await client.delete(an_url(route)), 405)
+    error = check_error(await client.put(an_url(route)), 405)
     assert error["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/health", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+        ("/v1/agents", "GET, HEAD, POST"),
+        ("/v1/agents/a/b", "DELETE, GET, HEAD, PATCH"),
+        ("/v1/agents/a/warm", "POST"),
+    ],
+)
+async def test_the_methods_of_a_path_are_told(
+    client: httpx.AsyncClient, path: str, methods: str
+) -> None:
+    assert (await client.put(path)).headers["allow"] == methods
 
 
 async def test_an_unknown_path_is_a_nested_404(client: httpx.AsyncClient) -> None:
@@ -90,10 +120,13 @@ async def test_a_trailing_slash_is_another_path(client: httpx.AsyncClient, path:
     check_error(await client.get(path), 404)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+@EACH_ROUTE
 async def test_what_can_be_read_has_a_head(client: httpx.AsyncClient, route: Route) -> None:
-    answer = await client.head(route.path.replace("{model:path}", "base"))
-    assert answer.status_code == (200 if route.method == "GET" else 405)
+    if route.path.startswith("/v1/agents/"):  # what follows can be the name of an agent
+        return
+    answer = await client.head(an_url(route))
+    is_read = any((r.method, r.path) == ("GET", route.path) for r in ROUTES)
+    assert answer.status_code == (200 if is_read else 405)
 
 
 async def test_a_request_id_that_could_break_a_log_is_replaced(client: httpx.AsyncClient) -> None:

@@ -242,7 +242,11 @@ def test_null_means_left_out() -> None:
         ("prompt", [1, 2.5], "'prompt[1]': expected int or str or array, got float"),
         ("prompt", {}, "'prompt': expected str or array, got object"),
         ("model", 7, "'model' is 7: expected str, got int"),
-        ("stream_options", {"include_usage": 1}, "'stream_options.include_usage': expected bool"),
+        (
+            "stream_options",
+            {"include_usage": 1},
+            "'stream_options.include_usage' is 1: expected bool",
+        ),
     ],
 )
 def test_a_value_out_of_bounds_is_named(field: str, value: Any, says: str) -> None:

@@ -8,9 +8,11 @@ from starlette.responses import Response
 
 from motet.client.protocol import ChatRequest
 from motet.errors import RequestError
+from motet.server.http.access import tenant_of
 from motet.server.http.body import read_wish
 from motet.server.http.reply import reply
 from motet.server.http.service import Service
+from motet.server.openai.agent_fields import caller_of
 from motet.server.openai.chat_form import ChatForm
 from motet.server.text.jobs import Job
 from motet.server.text.prompts import render_conversation
@@ -22,13 +24,16 @@ async def create_chat_completion(service: Service, http: HttpRequest) -> Respons
     served = service.served
     wish = await read_wish(service, http, ChatRequest)
     _check(wish)
+    caller = caller_of(wish, http.headers, tenant_of(http.scope))
     adapter = await service.adapters.select(served, wish)
     service.admit(wish.n)
     job = Job(
         prompts=[await service.aside.run(render_conversation, wish, served, adapter)],
         fields=wish,
         adapter=adapter,
-        cache_salt=wish.cache_salt,
+        cache_salt=caller.cache_salt,
+        agent=caller.agent,
+        priority=caller.priority,
         max_tokens=_max_tokens(wish),
         default_max_tokens=served.defaults.max_tokens,
         num_logprobs=(wish.top_logprobs or 0) if wish.logprobs else None,

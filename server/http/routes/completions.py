@@ -8,9 +8,11 @@ from starlette.responses import Response
 
 from motet.client.protocol import CompletionRequest
 from motet.errors import RequestError
+from motet.server.http.access import tenant_of
 from motet.server.http.body import read_wish
 from motet.server.http.reply import reply
 from motet.server.http.service import Service
+from motet.server.openai.agent_fields import caller_of
 from motet.server.openai.completion_form import CompletionForm
 from motet.server.text.jobs import Job, check_num_choices
 from motet.server.text.prompts import encode_prompts, is_long, num_prompts
@@ -30,6 +32,7 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
             code="unsupported_parameter",
             param="best_of",
         )
+    caller = caller_of(wish, http.headers, tenant_of(http.scope))
     adapter = await service.adapters.select(served, wish)
     check_num_choices(num_prompts(wish.prompt), wish.n)
     service.admit(num_prompts(wish.prompt) * wish.n)
@@ -45,7 +48,9 @@ async def create_completion(service: Service, http: HttpRequest) -> Response:
         prompts=prompts,
         fields=wish,
         adapter=adapter,
-        cache_salt=wish.cache_salt,
+        cache_salt=caller.cache_salt,
+        agent=caller.agent,
+        priority=caller.priority,
         max_tokens=wish.max_tokens,
         default_max_tokens=served.defaults.max_tokens or DEFAULT_MAX_TOKENS,
         num_logprobs=wish.logprobs,
