@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from motet.errors import ConfigError
+from motet.memory.eviction import EVICTION
 
 UNIFIED = "unified"
 """`pool_split` where nothing is set apart."""
@@ -102,6 +103,17 @@ class PoolConfig(Bounded):
         UNIFIED,
         "unified: KV and adapters share the pool; or the fraction that is for adapters alone, such "
         "as 0.3, to compare with engines that divide it.",
+    )
+
+    eviction: str = option(
+        "distance_cost",
+        "Who goes first when room is needed. distance_cost: whose next call is farthest off, of "
+        "equals the cheapest to restore; distance: without regard to cost; lru: least recently "
+        "used; lru_leaf: the same, KV before its adapter.",
+        choices=tuple(EVICTION),
+    )
+    prefetch: str = option(
+        "on", "on: bring what agents will need before they call; off.", choices=("on", "off")
     )
 
     @property

@@ -8,9 +8,9 @@ from motet.memory.adapter import AdapterContent
 from motet.memory.agreement import must_agree
 from motet.memory.copies import UnderWay
 from motet.memory.copy import CopyEnded, Direction, Read, ReadEnded, Ticket
+from motet.memory.costs import Costs
 from motet.memory.kv_cache import KvCache
 from motet.memory.lazy_heap import LazyHeap
-from motet.memory.costs import Costs
 from motet.memory.mover import Mover
 from motet.memory.owner import Owner, nearest
 from motet.memory.page import PageId, PageOwner

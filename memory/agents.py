@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from motet.memory.adapter_cache import AdapterCache, AdapterState
 from motet.memory.agent import MAX_AGENTS, AgentCall, AgentKey, Happening, NextUse, Unit, Verb
@@ -339,7 +340,6 @@ def _num_kept(
         return 0
     if call.keep_tokens is not None:
         return min(len(pages), call.keep_tokens // page_tokens)
-    num_shared = next((i for i, (a, b) in enumerate(zip(before, pages)) if a != b), None)
-    if num_shared is None:
-        num_shared = min(len(before), len(pages))
+    pairs = zip(before, pages, strict=False)
+    num_shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return len(pages) if num_shared >= len(before) - 1 else num_shared

@@ -140,9 +140,7 @@ class MemoryManager:
         self.time = RealTime()
         self.agents = Agents(self.time, self.kv, self.adapters)
         self._prefetches = config.prefetches
-        self.prefetcher = Prefetcher(
-            self.agents, self.kv, self.adapters, self._mover, config.costs
-        )
+        self.prefetcher = Prefetcher(self.agents, self.kv, self.adapters, self._mover, config.costs)
         self.registry = AdapterRegistry(self.adapters)
         self._page_copy_s = config.costs.page_copy_s
         self._base_model = config.base_model

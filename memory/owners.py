@@ -280,9 +280,7 @@ class OwnerOrder:
         if farthest is not None and is_beyond:
             return self._never.victim() or farthest.victim()
         known = farthest.victim() if farthest is not None else None
-        return (
-            self._never.victim() or self._unknown.victim() or known or self._calling.victim()
-        )
+        return self._never.victim() or self._unknown.victim() or known or self._calling.victim()
 
     def _farthest(self) -> tuple[Bucket | None, bool]:
         """Of all moments at which somebody is due the last, and whether that is beyond the horizon
@@ -303,7 +301,9 @@ class OwnerOrder:
         """Does it stand elsewhere from now on, because more is known of it?"""
         place = self._places.get(resident)
         if place is None:
-            is_where_it_belongs = resident.worth is not Worth.LIVE or resident.nearest_owner() is None
+            is_where_it_belongs = (
+                resident.worth is not Worth.LIVE or resident.nearest_owner() is None
+            )
             if is_where_it_belongs:
                 return False
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from motet.memory.adapter_cache import AdapterCache, AdapterState
+from motet.memory.adapter_cache import AdapterCache
 from motet.memory.agents import Agent, Agents
 from motet.memory.costs import Costs
 from motet.memory.forecast import Source

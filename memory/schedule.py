@@ -7,18 +7,18 @@ from typing import Generic, TypeVar
 from motet.memory.clocks import Clock
 from motet.memory.owner import Due, Owner
 
-O = TypeVar("O", bound=Owner)
+OwnerT = TypeVar("OwnerT", bound=Owner)
 
-_Line = dict[float, dict[O, None]]
+_Line = dict[float, dict[OwnerT, None]]
 
 
-class Schedule(Generic[O]):
+class Schedule(Generic[OwnerT]):
     """Of those who are due within the horizon of their clock. Others are no help."""
 
     def __init__(self) -> None:
-        self._lines: dict[Clock, _Line[O]] = {}
+        self._lines: dict[Clock, _Line[OwnerT]] = {}
 
-    def slot(self, due: Due) -> dict[O, None]:
+    def slot(self, due: Due) -> dict[OwnerT, None]:
         """Where those stand who are due then: owners are put there, and taken out."""
         line = self._lines.get(due.clock)
         if line is None:
@@ -29,14 +29,14 @@ class Schedule(Generic[O]):
             slot = line[key] = {}
         return slot
 
-    def nearest_first(self) -> Iterator[O]:
+    def nearest_first(self) -> Iterator[OwnerT]:
         """Changes in between are not to be seen."""
         lines = (_in_order(clock, line) for clock, line in self._lines.items())
         return (owner for _, slot in merge(*lines, key=_seconds) for owner in slot)
 
-    def late(self) -> list[O]:
+    def late(self) -> list[OwnerT]:
         """Who should have called by now."""
-        late: list[O] = []
+        late: list[OwnerT] = []
         for clock, line in self._lines.items():
             for key in [key for key in line if key * clock.resolution < clock.now]:
                 late += line[key]
@@ -45,7 +45,7 @@ class Schedule(Generic[O]):
         return late
 
 
-def _in_order(clock: Clock, line: _Line[O]) -> Iterator[tuple[float, list[O]]]:
+def _in_order(clock: Clock, line: _Line[OwnerT]) -> Iterator[tuple[float, list[OwnerT]]]:
     for key in sorted(line):
         at = key * clock.resolution
         if at - clock.now > clock.horizon:
@@ -53,5 +53,5 @@ def _in_order(clock: Clock, line: _Line[O]) -> Iterator[tuple[float, list[O]]]:
         yield clock.seconds_to(at), list(line.get(key, ()))
 
 
-def _seconds(entry: tuple[float, list[O]]) -> float:
+def _seconds(entry: tuple[float, list[OwnerT]]) -> float:
     return entry[0]

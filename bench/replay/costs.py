@@ -112,12 +112,8 @@ def _adapter_pages(model: Model, rank: int, targets: tuple[str, ...], page_token
     return pack(geometry, ranks, layout.elements, layout.align_elements).num_pages
 
 
-LLAMA_8B = Model(
-    layers=32, hidden=4096, heads=32, kv_heads=8, head_dim=128, parameters=8.03e9
-)
-LLAMA_250M = Model(
-    layers=16, hidden=1024, heads=16, kv_heads=4, head_dim=64, parameters=0.246e9
-)
+LLAMA_8B = Model(layers=32, hidden=4096, heads=32, kv_heads=8, head_dim=128, parameters=8.03e9)
+LLAMA_250M = Model(layers=16, hidden=1024, heads=16, kv_heads=4, head_dim=64, parameters=0.246e9)
 
 COST_MODELS = {
     "h200-8b": CostModel(
@@ -144,8 +140,8 @@ COST_MODELS = {
             link_gbs=24,
             link_latency_s=20e-6,
             disk_gbs=3,
-            source="[calc] 312 TFLOP/s dense bf16 at 0.6, 2.0 TB/s at 0.8, PCIe 4 x16 at 0.76 of 32 "
-            "GB/s, NVMe; 3 ms a step for launches and the host",
+            source="[calc] 312 TFLOP/s dense bf16 at 0.6, 2.0 TB/s at 0.8, PCIe 4 x16 at 0.76 of "
+            "32 GB/s, NVMe; 3 ms a step for launches and the host",
         ),
     ),
     "cpu-250m": CostModel(

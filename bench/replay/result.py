@@ -86,9 +86,7 @@ class Row(Struct, frozen=True, kw_only=True):
     fairness: float
 
 
-def row_of(
-    run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: EngineStats
-) -> Row:
+def row_of(run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: EngineStats) -> Row:
     """At the end of a run."""
     setting, now, latency = run.setting, run.now, run.latency
     page_bytes, steps = setting.page_bytes, setting.trace.header.steps

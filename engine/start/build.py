@@ -71,6 +71,8 @@ def build(
         base_model=base_model_id,
         adapters=adapters,
         costs=costs_of(blueprint, base_model_id),
+        eviction=config.pool.eviction,
+        prefetch=config.pool.prefetch == "on",
     )
     inbox = Inbox()
     executor = make_executor(

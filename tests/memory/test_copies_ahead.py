@@ -1,11 +1,11 @@
 """Copies that nobody waits for yet, in the ledger: they count apart until somebody does."""
 
 from motet.memory.copies import PATIENCE_S, Copies, UnderWay
-from motet.memory.copy import CopyEnded, Direction, Ticket
+from motet.memory.copy import CopyEnded, Direction, PagePair, Ticket
 from motet.memory.costs import Costs
 from motet.memory.manager import MemoryManager
 from motet.memory.mover import Mover
-from motet.memory.page import Lease
+from motet.memory.page import Lease, PageId
 from motet.memory.prefix import PrefixNode
 from motet.memory.residency import Residency
 from tests.engine.factories import a_memory
@@ -20,7 +20,8 @@ def a_ledger(*copies: tuple[Direction, bool]) -> Copies:
     compute(memory, 0, len(copies))
     for node, (direction, is_ahead) in zip(memory.kv.states(), copies, strict=True):
         leases: list[Lease] = []
-        ledger.copy(direction, [node], memory.room, leases, [], is_ahead=is_ahead)
+        page = PagePair(PageId(0), node.page)
+        ledger.copy(direction, [node], memory.room, leases, [page], is_ahead=is_ahead)
     ledger.take()
     return ledger
 
