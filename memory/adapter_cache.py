@@ -328,7 +328,7 @@ class AdapterCache:
         host = self._mover.host
         if state.is_broken or not state.paths or self._mover.copies.num_in(None):
             return
-        if host.free_for(state.size, needed_s) == state.size:
+        if host.free_for(state.size, needed_s).num_pages == state.size:
             self._mover.read(state, state.paths[0], state.digest)
 
     def end_load(self, ended: UnderWay, event: CopyEnded) -> list[Failure]:

@@ -8,7 +8,7 @@ from itertools import takewhile
 from motet.memory.adapter_cache import AdapterCache, AdapterState
 from motet.memory.agent import MAX_AGENTS, AgentCall, AgentKey, Happening, NextUse, Unit, Verb
 from motet.memory.clocks import Clock, RealTime, StepClock
-from motet.memory.forecast import Record, Said, Source
+from motet.memory.forecast import Errors, Record, Said, Source
 from motet.memory.kv_cache import KvCache
 from motet.memory.owner import Due
 from motet.memory.prefix import KvOwner, PrefixNode
@@ -27,8 +27,8 @@ class World:
 
     tenant: str
     clock: StepClock
+    record: Record
     agents: "dict[str, Agent]" = field(default_factory=dict)
-    record: Record = field(default_factory=Record)
     epoch: int | None = None
     """Of the last push that had one."""
 
@@ -54,6 +54,7 @@ class Agent(KvOwner):
         "prefetched",
         "program_id",
         "retained",
+        "robbed",
         "said",
         "slot",
         "source",
@@ -84,6 +85,8 @@ class Agent(KvOwner):
         self.program_id = agent_id
         self.pages: tuple[int, ...] = ()
         """Hashes of the pages of its last call."""
+        self.robbed: tuple[Agent, int] | None = None
+        """For whom something of it was evicted, and after how many calls of that one."""
         self.prefetched = 0
         """Pages that were brought for its next call."""
 
@@ -97,6 +100,7 @@ class Agents:
     def __init__(self, time: RealTime, kv: KvCache, adapters: AdapterCache) -> None:
         self.schedule: Schedule[Agent] = Schedule()
         self.worlds: dict[str, World] = {}
+        self.errors = Errors()
         self._time = time
         self._kv = kv
         self._adapters = adapters
@@ -117,7 +121,9 @@ class Agents:
     def world(self, tenant: str) -> World:
         world = self.worlds.get(tenant)
         if world is None:
-            world = self.worlds[tenant] = World(tenant, StepClock(self._time))
+            world = self.worlds[tenant] = World(
+                tenant, StepClock(self._time), Record(self.errors)
+            )
         return world
 
     def meet(self, key: AgentKey) -> Agent:

@@ -1,8 +1,11 @@
 """When an agent will call next: who says so, and how far each of them is to be believed."""
 
 import enum
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from motet.memory.agent import Unit
+from motet.memory.clocks import Clock
 from motet.memory.owner import Due
 
 
@@ -42,16 +45,27 @@ class Track:
     """How far to believe it; 0: not at all."""
     accuracy: float = 1.0
     """Moving average; 1: always right. 0: off by as much as it was away, or more."""
-    num_calls: int = 0
-    error_steps: float = 0.0
-    """Sums of errors, by unit."""
-    error_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Errors:
+    """Of all forecasts of all worlds, by source and unit: for those who watch."""
+
+    num_calls: Counter[str] = field(default_factory=Counter)
+    sums: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """In that unit; never by more than the horizon each."""
+
+    def add(self, source: Source, clock: Clock, error: float) -> None:
+        key = f"{source}/{Unit.SECONDS if clock.is_real else Unit.STEPS}"
+        self.num_calls[key] += 1
+        self.sums[key] += min(error, clock.horizon)
 
 
 @dataclass(slots=True)
 class Record:
     """The tracks of all sources in one world."""
 
+    errors: Errors
     tracks: dict[Source, Track] = field(
         default_factory=lambda: {source: Track(1 + PRIOR[source]) for source in Source}
     )
@@ -65,11 +79,7 @@ class Record:
         track.accuracy += SMOOTHING * (accuracy - track.accuracy)
         is_believed = track.accuracy >= LEAST_ACCURACY
         track.belief = track.accuracy + PRIOR[source] if is_believed else 0.0
-        track.num_calls += 1
-        if clock.is_real:
-            track.error_s += min(error, clock.horizon)
-        else:
-            track.error_steps += min(error, clock.horizon)
+        self.errors.add(source, clock, error)
 
     def best(self, said: Said) -> tuple[Source, Due] | None:
         """What is believed of all that is said of an agent; None: nothing is known."""

@@ -65,6 +65,24 @@ class MemoryCounts(Struct, frozen=True, kw_only=True):
     """From disk to host."""
     load_s: float = 0.0
     """From the beginnings of copies to the device to their ends, all in all."""
+    agents: int = 0
+    """That are known."""
+    evictions: dict[str, int] = {}
+    """Pages by tier, owner and what was known of their next use, with a slash between."""
+    prefetches: dict[str, int] = {}
+    """Copies begun ahead, by who said that they would be needed."""
+    prefetches_useful: int = 0
+    """Calls for which something was brought ahead: all was there, a part of it was on its way, or
+    it was gone again or not what was asked for."""
+    prefetches_late: int = 0
+    prefetches_wasted: int = 0
+    prefetched_pages: int = 0
+    inversions: int = 0
+    """Agents who lost something to one who called only after them."""
+    forecasts: dict[str, int] = {}
+    """Of agents who have called, by source and unit, with a slash between."""
+    forecast_errors: dict[str, float] = {}
+    """Sums of their errors, in this unit."""
 
 
 class MemoryConfig(Struct, frozen=True, kw_only=True):
@@ -326,7 +344,7 @@ class MemoryManager:
 
     def counts(self) -> MemoryCounts:
         host, begun = self.host.pool, self.copies.counters.begun
-        moved, hits = self._num_pages_moved, self._num_hits
+        moved, hits, prefetch = self._num_pages_moved, self._num_hits, self.prefetcher.counters
         return MemoryCounts(
             pages_free=sum(room.pool.num_free for room in self.rooms),
             pages_kv=self._count(PageOwner.KV),
@@ -335,8 +353,8 @@ class MemoryManager:
             pages_quarantined=self._count(PageOwner.QUARANTINED),
             idle_pages_kv=self.room.idle_pages(PageOwner.KV),
             idle_pages_adapter=self.adapters.room.idle_pages(PageOwner.ADAPTER),
-            kv_page_evictions=self.room.evicted_pages[PageOwner.KV],
-            adapter_page_evictions=self.adapters.room.evicted_pages[PageOwner.ADAPTER],
+            kv_page_evictions=self.room.num_evicted(PageOwner.KV),
+            adapter_page_evictions=self.adapters.room.num_evicted(PageOwner.ADAPTER),
             adapter_loads=begun[Direction.TO_DEVICE] - self.kv.num_restores,
             host_pages=host.num_pages,
             host_pages_free=host.num_free,
@@ -344,8 +362,8 @@ class MemoryManager:
             host_pages_adapter=host.count(PageOwner.ADAPTER),
             host_pages_transfer=host.count(PageOwner.TRANSFER),
             host_pages_quarantined=host.count(PageOwner.QUARANTINED),
-            host_kv_page_evictions=self.host.evicted_pages[PageOwner.KV],
-            host_adapter_page_evictions=self.host.evicted_pages[PageOwner.ADAPTER],
+            host_kv_page_evictions=self.host.num_evicted(PageOwner.KV),
+            host_adapter_page_evictions=self.host.num_evicted(PageOwner.ADAPTER),
             adapter_reads=begun[None],
             adapter_hits_device=sum(hits[state] for state in ON_DEVICE),
             adapter_hits_host=hits[Residency.HOST] + hits[Residency.LOADING],
@@ -355,7 +373,27 @@ class MemoryManager:
             written_back_kv_pages=moved[Direction.TO_HOST],
             read_pages=self._num_pages_read,
             load_s=self._load_s,
+            agents=len(self.agents),
+            evictions=self._evictions(),
+            prefetches=dict(prefetch.issued),
+            prefetches_useful=prefetch.useful,
+            prefetches_late=prefetch.late,
+            prefetches_wasted=prefetch.wasted,
+            prefetched_pages=prefetch.pages,
+            inversions=prefetch.inversions,
+            forecasts=dict(self.agents.errors.num_calls),
+            forecast_errors=dict(self.agents.errors.sums),
         )
+
+    def _evictions(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for tier, rooms in (("device", self.rooms), ("host", (self.host,))):
+            for room in rooms:
+                for (owner, standing), num_pages in room.evictions.items():
+                    if num_pages:
+                        key = f"{tier}/{owner}/{standing}"
+                        counts[key] = counts.get(key, 0) + num_pages
+        return counts
 
     def check(self) -> None:
         """Walk everything; raise BrokenInvariant on the first count or state that is wrong."""

@@ -11,6 +11,7 @@ from motet.memory.kv_cache import KvCache
 from motet.memory.mover import Mover
 from motet.memory.owner import UNKNOWN_S
 from motet.memory.residency import Residency, StateObject
+from motet.memory.room import Room
 
 SHARE = 2.0
 """Of what a link moves in a step, the most that is queued ahead: it must not run dry before the
@@ -29,7 +30,7 @@ SMOOTHING = 0.1
 class PrefetchCounters:
     """Agents, each for one call. Only grow."""
 
-    issued: dict[Source, int] = field(default_factory=lambda: dict.fromkeys(Source, 0))
+    issued: dict[str, int] = field(default_factory=lambda: dict.fromkeys(map(str, Source), 0))
     """Copies begun, by who said that they would be needed."""
     useful: int = 0
     """All of it was there when the agent called."""
@@ -38,6 +39,8 @@ class PrefetchCounters:
     wasted: int = 0
     """It was gone again, or not what the agent asked for."""
     pages: int = 0
+    inversions: int = 0
+    """Agents who lost something to one who called only after them."""
 
 
 class Prefetcher:
@@ -70,7 +73,11 @@ class Prefetcher:
                 return
 
     def called(self, agent: Agent) -> None:
-        """Was what was brought for this call of any use?"""
+        """Was what was brought for this call of any use, and what went for another's in time?"""
+        if agent.robbed is not None:
+            robber, num_calls = agent.robbed
+            self.counters.inversions += robber.num_calls == num_calls
+            agent.robbed = None
         if not agent.prefetched:
             return
         agent.prefetched = 0
@@ -93,7 +100,7 @@ class Prefetcher:
                 return True  # its KV is of no use before it
             if adapter.state is Residency.HOST:
                 room = self._adapters.room
-                if room.free_for(adapter.size, needed_s, num_reserved) < adapter.size:
+                if self._free(room, agent, adapter.size, needed_s, num_reserved) < adapter.size:
                     return False
                 self._load(agent, [adapter])
         return self._bring_kv(agent, needed_s, num_reserved)
@@ -105,12 +112,21 @@ class Prefetcher:
         missing = self._kv.missing(frontier)
         if not missing:
             return True
-        num_free = self._kv.room.free_for(len(missing), needed_s, num_reserved)
+        num_free = self._free(self._kv.room, agent, len(missing), needed_s, num_reserved)
         parent = missing[0].parent
         assert parent is None or parent.is_on_device, "it is needed as soon"
         if num_free:
             self._load(agent, missing[:num_free])
         return num_free == len(missing)
+
+    def _free(
+        self, room: Room, agent: Agent, num_pages: int, needed_s: float, num_reserved: int
+    ) -> int:
+        freed = room.free_for(num_pages, needed_s, num_reserved)
+        for owner in freed.robbed:
+            if isinstance(owner, Agent):
+                owner.robbed = (agent, agent.num_calls)
+        return freed.num_pages
 
     def _load(self, agent: Agent, states: Sequence[StateObject]) -> None:
         room = self._kv.room if states[0] is not agent.adapter else self._adapters.room

@@ -3,15 +3,16 @@
 import enum
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from math import inf
+from dataclasses import dataclass
 
 from motet.errors import BrokenInvariant
 from motet.memory.agreement import must_agree
 from motet.memory.eviction import EvictionPolicy
 from motet.memory.kept import Kept
-from motet.memory.owner import UNKNOWN_S
+from motet.memory.owner import Owner
 from motet.memory.page import Lease, PageOwner, PagePool
-from motet.memory.residency import Rank, Resident, Worth
+from motet.memory.residency import Rank, Resident
+from motet.memory.standing import Standing, spared_s, standing_of
 
 
 class Answer(enum.StrEnum):
@@ -25,6 +26,16 @@ class Answer(enum.StrEnum):
     """Not before something that runs gives up pages."""
 
 
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What has come of it."""
+
+    num_pages: int
+    """Free now, of those that were wanted."""
+    robbed: tuple[Owner, ...]
+    """Of whom something has gone."""
+
+
 class Room:
     """The pages of one tier and the idle objects in them, of every kind.
 
@@ -35,8 +46,12 @@ class Room:
 
     def __init__(self, pool: PagePool, order: EvictionPolicy) -> None:
         self.pool = pool
-        self.evicted_pages = {PageOwner.KV: 0, PageOwner.ADAPTER: 0}
-        """By owner; only grows."""
+        self.evictions = {
+            (owner, standing): 0
+            for owner in (PageOwner.KV, PageOwner.ADAPTER)
+            for standing in Standing
+        }
+        """Pages, by whose they were and what was known of their next use; only grow."""
         self.version = 0
         """Grows whenever an answer may have become better."""
         self.expected: dict[Resident, None] = {}
@@ -72,6 +87,10 @@ class Room:
     def num_busy_pages(self) -> int:
         """Pages that no eviction can free now; shared ones count once."""
         return self.pool.num_pages - self.pool.num_free - self.num_idle_pages
+
+    def num_evicted(self, owner: PageOwner) -> int:
+        """Pages; only grows."""
+        return sum(self.evictions[owner, standing] for standing in Standing)
 
     def num_requests_kept_for(self, rank: Rank) -> int:
         """Requests before `rank` for which idle objects are kept."""
@@ -126,15 +145,19 @@ class Room:
             self.evict(self._victim())
         return True
 
-    def free_for(self, num_pages: int, needed_s: float, num_reserved: int = 0) -> int:
-        """How many of so many pages are free for what is needed in `needed_s`: nothing goes for it
-        that nobody can do without for longer. Leaves `num_reserved` to others."""
+    def free_for(self, num_pages: int, needed_s: float, num_reserved: int = 0) -> "Freed":
+        """Make room for what is needed in `needed_s`: nothing goes for it that nobody can do
+        without for longer. Leaves `num_reserved` pages to others."""
+        robbed: dict[Owner, None] = {}
         while self.pool.num_free < num_pages + num_reserved:
             victim = self._order.victim()
-            if victim is None or _spared_s(victim) <= needed_s:
+            if victim is None or spared_s(victim) <= needed_s:
                 break
+            owner = victim.nearest_owner()
+            if owner is not None:
+                robbed[owner] = None
             self.evict(victim)
-        return max(0, min(num_pages, self.pool.num_free - num_reserved))
+        return Freed(max(0, min(num_pages, self.pool.num_free - num_reserved)), tuple(robbed))
 
     def give_back(self, lease: Lease) -> None:
         """The pages are free."""
@@ -176,9 +199,10 @@ class Room:
 
     def evict(self, state: Resident) -> None:
         """Free the pages of an idle object, and of what is worth nothing without it."""
+        standing = standing_of(state)
         for gone in state.leave():
             assert gone.references == 0 and gone.lease is not None
-            self.evicted_pages[gone.lease.owner] += gone.num_pages
+            self.evictions[gone.lease.owner, standing] += gone.num_pages
             self._leave_idle(gone)
             self.give_back(gone.lease)
             gone.lease = None
@@ -229,10 +253,3 @@ class Room:
         assert lease is not None
         self._idle_pages[lease.owner] += sign * len(lease.pages)
 
-
-def _spared_s(resident: Resident) -> float:
-    """For how long nobody needs it, on the scale of owners."""
-    if resident.worth is not Worth.LIVE:
-        return inf
-    owner = resident.nearest_owner()
-    return UNKNOWN_S if owner is None else owner.distance_s

@@ -81,8 +81,10 @@ class Row(Struct, frozen=True, kw_only=True):
     prefetch_late: int
     prefetch_wasted: int
     prefetch_bytes: int
+    inversions: int
+    """Agents who lost something to one who called only after them."""
     distance_error: dict[str, float]
-    """Mean of each source, in steps or seconds."""
+    """Mean by source and unit."""
     fairness: float
 
 
@@ -92,11 +94,7 @@ def row_of(run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: E
     page_bytes, steps = setting.page_bytes, setting.trace.header.steps
     num_calls = len(setting.trace.calls)
     prefetch = memory.prefetcher.counters
-    errors: dict[str, float] = {}
-    for world in memory.agents.worlds.values():
-        for source, track in world.record.tracks.items():
-            if track.num_calls:
-                errors[source] = (track.error_steps + track.error_s) / track.num_calls
+    errors = memory.agents.errors
     lines = executor.lines
     return Row(
         eviction=run.arm.eviction,
@@ -132,6 +130,9 @@ def row_of(run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: E
         prefetch_late=prefetch.late,
         prefetch_wasted=prefetch.wasted,
         prefetch_bytes=prefetch.pages * page_bytes,
-        distance_error=errors,
+        inversions=prefetch.inversions,
+        distance_error={
+            key: errors.sums[key] / num_calls for key, num_calls in errors.num_calls.items()
+        },
         fairness=latency.fairness(),
     )

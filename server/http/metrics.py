@@ -85,10 +85,59 @@ LABELLED_COUNTERS = (
         },
     ),
     Labelled(
+        "motet_prefetch_calls",
+        "Calls of agents for which something had been brought: all of it was there, a part was on "
+        "its way, or it was gone again or not what was asked for.",
+        ("outcome",),
+        {(outcome,): (f"prefetches_{outcome}",) for outcome in ("useful", "late", "wasted")},
+    ),
+    Labelled(
         "motet_adapter_hits",
         "Requests whose adapter was found there.",
         ("tier",),
         {(tier,): (f"adapter_hits_{tier}",) for tier in ("device", "host", "disk")},
+    ),
+)
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A metric with a series for each key that has come up; keys are values of labels, with a slash
+    between."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    field: str
+    """Of EngineStats."""
+
+    def values(self, stats: EngineStats) -> Iterator[tuple[tuple[str, ...], float]]:
+        for key, number in getattr(stats, self.field).items():
+            yield tuple(key.split("/")), number
+
+
+KEYED_COUNTERS = (
+    Keyed(
+        "motet_evictions_by_distance",
+        "Pages evicted, by what was known of their next use.",
+        ("tier", "owner", "distance"),
+        "evictions",
+    ),
+    Keyed(
+        "motet_prefetches",
+        "Copies begun before an agent called, by who said that it would.",
+        ("source",),
+        "prefetches",
+    ),
+    Keyed(
+        "motet_forecasts",
+        "Calls of agents of which somebody had said when they would come.",
+        ("source", "unit"),
+        "forecasts",
+    ),
+    Keyed(
+        "motet_forecast_error",
+        "By how much these were wrong, all in all, in their unit.",
+        ("source", "unit"),
+        "forecast_errors",
     ),
 )
 MOVED = Labelled(
@@ -105,6 +154,7 @@ MOVED = Labelled(
 """In pages, which are counted."""
 
 GAUGES = (
+    ("motet_agents", "Agents that are known.", "agents"),
     ("motet_requests_running", "Requests in the running batch.", "num_running"),
     ("motet_requests_waiting", "Requests that wait for room or for their adapter.", "num_waiting"),
     (
@@ -123,6 +173,12 @@ COUNTERS = (
     ("motet_state_wait_seconds", "How long they did.", "state_wait_s"),
     ("motet_prefix_query_tokens", "Prompt tokens looked up there.", "prefix_query_tokens"),
     ("motet_prefix_hit_tokens", "Prompt tokens found in the prefix index.", "prefix_hit_tokens"),
+    ("motet_prefetched_pages", "Pages copied before an agent called.", "prefetched_pages"),
+    (
+        "motet_prefetch_inversions",
+        "Agents who lost state to one who called only after them.",
+        "inversions",
+    ),
     ("motet_steps", "Steps of the engine.", "steps"),
 )
 """Name, help and field of EngineStats. Prometheus appends `_total` to the names of counters."""
@@ -258,7 +314,7 @@ class _EngineCollector(Collector):
         stats = self._engine.stats
         for table in LABELLED_GAUGES:
             yield _labelled(GaugeMetricFamily, table, stats)
-        for table in LABELLED_COUNTERS:
+        for table in (*LABELLED_COUNTERS, *KEYED_COUNTERS):
             yield _labelled(CounterMetricFamily, table, stats)
         if self._engine.status is EngineStatus.READY:
             info = self._engine.info
@@ -296,7 +352,7 @@ def _iteration_tokens(engine: Engine) -> Metric:
 
 def _labelled(
     family_type: type[GaugeMetricFamily] | type[CounterMetricFamily],
-    table: Labelled,
+    table: Labelled | Keyed,
     stats: EngineStats,
     factor: int = 1,
 ) -> Metric:

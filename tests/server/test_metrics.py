@@ -21,7 +21,14 @@ from motet.engine import (
 from motet.errors import ConfigError
 from motet.server.http.config import ServerConfig
 from motet.server.http.metric_aliases import MAX_LISTED_ADAPTERS, listed
-from motet.server.http.metrics import COUNTERS, GAUGES, LABELLED_COUNTERS, LABELLED_GAUGES, MOVED
+from motet.server.http.metrics import (
+    COUNTERS,
+    GAUGES,
+    KEYED_COUNTERS,
+    LABELLED_COUNTERS,
+    LABELLED_GAUGES,
+    MOVED,
+)
 from tests.server.scripted import (
     LETTER_A,
     ScriptedCore,
@@ -263,3 +270,22 @@ async def test_two_servers_count_apart(model_dir: Path) -> None:
         await client.post("/v1/completions", json=HELLO)
         async with connect(other) as other_client:
             assert (await read(other_client))["motet_generation_tokens_total"] == 0
+
+
+def test_what_is_counted_by_key_has_a_series_for_each() -> None:
+    stats = EngineStats(
+        evictions={"device/kv/superseded": 4, "host/adapter/unknown": 2},
+        prefetches={"push": 7},
+        forecasts={"hint/steps": 3},
+        forecast_errors={"hint/steps": 1.5},
+    )
+    rows = {table.name: dict(table.values(stats)) for table in KEYED_COUNTERS}
+    assert rows == {
+        "motet_evictions_by_distance": {
+            ("device", "kv", "superseded"): 4,
+            ("host", "adapter", "unknown"): 2,
+        },
+        "motet_prefetches": {("push",): 7},
+        "motet_forecasts": {("hint", "steps"): 3},
+        "motet_forecast_error": {("hint", "steps"): 1.5},
+    }
