@@ -314,6 +314,8 @@ class Scheduler:
         wait_s = sequence.end_state_wait(self.memory.copies.now)
         self._num_state_waits += wait_s > 0
         self._state_wait_s += wait_s
+        if sequence.agent is not None:
+            self.memory.agents.waited(sequence.agent, wait_s)
 
     def _continue_running(self, builder: StepBuilder) -> None:
         pending = [(sequence, sequence.num_pending) for sequence in self._running.in_order()]

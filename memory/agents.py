@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from random import Random
 
 from motet.memory.adapter_cache import AdapterCache, AdapterState
 from motet.memory.agent import MAX_AGENTS, AgentCall, AgentKey, Happening, NextUse, Unit, Verb
@@ -11,6 +12,7 @@ from motet.memory.clocks import Clock, RealTime, StepClock
 from motet.memory.forecast import Errors, Record, Said, Source
 from motet.memory.kv_cache import KvCache
 from motet.memory.owner import Due
+from motet.memory.pauses import Pauses
 from motet.memory.prefix import KvOwner, PrefixNode
 from motet.memory.schedule import Schedule
 
@@ -28,6 +30,7 @@ class World:
     tenant: str
     clock: StepClock
     record: Record
+    pauses: Pauses
     agents: "dict[str, Agent]" = field(default_factory=dict)
     epoch: int | None = None
     """Of the last push that had one."""
@@ -47,6 +50,7 @@ class Agent(KvOwner):
         "adapter",
         "agent_id",
         "ended",
+        "ended_s",
         "gap",
         "num_calls",
         "num_running",
@@ -78,7 +82,8 @@ class Agent(KvOwner):
         self.slot: dict[Agent, None] | None = None
         """Where it stands in the schedule."""
         self.ended: tuple[Clock, float] | None = None
-        """When its last call ended."""
+        """When its last call ended; and in seconds."""
+        self.ended_s = 0.0
         self.gap: tuple[Clock, float] | None = None
         """Average time from the end of a call to the next one."""
         self.tool: str | None = None
@@ -104,6 +109,7 @@ class Agents:
         self._time = time
         self._kv = kv
         self._adapters = adapters
+        self._expired_s = 0.0
         self._calling = Due(time, -math.inf)
         self._by_use: dict[Agent, None] = {}
         """Who called longest ago, first."""
@@ -122,7 +128,7 @@ class Agents:
         world = self.worlds.get(tenant)
         if world is None:
             world = self.worlds[tenant] = World(
-                tenant, StepClock(self._time), Record(self.errors)
+                tenant, StepClock(self._time), Record(self.errors), Pauses(Random(tenant))
             )
         return world
 
@@ -165,17 +171,24 @@ class Agents:
         if agent.num_running:
             return
         clock = self._clock_of(agent.world)
-        agent.ended = (clock, clock.now)
+        agent.ended, agent.ended_s = (clock, clock.now), self._time.now
         agent.tool = call.tool
         if call.is_final:
             agent.said[Source.HINT] = Due(clock, math.inf, clock.now)
+            agent.world.pauses.program_ended(agent.num_calls)
         elif call.next_use is not None:
             agent.said[Source.HINT] = self.due_in(agent, call.next_use)
         if agent.gap is not None and agent.gap[0] is clock:
             agent.said[Source.HABIT] = Due(clock, clock.now + agent.gap[1], clock.now)
         if call.retain_s is not None:
             self.retain(agent, call.retain_s)
+        elif call.tool is not None and Source.HINT not in agent.said:
+            self._pause(agent, call.tool)
         self.reckon(agent)
+
+    def waited(self, agent: Agent, seconds: float) -> None:
+        """Its call has waited so long for room and state."""
+        agent.world.pauses.waited(seconds)
 
     def merge(self, adapter: AdapterState, into: AdapterState) -> None:
         """They have turned out to be the same."""
@@ -225,6 +238,12 @@ class Agents:
         world.clock.tick(num_steps)
         self.expire()
 
+    def pass_time(self) -> None:
+        """Called often; looks for late ones as often as their clock can tell."""
+        if self._time.now >= self._expired_s + self._time.resolution:
+            self._expired_s = self._time.now
+            self.expire()
+
     def happened(
         self, agent: Agent, happening: Happening, tool: str | None, predict_s: float | None
     ) -> None:
@@ -263,6 +282,8 @@ class Agents:
     def expire(self) -> None:
         """Of who is later than its forecast is worth, something else is known, or nothing."""
         for agent in self.schedule.late():
+            if agent.tool is not None and not agent.num_running:
+                self._expect_tool(agent, agent.tool)
             self.reckon(agent)
 
     def reckon(self, agent: Agent) -> None:
@@ -306,12 +327,28 @@ class Agents:
             record.came(source, due)
         agent.said.clear()
         agent.retained = None
+        if agent.tool is not None and agent.ended is not None:
+            agent.world.pauses.ended(agent.tool, self._time.now - agent.ended_s)
         if agent.ended is not None:
             clock, ended = agent.ended
             gap = clock.now - ended
             if agent.gap is not None and agent.gap[0] is clock:
                 gap = agent.gap[1] + SMOOTHING * (gap - agent.gap[1])
             agent.gap = (clock, gap)
+
+    def _pause(self, agent: Agent, tool: str) -> None:
+        """It waits for a tool, and nobody says how long that takes."""
+        self._expect_tool(agent, tool)
+        num_pages = sum(1 for _ in agent.frontier.path()) if agent.frontier else 0
+        retention_s = agent.world.pauses.retention_s(tool, self._kv.restore_s(num_pages))
+        if retention_s > 0:
+            self.retain(agent, retention_s)
+
+    def _expect_tool(self, agent: Agent, tool: str) -> None:
+        now = self._time.now
+        left_s = agent.world.pauses.left_s(tool, now - agent.ended_s)
+        if left_s is not None:
+            agent.said[Source.TOOL] = Due(self._time, now + left_s, agent.ended_s)
 
     def _clock_of(self, world: World) -> Clock:
         """By which its agents live."""

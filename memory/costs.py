@@ -19,8 +19,11 @@ class Costs(Struct, frozen=True):
 
     def restores(self, num_pages: int, num_tokens: int) -> bool:
         """Is it sooner to copy so many pages to the device than to compute their tokens?"""
-        copy_s = self.copy_latency_s + num_pages * self.page_copy_s
-        return copy_s < num_tokens * self.token_s
+        return self._copy_s(num_pages) < num_tokens * self.token_s
+
+    def restore_s(self, num_pages: int, num_tokens: int) -> float:
+        """Seconds to copy so many pages or compute their tokens, whichever is sooner."""
+        return min(self._copy_s(num_pages), num_tokens * self.token_s)
 
     def copied(self) -> int:
         """Class of what is restored by a copy from the host."""
@@ -33,6 +36,9 @@ class Costs(Struct, frozen=True):
     def computed(self, page_tokens: int) -> int:
         """Class of what is restored by computing it."""
         return restore_class(page_tokens * self.token_s)
+
+    def _copy_s(self, num_pages: int) -> float:
+        return self.copy_latency_s + num_pages * self.page_copy_s
 
 
 def restore_class(seconds: float) -> int:

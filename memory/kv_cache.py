@@ -124,6 +124,10 @@ class KvCache:
         chain.reverse()
         return chain
 
+    def restore_s(self, num_pages: int) -> float:
+        """Seconds to have so many pages back that go now, the shorter way."""
+        return self._costs.restore_s(num_pages, num_pages * self.page_tokens)
+
     def end_restore(self, ended: UnderWay) -> None:
         """What has not come is no help: it is computed again."""
         for node in reversed(ended.subjects):

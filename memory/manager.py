@@ -311,6 +311,7 @@ class MemoryManager:
     def tick(self, now: float) -> Changes:
         """So late is it."""
         self.tell_time(now)
+        self.agents.pass_time()
         failures: list[Failure] = []
         for each in self.copies.overdue():
             if each.is_given_up:

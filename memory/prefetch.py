@@ -133,7 +133,7 @@ class Prefetcher:
         self._mover.load(states, room, is_ahead=True)
         num_pages = sum(state.size for state in states)
         assert agent.source is not None or agent.retained is not None
-        self.counters.issued[agent.source or Source.HINT] += 1
+        self.counters.issued[agent.source or Source.TOOL] += 1
         self.counters.pages += num_pages
         agent.prefetched += num_pages
 

@@ -252,4 +252,3 @@ class Room:
         lease = state.lease
         assert lease is not None
         self._idle_pages[lease.owner] += sign * len(lease.pages)
-

@@ -98,6 +98,8 @@ LABELLED_COUNTERS = (
         {(tier,): (f"adapter_hits_{tier}",) for tier in ("device", "host", "disk")},
     ),
 )
+
+
 @dataclass(frozen=True, slots=True)
 class Keyed:
     """A metric with a series for each key that has come up; keys are values of labels, with a slash
@@ -314,8 +316,10 @@ class _EngineCollector(Collector):
         stats = self._engine.stats
         for table in LABELLED_GAUGES:
             yield _labelled(GaugeMetricFamily, table, stats)
-        for table in (*LABELLED_COUNTERS, *KEYED_COUNTERS):
+        for table in LABELLED_COUNTERS:
             yield _labelled(CounterMetricFamily, table, stats)
+        for keyed in KEYED_COUNTERS:
+            yield _labelled(CounterMetricFamily, keyed, stats)
         if self._engine.status is EngineStatus.READY:
             info = self._engine.info
             size = info.page_bytes
