@@ -6,6 +6,7 @@ from motet.engine.queue import Candidates, WaitingQueue
 from motet.engine.running import RunningSet
 from motet.engine.sequence import Sequence
 from motet.engine.step_builder import StepBuilder
+from motet.engine.thrash import ThrashGuard
 from motet.memory.manager import MemoryManager
 from motet.memory.prefix import num_leased, num_on_device
 from motet.memory.residency import Rank
@@ -27,11 +28,13 @@ class Admission:
         queue: WaitingQueue,
         running: RunningSet,
         lengths: LengthEstimator,
+        guard: ThrashGuard,
     ) -> None:
         self._memory = memory
         self._queue = queue
         self._running = running
         self._lengths = lengths
+        self._guard = guard
         self._vain: tuple[int, int] | None = None
         self.num_growing = 0
         """Pages that those who run will need besides what they have, as far as was last counted."""
@@ -70,9 +73,10 @@ class Admission:
             if sequence is None or (limit is not None and sequence.rank > limit):
                 break
             adapter = sequence.adapter
-            if sequence.num_preemptions >= MAX_PREEMPTIONS and not self._is_first(
-                sequence, candidates
-            ):
+            if (
+                sequence.num_preemptions >= MAX_PREEMPTIONS
+                and not self._is_first(sequence, candidates)
+            ) or not self._guard.admits(sequence.agent, len(self._running)):
                 candidates.pass_over()
             elif adapter is not None and not self._running.has_slot_for(adapter):
                 # Base rows may pass one that waits for a slot: they do not make it wait longer.
@@ -91,6 +95,8 @@ class Admission:
                 candidates.take()
                 self.restoring.pop(sequence, None)
                 self._running.start(sequence)
+                if sequence.agent is not None:
+                    self._guard.begun(sequence.agent)
                 self._add_row(sequence, builder)
                 admitted.append(sequence)
         return admitted

@@ -107,9 +107,8 @@ class PoolConfig(Bounded):
 
     eviction: str = option(
         "distance_cost",
-        "Who goes first when room is needed. distance_cost: whose next call is farthest off, of "
-        "equals the cheapest to restore; distance: without regard to cost; lru: least recently "
-        "used; lru_leaf: the same, KV before its adapter.",
+        "What goes first when room is needed: state of the agent that will call last (and of that "
+        "the cheapest to restore), or the least recently used.",
         choices=tuple(EVICTION),
     )
     prefetch: str = option(
@@ -150,6 +149,12 @@ class BatchConfig(Bounded):
     max_batch_rows: int = option(256, "Most sequences running at once (max_num_seqs).", most=2**14)
     max_batch_adapters: int = option(64, "Most distinct adapters running at once.", most=2**12)
     max_lora_rank: int = option(256, "Largest rank of an adapter, 1 to 256.", most=256)
+    scheduling: str = option(
+        "fcfs",
+        "Whose turn it is. fcfs: who came first; program: whoever belongs to the agent or program "
+        "that came first.",
+        choices=("fcfs", "program"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,6 @@ class SchedulerSpec(Struct, frozen=True):
     num_adapter_pages: int | None = None
     """Set apart in a pool that is split."""
     costs: Costs = Costs()
-    scheduling: str = "fcfs"
     eviction: str = "lru"
     prefetch: bool = True
 
@@ -59,7 +58,7 @@ class SchedulerSpec(Struct, frozen=True):
         memory = MemoryManager(config, eviction_policy(self.eviction))
         for adapter in self.adapters:
             memory.registry.add(adapter)
-        policy = SCHEDULING[self.scheduling]()
+        policy = SCHEDULING[self.batch.scheduling]()
         return Scheduler(self.batch, self.max_model_len, memory, policy)
 
 

@@ -19,6 +19,7 @@ from motet.engine.request import Request
 from motet.engine.running import RunningSet
 from motet.engine.sequence import Sequence, SequenceState
 from motet.engine.step_builder import StepBuilder
+from motet.engine.thrash import ThrashGuard
 from motet.errors import BrokenInvariant
 from motet.memory.adapter_cache import Failure
 from motet.memory.agreement import must_agree
@@ -56,11 +57,14 @@ class Scheduler:
         self._queue = WaitingQueue(memory.adapters)
         max_rows = min(batch.max_batch_rows, batch.max_batch_tokens)  # a row takes a token
         self._running = RunningSet(memory, batch.max_batch_adapters, max_rows)
-        self._admission = Admission(memory, self._queue, self._running, self._lengths)
+        self._guard = ThrashGuard(max_rows)
+        self._admission = Admission(memory, self._queue, self._running, self._lengths, self._guard)
         self.commands = Commands(memory, self._running, max_model_len)
         self._in_flight: dict[Sequence, Row] = {}
         self._is_stalled = False
         """Who runs has no room before something has come that is on its way."""
+        self._idle_since_s: float | None = None
+        """When a turn had nothing to compute although somebody waited."""
         self._num_arrived = self._num_steps = self._num_preemptions = 0
         self._num_query_tokens = self._num_hit_tokens = self._num_recomputed_tokens = 0
         self._num_state_waits = 0
@@ -114,9 +118,10 @@ class Scheduler:
         assert not self._in_flight, "the previous step has not finished"
         builder = StepBuilder(self._max_batch_tokens)
         self._continue_running(builder)
-        for sequence in self._admission.admit(builder):
-            self._count_start(sequence)
+        started = self._admission.admit(builder)
+        num_again = sum(self._count_start(sequence) for sequence in started)
         self._in_flight = builder.rows()
+        self._watch_thrash(self._max_batch_tokens - builder.budget, num_again)
         self._is_stalled = not self._in_flight and len(self._running) > 0
         self._num_steps += bool(self._in_flight)
         self.memory.use_links(self._admission.num_growing)
@@ -186,7 +191,7 @@ class Scheduler:
         if error is not None:
             return (_end(request.request_id, FinishReason.REFUSED, error),)
         self._num_arrived += 1
-        rank = (self._policy.rank(request), self._num_arrived)
+        rank = self._policy.rank(request, self._num_arrived)
         sequence = Sequence(request, rank, generation, adapter, arrived_s=now)
         self._sequences[request.request_id] = sequence
         self._deadlines.add(sequence)
@@ -304,8 +309,24 @@ class Scheduler:
 
     # What to do next.
 
-    def _count_start(self, sequence: Sequence) -> None:
-        """What it found in the prefix index, once for each request, and what it waited for."""
+    def _watch_thrash(self, num_tokens: int, num_again: int) -> None:
+        """A step computes so many tokens, and so many of what begins in it were computed before."""
+        now = self.memory.time.now
+        num_idle = 0.0
+        if self._idle_since_s is not None:
+            num_idle = (now - self._idle_since_s) / self.memory.token_s
+        self._idle_since_s = now if not self._in_flight and len(self._queue) else None
+        if self._in_flight or num_idle:
+            self._guard.step(max(0, num_tokens - num_again), num_again + num_idle)
+
+    def _count_start(self, sequence: Sequence) -> int:
+        """What it found in the prefix index, once for each request, and what it waited for.
+
+        How many of its tokens were computed before and are lost.
+        """
+        agent, num_lost = sequence.agent, sequence.num_lost
+        if sequence.num_cached is None and agent is not None:
+            num_lost = min(agent.num_kept * self.memory.kv.page_tokens, len(sequence.tokens))
         if sequence.num_cached is None:
             sequence.num_cached = sequence.num_computed
             self._num_query_tokens += len(sequence.tokens)
@@ -314,8 +335,9 @@ class Scheduler:
         wait_s = sequence.end_state_wait(self.memory.copies.now)
         self._num_state_waits += wait_s > 0
         self._state_wait_s += wait_s
-        if sequence.agent is not None:
-            self.memory.agents.waited(sequence.agent, wait_s)
+        if agent is not None:
+            self.memory.agents.waited(agent, wait_s)
+        return max(0, num_lost - sequence.num_computed)
 
     def _continue_running(self, builder: StepBuilder) -> None:
         pending = [(sequence, sequence.num_pending) for sequence in self._running.in_order()]

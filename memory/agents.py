@@ -53,6 +53,7 @@ class Agent(KvOwner):
         "ended_s",
         "gap",
         "num_calls",
+        "num_kept",
         "num_running",
         "pages",
         "prefetched",
@@ -90,6 +91,8 @@ class Agent(KvOwner):
         self.program_id = agent_id
         self.pages: tuple[int, ...] = ()
         """Hashes of the pages of its last call."""
+        self.num_kept = 0
+        """With how many of them its next call is expected to begin."""
         self.robbed: tuple[Agent, int] | None = None
         """For whom something of it was evicted, and after how many calls of that one."""
         self.prefetched = 0
@@ -162,7 +165,7 @@ class Agents:
         """One of its requests is about to let go of these pages, the first of its text."""
         pages = tuple(hash(node.tokens) for node in chain)
         num_kept = _num_kept(call, agent.pages, pages, self._kv.page_tokens)
-        agent.pages = pages
+        agent.pages, agent.num_kept = pages, num_kept
         self._kv.end_at(agent, chain, num_kept)
 
     def end(self, agent: Agent, call: AgentCall) -> None:

@@ -43,4 +43,4 @@ class Costs(Struct, frozen=True):
 
 def restore_class(seconds: float) -> int:
     """Of pages that take so long each: within a class they differ by less than a factor of two."""
-    return math.floor(math.log2(max(seconds, 1e-9)))
+    return math.floor(math.log2(min(max(seconds, 1e-9), 1e9)))

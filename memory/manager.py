@@ -161,6 +161,8 @@ class MemoryManager:
         self.prefetcher = Prefetcher(self.agents, self.kv, self.adapters, self._mover, config.costs)
         self.registry = AdapterRegistry(self.adapters)
         self._page_copy_s = config.costs.page_copy_s
+        self.token_s = config.costs.token_s
+        """What a token of a prompt takes."""
         self._base_model = config.base_model
         self._num_pages_moved = {Direction.TO_DEVICE: 0, Direction.TO_HOST: 0}
         self._num_pages_restored = self._num_pages_read = 0

@@ -50,8 +50,9 @@ class Durations:
         return elapsed_s or None
 
     def best_retention_s(self, saved_s: float) -> float:
-        """τ*: where the chance to be back by τ, times what that saves, exceeds τ by most; 0 where it
-        never does."""
+        """τ*: where the chance to be back by τ, times what that saves, exceeds τ by most.
+
+        0 where it never does."""
         best_s, most = 0.0, 0.0
         num = len(self.by_size)
         for rank, tau in enumerate(self.by_size, start=1):
@@ -132,8 +133,9 @@ class Programs:
 
 
 def _moments(n: int) -> tuple[float, ...]:
-    """Of a program of n calls, which gives the pairs (1, n - 1), ..., (n, 0) of calls made and left:
-    their number, the sums of each, of their squares, and of their products."""
+    """Of a program of n calls, thus the pairs (1, n - 1), ..., (n, 0) of calls made and left.
+
+    Their number, the sums of each, of their squares, and of their products."""
     return (
         n,
         n * (n + 1) / 2,

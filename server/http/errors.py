@@ -121,14 +121,16 @@ async def _on_http_exception(http: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code, message = HTTP_ERRORS.get(error.status_code, (None, error.detail))
     headers = dict(error.headers or {})
-    if error.status_code == 405 and "route" in http.scope:
-        headers["Allow"] = ", ".join(sorted(_allowed(http)))
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_allowed(http, headers.get("Allow", ""))))
     row = Row(error.status_code, "invalid_request_error", tuple(headers.items()))
     return json_response(_body(message, row, code=code), row.status, dict(row.headers))
 
 
-def _allowed(http: Request) -> set[str]:
-    """Methods of the path, which may have a route for each."""
+def _allowed(http: Request, by_one: str) -> set[str]:
+    """Methods of the path, which may have a route for each; one of them has found out `by_one`."""
+    if "route" not in http.scope:
+        return set(by_one.split(", "))
     path = http.scope["route"].path
     same = [r for r in http.app.routes if isinstance(r, Route) and r.path == path]
     return {method for route in same for method in route.methods or ()}

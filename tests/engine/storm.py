@@ -22,7 +22,7 @@ from motet.engine.sequence import Sequence
 from motet.memory.adapter_cache import AdapterState
 from motet.memory.copy import Transfers
 from motet.memory.prefix import PrefixNode
-from motet.memory.residency import HostCopy
+from motet.memory.residency import HostCopy, Rank
 from tests.engine.adapter_storm import ADAPTER_EVENTS, AdapterStorm
 
 FORCED_EVENTS = (
@@ -57,8 +57,8 @@ class StormPolicy(FirstComeFirstServed):
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
-    def rank(self, request: Request) -> float:
-        return self._rng.random()
+    def rank(self, request: Request, number: int) -> Rank:
+        return (self._rng.random(), number)
 
     def victim(self, candidates: Ordered[Sequence]) -> Sequence:
         return self._rng.choice(candidates)
