@@ -67,8 +67,8 @@ class AgentCommands:
         registry = self._memory.registry
         adapter = registry.current(command.adapter).state if command.adapter else None
         agent = self._agents.meet(command.key)
-        if command.adapter is not None:
-            self._agents.take_adapter(agent, adapter)
+        self._agents.take_adapter(agent, adapter)
+        agent.adapter_name = command.adapter
         return status_of(agent)
 
     def _forget(self, agent: Agent | None) -> Moved:
@@ -104,7 +104,7 @@ def status_of(agent: Agent) -> AgentStatus:
     adapter = agent.adapter
     return AgentStatus(
         agent_id=agent.agent_id,
-        adapter=adapter.digest if adapter else None,
+        adapter=agent.adapter_name,
         num_running=agent.num_running,
         num_calls=agent.num_calls,
         distance=distance,

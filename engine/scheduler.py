@@ -197,7 +197,8 @@ class Scheduler:
         self._deadlines.add(sequence)
         if generation is not None:
             registry.arrived(generation)
-        sequence.agent = self.memory.arrived(adapter, request.agent)
+        name = request.adapter.name if request.adapter else None
+        sequence.agent = self.memory.arrived(adapter, name, request.agent)
         self._name_kv(sequence)
         self._queue.add(sequence)
         return ()

@@ -48,6 +48,7 @@ class Agent(KvOwner):
 
     __slots__ = (
         "adapter",
+        "adapter_name",
         "agent_id",
         "ended",
         "ended_s",
@@ -72,6 +73,7 @@ class Agent(KvOwner):
         self.world = world
         self.agent_id = agent_id
         self.adapter: AdapterState | None = None
+        self.adapter_name: str | None = None
         self.num_running = 0
         """Requests that have not ended."""
         self.num_calls = 0
@@ -147,9 +149,10 @@ class Agents:
 
     # Calls.
 
-    def call(self, call: AgentCall, adapter: AdapterState | None) -> Agent:
-        """A request of the agent has come."""
+    def call(self, call: AgentCall, adapter: AdapterState | None, name: str | None) -> Agent:
+        """A request of the agent has come; `name` is what it calls the adapter."""
         agent = self.meet(call.key)
+        agent.adapter_name = name
         self._by_use[agent] = self._by_use.pop(agent)
         agent.num_running += 1
         agent.num_calls += 1

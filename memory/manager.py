@@ -180,8 +180,10 @@ class MemoryManager:
             assert adapter.digest is not None
         return Namespace(self._base_model, adapter.digest if adapter else None, cache_salt)
 
-    def arrived(self, adapter: AdapterState | None, call: AgentCall | None) -> Agent | None:
-        """A request has come: where is its adapter, and who asks?"""
+    def arrived(
+        self, adapter: AdapterState | None, name: str | None, call: AgentCall | None
+    ) -> Agent | None:
+        """A request has come for an adapter of this name: where is it, and who asks?"""
         if adapter is not None:
             self._num_hits[adapter.state] += 1
             adapter.hits += adapter.is_on_device
@@ -190,7 +192,7 @@ class MemoryManager:
         known = self.agents.find(call.key)
         if known is not None:
             self.prefetcher.called(known)
-        return self.agents.call(call, adapter)
+        return self.agents.call(call, adapter, name)
 
     def pages_beside(self, rank: Rank, prefix: Chain, adapter: AdapterState | None) -> int:
         """Pages that sequences may compute themselves once `rank` runs, beside all else in use.
