@@ -11,6 +11,7 @@ import typer
 import motet
 from motet import demo
 from motet.bench.config import LoadConfig
+from motet.bench.replay.config import ArmsConfig, SettingConfig, TraceConfig
 from motet.commands.adapters_config import AdaptersConfig
 from motet.commands.configurable import ConfigurableCommand
 from motet.commands.options import options_from_fields
@@ -267,6 +268,42 @@ def top(connection: ConnectionConfig, config: TopConfig) -> None:
     from motet.commands.top import run_top
 
     run_top(connection, config)
+
+
+@app.command(
+    cls=ConfigurableCommand, epilog="Example: motet replay --workload town --agents 50 --steps 60"
+)
+@options_from_fields
+def replay(
+    trace: TraceConfig,
+    setting: SettingConfig,
+    arms: ArmsConfig,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TRACE]", help="File of a trace; default: a generated workload."),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=A,B",
+            help="Show how policies compare over values of activity, agents, steps, seed, "
+            "pool-ratio, host-ratio or page-tokens; several names: all with all.",
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the result to this file too.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the result: an SVG.")] = None,
+    write_trace: Annotated[Path | None, typer.Option(help="Write the trace to this file.")] = None,
+) -> None:
+    """Compare memory policies on a trace of agents, on virtual time: no model, no accelerator."""
+    from motet.bench.replay.command import Files, run_replay
+
+    given = words or []
+    axes = [*sweep.split(), *(word for word in given if "=" in word)] if sweep else []
+    paths = [word for word in given if word not in axes]
+    if len(paths) > 1:
+        raise ConfigError(f"there is one trace more than can be run, {paths[1]}: give one")
+    path = Path(paths[0]) if paths else None
+    run_replay(trace, setting, arms, Files(path, json, plot, write_trace), axes)
 
 
 @bench.command(

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from motet.engine.fake.link import LinkCost
 from motet.engine.plan import Batch
+from motet.errors import ConfigError
 from motet.memory.costs import Costs
 from motet.memory.geometry import AdapterGeometry, Module, in_layers
 from motet.memory.layout import PageLayout
@@ -25,6 +26,8 @@ class Machine:
     """Of each step, whatever is in it."""
     row_s: float
     """Of each row of a step."""
+    adapter_s: float
+    """Of each adapter that a step reads, beside its bytes."""
     link_gbs: float
     """Gigabytes per second between host and device, each way."""
     link_latency_s: float
@@ -55,7 +58,13 @@ class Model:
             "v": (self.hidden, kv),
             "o": (inner, self.hidden),
         }
-        return tuple(Module(name, *shapes[name]) for name in targets)
+        for name in targets:
+            if name[:1] not in shapes:
+                raise ConfigError(
+                    f"an adapter has the target '{name}': a replay knows {', '.join(shapes)}, the "
+                    "linear layers of attention"
+                )
+        return tuple(Module(name, *shapes[name[:1]]) for name in targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,8 @@ class CostModel:
         num_bytes = 2 * model.parameters
         num_bytes += page_bytes * (num_positions / page_tokens + adapter_pages)
         busy_s = max(flops / machine.flops, num_bytes / (machine.memory_gbs * GB))
-        return machine.step_s + machine.row_s * len(batch.rows) + busy_s
+        overhead_s = machine.row_s * len(batch.rows) + machine.adapter_s * len(batch.adapters)
+        return machine.step_s + overhead_s + busy_s
 
     def link(self, page_bytes: int) -> LinkCost:
         """Of copies, in chunks of 4 MiB as the copier moves them."""
@@ -123,6 +133,7 @@ COST_MODELS = {
             memory_gbs=3800,
             step_s=0.002,
             row_s=2e-6,
+            adapter_s=0.0,
             link_gbs=50,
             link_latency_s=20e-6,
             disk_gbs=6,
@@ -137,6 +148,7 @@ COST_MODELS = {
             memory_gbs=1600,
             step_s=0.003,
             row_s=2e-6,
+            adapter_s=0.0,
             link_gbs=24,
             link_latency_s=20e-6,
             disk_gbs=3,
@@ -151,6 +163,7 @@ COST_MODELS = {
             memory_gbs=10,
             step_s=0.002,
             row_s=1e-4,
+            adapter_s=0.0,
             link_gbs=0.125,
             link_latency_s=2e-3,
             disk_gbs=1,

@@ -66,8 +66,12 @@ class Row(Struct, frozen=True, kw_only=True):
     written_back_bytes: int
     read_bytes: int
     expected_tokens: int
-    """Of prompts that an earlier call of the agent had computed; those found again:"""
+    """Of prompts, in whole pages, that an earlier call of the agent had computed; found again:"""
     found_tokens: int
+    recomputed_share: float
+    """Of what was expected and not found."""
+    restored_kv_pages: int
+    """That came from the host, ahead or when they were asked for."""
     engine_steps: int
     preemptions: int
     adapter_hits_device: int
@@ -80,6 +84,8 @@ class Row(Struct, frozen=True, kw_only=True):
     prefetch_useful: int
     prefetch_late: int
     prefetch_wasted: int
+    prefetch_precision: float | None
+    """Useful ones among those of which the end is known; None: there are none."""
     prefetch_bytes: int
     inversions: int
     """Agents who lost something to one who called only after them."""
@@ -95,6 +101,7 @@ def row_of(run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: E
     num_calls = len(setting.trace.calls)
     prefetch = memory.prefetcher.counters
     errors = memory.agents.errors
+    num_known = prefetch.useful + prefetch.late + prefetch.wasted
     lines = executor.lines
     return Row(
         eviction=run.arm.eviction,
@@ -118,6 +125,10 @@ def row_of(run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: E
         read_bytes=stats.read_pages * page_bytes,
         expected_tokens=run.num_expected_tokens,
         found_tokens=run.num_found_tokens,
+        recomputed_share=1 - run.num_found_tokens / run.num_expected_tokens
+        if run.num_expected_tokens
+        else 0.0,
+        restored_kv_pages=stats.restored_kv_pages,
         engine_steps=stats.steps,
         preemptions=stats.preemptions,
         adapter_hits_device=stats.adapter_hits_device,
@@ -129,6 +140,7 @@ def row_of(run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: E
         prefetch_useful=prefetch.useful,
         prefetch_late=prefetch.late,
         prefetch_wasted=prefetch.wasted,
+        prefetch_precision=prefetch.useful / num_known if num_known else None,
         prefetch_bytes=prefetch.pages * page_bytes,
         inversions=prefetch.inversions,
         distance_error={

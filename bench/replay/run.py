@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain, count
 
-from motet.bench.replay.arm import Arm, Hints
+from motet.bench.replay.announced import TENANT, Announcements, Gaps
+from motet.bench.replay.arm import Arm
 from motet.bench.replay.costs import CostModel
 from motet.bench.replay.executor import ReplayExecutor, first_token
 from motet.bench.replay.result import Latency, Row, row_of
@@ -25,11 +26,17 @@ from motet.engine.messages import Arrived, Call, PushDistances, TickAgents
 from motet.engine.output import EngineInfo, TokenOutput
 from motet.engine.recording import SchedulerSpec
 from motet.engine.request import Request, SamplingParams
+from motet.engine.scheduler import Scheduler
+from motet.errors import EngineFailed
 from motet.memory.adapter import Adapter
-from motet.memory.agent import AgentCall, AgentKey, NextUse, Unit
+from motet.memory.agent import Unit
 from motet.memory.manager import MemoryManager
 
-TENANT = ""
+TURN_S = 1e-4
+"""Of a turn in which nothing is computed: the engine's own work."""
+
+PATIENCE_TURNS = 100_000
+"""After so many turns without a token the engine has come to a halt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +68,11 @@ class Run:
     stall_s: float = 0.0
     """In which nothing was computed although somebody waited."""
     num_expected_tokens: int = 0
-    """Of prompts, that an earlier call of the agent had computed; of them found:"""
+    """Of prompts, in whole pages, that an earlier call of the agent had computed; found again:"""
     num_found_tokens: int = 0
     _executor: ReplayExecutor = field(init=False)
     _core: EngineCore = field(init=False)
-    _rng: random.Random = field(init=False)
+    _announced: Announcements = field(init=False)
     _unfinished: dict[str, TraceCall] = field(default_factory=dict)
     _arrived_s: dict[str, float] = field(default_factory=dict)
     _waits_for: dict[int, int] = field(default_factory=dict)
@@ -73,11 +80,14 @@ class Run:
     _followers: defaultdict[int, list[TraceCall]] = field(default_factory=lambda: defaultdict(list))
     _due: list[tuple[float, int, TraceCall]] = field(default_factory=list)
     """Heap of calls in time."""
-    _kept_before: dict[str, int] = field(default_factory=dict)
     _call_ids: "count[int]" = field(default_factory=count)
+    _num_idle_turns: int = 0
+    """In a row."""
 
     def __post_init__(self) -> None:
-        self._rng = random.Random(self.setting.seed)
+        setting = self.setting
+        rng, gaps = random.Random(setting.seed), Gaps.of(setting.trace.calls)
+        self._announced = Announcements(self.arm, setting.state, gaps, rng)
         self._executor, self._core = _engine(self.setting, self.arm)
 
     def go(self) -> Row:
@@ -88,6 +98,10 @@ class Run:
         else:
             self._run_time()
         return row_of(self, self.memory, self._executor, self._core.scheduler.stats())
+
+    @property
+    def scheduler(self) -> Scheduler:
+        return self._core.scheduler
 
     @property
     def memory(self) -> MemoryManager:
@@ -161,7 +175,15 @@ class Run:
         if wait_s != 0.0:
             self._pass_time(wait_s, until_s)
             messages = inbox.take(0)
-        report = self._core.turn(messages, self.now)
+        began_s = self.now
+        report = self._core.turn(messages, began_s)
+        if self.now == began_s:
+            self._pass_time(TURN_S, None)
+        self._num_idle_turns = 0 if report.outputs else self._num_idle_turns + 1
+        if self._num_idle_turns > PATIENCE_TURNS:
+            raise EngineFailed(
+                f"no token in {PATIENCE_TURNS:,} turns, and {len(self._unfinished)} calls wait"
+            )
         return [call_id for output in report.outputs for call_id in self._hear(output)]
 
     def _pass_time(self, wait_s: float | None, until_s: float | None) -> None:
@@ -179,10 +201,12 @@ class Run:
         request_id = output.request_id
         if output.index == 0:
             self.latency.first_token(self.now - self._arrived_s[request_id])
-            self.num_found_tokens += output.num_cached_tokens
+            expected = self._expected_tokens(int(request_id))
+            self.num_found_tokens += min(output.num_cached_tokens, expected)
         if output.finish_reason is None:
             return ()
-        assert output.error is None, output.error
+        if output.error is not None:
+            raise EngineFailed(f"call {request_id}: {output.error}")
         call = self._unfinished.pop(request_id)
         self.latency.finished(call.agent, self.now - self._arrived_s.pop(request_id))
         del self._executor.answers[request_id]
@@ -198,60 +222,35 @@ class Run:
         self._unfinished[request_id] = call
         self._arrived_s[request_id] = self.now
         self._executor.answers[request_id] = first_token(call.output.hash_id)
-        self.num_expected_tokens += self._kept_before.get(call.agent, 0)
-        self._kept_before[call.agent] = self.setting.state.kept_tokens[call.call_id]
+        self.num_expected_tokens += self._expected_tokens(call.call_id)
         adapters = self.memory.registry
         request = Request(
             request_id,
             tuple(chain.from_iterable(map(_tokens, call.prompt))),
             SamplingParams(max_tokens=call.output.num_tokens, temperature=0.0),
             adapters.current(call.adapter).adapter if call.adapter else None,
-            agent=self._agent_call(call),
+            agent=self._announced.with_call(call),
         )
         self._core.inbox.put(Arrived(request, self.now))
 
+    def _expected_tokens(self, call_id: int) -> int:
+        """Of its prompt, in whole pages."""
+        page_tokens = self.setting.page_tokens
+        return self.setting.state.expected_tokens[call_id] // page_tokens * page_tokens
+
     # What is announced.
-
-    def _agent_call(self, call: TraceCall) -> AgentCall:
-        key, program = AgentKey(TENANT, call.agent), call.program or call.session
-        if self.arm.hints is Hints.NONE:
-            return AgentCall(key, program, tool=call.tool)
-        if self.arm.hints is Hints.TRUTH:
-            kept = self.setting.state.kept_tokens[call.call_id]
-            return AgentCall(key, program, self._true_next_use(call), keep_tokens=kept)
-        unit = Unit.SECONDS if call.step is None else Unit.STEPS
-        is_in_time = call.arrival_s is not None
-        hint = None if call.hint is None or is_in_time else NextUse(self._noisy(call.hint), unit)
-        return AgentCall(key, program, hint, call.is_final, call.tool)
-
-    def _true_next_use(self, call: TraceCall) -> NextUse:
-        if call.step is not None:
-            away = float("inf") if call.next_step is None else float(call.next_step - call.step)
-            return NextUse(away, Unit.STEPS)
-        return NextUse(float("inf") if call.next_s is None else call.next_s, Unit.SECONDS)
 
     def _announce_in_time(self, call: TraceCall) -> None:
         """Who calls at given times is away for what is left until then."""
-        if call.arrival_s is None or self.arm.hints is Hints.NONE:
-            return
-        away = call.next_s if self.arm.hints is Hints.TRUTH else call.hint
-        if away is not None:
+        away = self._announced.after_call(call)
+        if away is not None and call.arrival_s is not None:
             left_s = max(0.0, call.arrival_s + away - self.now)
             self._tell(PushDistances(TENANT, ((call.agent, left_s),), Unit.SECONDS))
 
     def _push(self, push: Push | None) -> None:
-        if push is None or self.arm.hints is not Hints.GIVEN:
-            return
-        distances = tuple(
-            (agent, self._noisy(distance) if distance >= 0 else float("inf"))
-            for agent, distance in push.distances.items()
-        )
-        self._tell(PushDistances(TENANT, distances))
-
-    def _noisy(self, distance: float) -> float:
-        if not self.arm.noise_steps:
-            return distance
-        return max(0.0, round(distance + self._rng.gauss(0.0, self.arm.noise_steps)))
+        distances = self._announced.push(push) if push is not None else ()
+        if distances:
+            self._tell(PushDistances(TENANT, distances))
 
     def _tell(self, command: PushDistances | TickAgents) -> None:
         self._core.inbox.put(Call(next(self._call_ids), command))

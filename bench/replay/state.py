@@ -18,17 +18,20 @@ class TraceState:
         self.kept_tokens: dict[int, int] = {}
         """Call -> with how many of its tokens, and those of its answer, one of the agent's next
         few calls begins. Of calls after which none comes: 0."""
+        self.expected_tokens: dict[int, int] = {}
+        """Call -> with how many tokens of one of the agent's last few calls it begins."""
         self.adapter_pages = {
             name: cost.adapter_pages(shape.rank, shape.targets, page_tokens)
             for name, shape in trace.header.adapters.items()
         }
-        self.largest_pages = 0
-        """Of any call, with its adapter."""
+        self.largest_pages = self.largest_kv_pages = 0
+        """Of any call, with its adapter and without it."""
+        self.largest_adapter_pages = max(self.adapter_pages.values(), default=0)
         self._page_tokens = page_tokens
         self._longest: dict[str, Text] = {}
         last: defaultdict[str, deque[Call]] = defaultdict(lambda: deque(maxlen=NUM_NEXT))
         for call in trace.calls:
-            self.kept_tokens[call.call_id] = 0
+            self.kept_tokens[call.call_id] = self.expected_tokens[call.call_id] = 0
             for before in last[call.agent]:
                 self._keep(before, call)
             last[call.agent].append(call)
@@ -58,6 +61,7 @@ class TraceState:
                 break
         num_tokens = sum(passage.num_tokens for passage in shared)
         self.kept_tokens[before.call_id] = max(num_tokens, self.kept_tokens[before.call_id])
+        self.expected_tokens[call.call_id] = max(num_tokens, self.expected_tokens[call.call_id])
         longest = self._longest.get(before.agent, ())
         if num_tokens > sum(passage.num_tokens for passage in longest):
             self._longest[before.agent] = tuple(shared)
@@ -65,5 +69,6 @@ class TraceState:
     def _measure(self, call: Call) -> None:
         num_tokens = call.num_prompt_tokens + call.output.num_tokens
         num_pages = -(-num_tokens // self._page_tokens)
+        self.largest_kv_pages = max(self.largest_kv_pages, num_pages)
         num_pages += self.adapter_pages.get(call.adapter, 0) if call.adapter else 0
         self.largest_pages = max(self.largest_pages, num_pages)
