@@ -1,5 +1,6 @@
 """What runs in the next step: events in, one plan out. No clock, no device, no waiting."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from msgspec.structs import asdict
@@ -173,6 +174,10 @@ class Scheduler:
         for generation in self.memory.registry:
             num_requests = generations.count(generation)
             must_agree(f"requests on {generation}", generation.num_requests, num_requests)
+        calls = Counter(s.agent for s in (*self._sequences.values(), *leaving) if s.agent)
+        for agent in self.memory.agents:
+            must_agree(f"calls of {agent}", agent.num_running, calls.pop(agent, 0))
+        must_agree("calls of agents that are forgotten", calls, Counter())
         for sequence in waiting:
             must_agree(f"{sequence} has pages", sequence.table is not None, False)
 

@@ -120,6 +120,8 @@ class AdapterState(StateObject):
     def leave(self) -> Iterator[Resident]:
         self.evictions += 1
         move(self, Residency.HOST if self.state is Residency.DUAL else Residency.DISK)
+        for owner in self.owners:
+            owner.lose()
         self.note()
         yield self
 

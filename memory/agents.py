@@ -8,13 +8,14 @@ from random import Random
 
 from motet.memory.adapter_cache import AdapterCache, AdapterState
 from motet.memory.agent import MAX_AGENTS, AgentCall, AgentKey, Happening, NextUse, Unit, Verb
+from motet.memory.agreement import must_agree
 from motet.memory.clocks import Clock, RealTime, StepClock
 from motet.memory.forecast import Errors, Record, Said, Source
 from motet.memory.kv_cache import KvCache
 from motet.memory.owner import Due
 from motet.memory.pauses import Pauses
 from motet.memory.prefix import KvOwner, PrefixNode
-from motet.memory.schedule import Schedule
+from motet.memory.schedule import Schedule, Slot
 
 RETAIN_S = 60.0
 """For which state is retained if nobody says for how long."""
@@ -31,6 +32,8 @@ class World:
     clock: StepClock
     record: Record
     pauses: Pauses
+    schedule: "Schedule[Agent]"
+    """Of all worlds."""
     agents: "dict[str, Agent]" = field(default_factory=dict)
     epoch: int | None = None
     """Of the last push that had one."""
@@ -53,6 +56,7 @@ class Agent(KvOwner):
         "ended",
         "ended_s",
         "gap",
+        "is_open",
         "num_calls",
         "num_kept",
         "num_running",
@@ -82,8 +86,10 @@ class Agent(KvOwner):
         """Who is believed."""
         self.retained: Due | None = None
         """Its state is kept as if it were due then."""
-        self.slot: dict[Agent, None] | None = None
+        self.slot: Slot[Agent] | None = None
         """Where it stands in the schedule."""
+        self.is_open = False
+        """Something of it may have to be brought."""
         self.ended: tuple[Clock, float] | None = None
         """When its last call ended; and in seconds."""
         self.ended_s = 0.0
@@ -99,6 +105,15 @@ class Agent(KvOwner):
         """For whom something of it was evicted, and after how many calls of that one."""
         self.prefetched = 0
         """Pages that were brought for its next call."""
+
+    @property
+    def is_expected(self) -> bool:
+        """At a moment within the horizon?"""
+        due = self.due
+        return self.slot is not None and due is not None and due.is_near
+
+    def lose(self) -> None:
+        self.world.schedule.reopen(self)
 
     def __str__(self) -> str:
         return f"agent '{self.agent_id}'"
@@ -133,7 +148,11 @@ class Agents:
         world = self.worlds.get(tenant)
         if world is None:
             world = self.worlds[tenant] = World(
-                tenant, StepClock(self._time), Record(self.errors), Pauses(Random(tenant))
+                tenant,
+                StepClock(self._time),
+                Record(self.errors),
+                Pauses(Random(tenant)),
+                self.schedule,
             )
         return world
 
@@ -208,6 +227,7 @@ class Agents:
             if state is not None:
                 self._adapters.own(state, agent, is_owned=is_owned)
         agent.adapter = adapter
+        self.schedule.reopen(agent)
 
     # What is said of them.
 
@@ -284,19 +304,17 @@ class Agents:
         """Keep its state as if it were due then, at the latest."""
         now = self._time.now
         agent.retained = Due(self._time, now + seconds, now)
+        agent.retained.ends = agent.retained.at
 
     def expire(self) -> None:
         """Of who is later than its forecast is worth, something else is known, or nothing."""
-        for agent in self.schedule.late():
+        for agent in self.schedule.take_late():
             if agent.tool is not None and not agent.num_running:
                 self._expect_tool(agent, agent.tool)
             self.reckon(agent)
 
     def reckon(self, agent: Agent) -> None:
         """Place it by what is known now."""
-        if agent.slot is not None:
-            del agent.slot[agent]
-            agent.slot = None
         due: Due | None
         if agent.num_running:
             agent.source, due = None, self._calling
@@ -305,8 +323,9 @@ class Agents:
         if agent.retained is not None:
             due = self._retained(agent, due)
         if due is not None and -math.inf < due.at < math.inf:
-            agent.slot = self.schedule.slot(due)
-            agent.slot[agent] = None
+            self.schedule.place(agent, due)
+        else:
+            agent.slot = None
         agent.place(due)
 
     def forget(self, agent: Agent) -> None:
@@ -318,6 +337,42 @@ class Agents:
         self.reckon(agent)
         del agent.world.agents[agent.agent_id]
         del self._by_use[agent]
+
+    def check(self) -> None:
+        """Raise BrokenInvariant where two views of who there is or of what they own disagree."""
+        agents = {agent for world in self.worlds.values() for agent in world.agents.values()}
+        must_agree("agents of all worlds", agents, set(self._by_use))
+        scheduled = set()
+        for agent in agents:
+            key = (agent.world.tenant, agent.agent_id)
+            must_agree(f"who is {agent}", self.find(AgentKey(*key)), agent)
+            is_due = agent.due is not None and not math.isinf(agent.due.at)
+            must_agree(f"{agent} is scheduled", agent.slot is not None, is_due)
+            must_agree(f"{agent} is calling", agent.due is self._calling, agent.num_running > 0)
+            if is_due:
+                scheduled.add(agent)
+        self.schedule.check(scheduled)
+        self._check_owned(agents)
+
+    def _check_owned(self, agents: "set[Agent]") -> None:
+        owners: dict[AdapterState, set[Agent]] = {}
+        ends: dict[PrefixNode, set[Agent]] = {}
+        for agent in agents:
+            if agent.adapter is not None:
+                owners.setdefault(agent.adapter, set()).add(agent)
+            if agent.frontier is not None:
+                ends.setdefault(agent.frontier, set()).add(agent)
+        for adapter in {*self._adapters.states(), *owners}:
+            must_agree(f"owners of {adapter}", set(adapter.owners), owners.get(adapter, set()))
+        nodes = self._kv.states()
+        for node in nodes:
+            must_agree(f"who ends at {node}", set(node.ends_of), ends.get(node, set()))
+        must_agree("frontiers that are gone", set(ends) - set(nodes), set())
+        for agent in agents:
+            parts = (agent.adapter, agent.frontier)
+            misses = any(part is not None and not part.is_on_device for part in parts)
+            if misses and agent.slot is not None:
+                must_agree(f"{agent} is open", agent.is_open, True)
 
     def _take_back(self, world: World, named: set[str]) -> None:
         """What was pushed about all others."""

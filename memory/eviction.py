@@ -6,6 +6,7 @@ from functools import partial
 from itertools import chain
 from typing import Protocol
 
+from motet.memory.agreement import must_agree
 from motet.memory.owners import OwnerOrder
 from motet.memory.residency import HostCopy, Resident
 
@@ -27,6 +28,9 @@ class EvictionPolicy(Protocol):
 
     def __iter__(self) -> Iterator[Resident]:
         """Everything that is idle, first victim first."""
+
+    def check(self) -> None:
+        """Raise BrokenInvariant where two views of where something stands disagree."""
 
 
 class LeastRecentlyUsed:
@@ -53,6 +57,9 @@ class LeastRecentlyUsed:
 
     def __iter__(self) -> Iterator[Resident]:
         return iter(self._idle)
+
+    def check(self) -> None:
+        pass
 
 
 class LeafFirst(LeastRecentlyUsed):
@@ -113,6 +120,18 @@ class DoublesLast:
 
     def __iter__(self) -> Iterator[Resident]:
         return chain(self._singles, self._doubles)
+
+    def check(self) -> None:
+        self._singles.check()
+        self._doubles.check()
+        must_agree(
+            "doubles",
+            [_is_double(resident) for resident in self],
+            [*(False for _ in self._singles), *(True for _ in self._doubles)],
+        )
+        pages = {resident: resident.num_pages for resident in self._singles}
+        must_agree("pages of single copies", self._pages_of_single, pages)
+        must_agree("pages that are single", self.num_single_pages, sum(pages.values()))
 
 
 def _is_double(resident: Resident) -> bool:

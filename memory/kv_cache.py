@@ -241,6 +241,7 @@ class KvCache:
             if is_news:
                 node.is_left = False
                 node.is_worthless = not self._is_written_back
+                self.note(node)
                 self._reconsider(node)
         if frontier is not None and frontier is not owner.frontier:
             still_owned = set(kept)
@@ -281,6 +282,8 @@ class KvCache:
                 move(each, Residency.HOST)
                 assert each.host is not None
                 self._mover.host.reconsider(each.host)
+                for owner in each.ends_of:
+                    owner.lose()
                 self.note(each)
                 yield each
             elif each.state is Residency.READY:

@@ -234,6 +234,7 @@ class MemoryManager:
 
     def use_links(self, num_reserved: int) -> None:
         """Once a step: write back and prefetch; leave so many pages to those who run."""
+        self.agents.expire()
         self._write_back.go_on()
         if self._prefetches:
             self.prefetcher.go_on(self.time.now, num_reserved)
@@ -242,7 +243,7 @@ class MemoryManager:
         """Pages of these that will be brought to the device, as far as there is room."""
         if not self._prefetches:
             return 0
-        expected = (agent for agent in agents if agent.slot is not None)
+        expected = (agent for agent in agents if agent.is_expected)
         return sum(self.pages_missing(agent, Target.ALL) for agent in expected)
 
     def pages_missing(self, agent: Agent, target: Target) -> int:
@@ -427,6 +428,7 @@ class MemoryManager:
         self.kv.check()
         self.adapters.check()
         self.registry.check()
+        self.agents.check()
 
     def _failed(self, failures: list[Failure]) -> Changes:
         self._note(failures)

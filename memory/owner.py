@@ -1,6 +1,7 @@
 """Who will want state again, and when."""
 
 import math
+import sys
 from collections.abc import Iterable
 from operator import attrgetter
 from typing import Protocol
@@ -18,7 +19,7 @@ class Due:
     """A moment on a clock, as it was told at another one. Infinite: never; minus infinite: now, for
     as long as it stands. Many owners may share one."""
 
-    __slots__ = ("at", "clock", "ends", "told")
+    __slots__ = ("at", "clock", "ends", "key", "told")
 
     def __init__(self, clock: Clock, at: float, told: float = 0.0) -> None:
         self.clock = clock
@@ -26,6 +27,23 @@ class Due:
         self.told = told
         self.ends = at + max(at - told, 2 * clock.resolution)
         """From then on it is worth nothing: the owner is as late again as it was to be away."""
+        self.key = _key(clock, at, at - told)
+        """The same for all moments that make no difference."""
+
+    @property
+    def is_near(self) -> bool:
+        """Within the horizon of its clock."""
+        return self.at - self.clock.now <= self.clock.horizon
+
+
+def _key(clock: Clock, at: float, distance: float) -> float:
+    """Exact as far as the horizon, then the coarser the farther."""
+    if math.isinf(at):
+        return at
+    grain = clock.resolution
+    if distance > clock.horizon:
+        grain *= 2.0 ** int(math.log2(min(distance, sys.float_info.max) / clock.horizon))
+    return at - at % grain
 
 
 class Shelf(Protocol):
@@ -46,6 +64,9 @@ class Owner:
         self.shelves: list[Shelf] = []
         """Where what it owns stands while nobody uses it."""
 
+    def lose(self) -> None:
+        """Something that it owns has left the device."""
+
     def place(self, due: Due | None) -> None:
         """It is expected then: its shelves move."""
         self.due = due
@@ -61,7 +82,7 @@ class Owner:
         if math.isinf(due.at):
             return due.at
         seconds = due.clock.seconds_to(due.at)
-        return seconds if due.at - due.clock.now <= due.clock.horizon else BEYOND_S + seconds
+        return seconds if due.is_near else BEYOND_S + seconds
 
 
 distance_of = attrgetter("distance_s")

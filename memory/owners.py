@@ -14,12 +14,15 @@ dead weight | superseded | never | beyond the horizon | unknown | within the hor
 """
 
 import math
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
+from motet.memory.agreement import must_agree
 from motet.memory.clocks import Clock
 from motet.memory.lazy_heap import LazyHeap
+from motet.memory.lazy_list import LazyList
 from motet.memory.owner import Due, Owner
 from motet.memory.residency import Resident, Worth
 
@@ -29,113 +32,124 @@ Classes = dict[int, dict[Resident, None]]
 class Shelf:
     """What one owner has idle in one tier, by what it takes to restore, longest unused first."""
 
-    __slots__ = ("bucket", "classes", "order", "owner", "used")
+    __slots__ = ("bucket", "classes", "is_fresh", "order", "owner", "used")
 
     def __init__(self, owner: Owner, order: "OwnerOrder") -> None:
         self.owner = owner
         self.order = order
         self.classes: Classes = {}
-        self.bucket = order.bucket_of(owner)
+        self.bucket = order.bucket_of(owner.due)
+        self.is_fresh = False
+        """Its bucket has not looked at it since something was put on it."""
         self.used = 0
         """When anything was put here last: counts what is put anywhere."""
 
     def move(self) -> None:
-        self.order.move(self)
+        """Only the new bucket is told: in the old one its entries are dead from now on."""
+        bucket, old = self.order.bucket_of(self.owner.due), self.bucket
+        if bucket is not old:
+            old.num_shelves -= 1
+            self.bucket = bucket
+            bucket.add(self)
+
+    def residents(self) -> Iterator[Resident]:
+        for residents in self.classes.values():
+            yield from residents
+
+
+_Entry = tuple[int, int, Shelf]
+"""Of a bucket: a class, when its shelf was used, and the shelf."""
 
 
 class Bucket:
     """Shelves of owners who are due at the same time: the cheapest to restore goes first, then what
     was used least recently."""
 
-    __slots__ = ("_by_class", "shelves")
+    __slots__ = ("_fresh", "_heap", "num_shelves")
 
     def __init__(self) -> None:
-        self.shelves: dict[Shelf, None] = {}
-        self._by_class: dict[int, dict[Shelf, None]] | None = None
-        """Made when the first victim is asked for, and kept from then on."""
+        self.num_shelves = 0
+        self._fresh: LazyList[Shelf] = LazyList(self._is_here)
+        self._heap: LazyHeap[_Entry] = LazyHeap(self._is_live)
+        """Of the shelves that are not fresh."""
 
     def add(self, shelf: Shelf) -> None:
-        self.shelves[shelf] = None
-        if self._by_class is not None:
-            for kind in shelf.classes:
-                self._by_class.setdefault(kind, {})[shelf] = None
-
-    def discard(self, shelf: Shelf) -> None:
-        del self.shelves[shelf]
-        if self._by_class is not None:
-            for kind in shelf.classes:
-                self.leave_class(shelf, kind)
+        """It stands here from now on."""
+        self.num_shelves += 1
+        shelf.is_fresh = True
+        self._fresh.append(shelf)
 
     def touch(self, shelf: Shelf) -> None:
         """Something more is put on it."""
-
-    def enter_class(self, shelf: Shelf, kind: int) -> None:
-        """The first of its class stands on the shelf."""
-        if self._by_class is not None:
-            self._by_class.setdefault(kind, {})[shelf] = None
-
-    def leave_class(self, shelf: Shelf, kind: int) -> None:
-        """The last of its class is gone."""
-        if self._by_class is not None:
-            del self._by_class[kind][shelf]
-            if not self._by_class[kind]:
-                del self._by_class[kind]
+        if not shelf.is_fresh:
+            shelf.is_fresh = True
+            self._fresh.append(shelf)
 
     def victim(self) -> Resident | None:
-        if not self.shelves:
-            return None
-        if self._by_class is None:
-            self._by_class = {}
-            for shelf in self.shelves:
-                self.add(shelf)
-        kind = min(self._by_class)
-        return next(iter(next(iter(self._by_class[kind])).classes[kind]))
+        first = self._first()
+        return next(iter(first[2].classes[first[0]])) if first else None
 
     def __iter__(self) -> Iterator[Resident]:
-        kinds = {kind for shelf in self.shelves for kind in shelf.classes}
-        for kind in sorted(kinds):
-            for shelf in self.shelves:
-                yield from shelf.classes.get(kind, ())
+        for kind, _, shelf in self._in_order():
+            yield from shelf.classes[kind]
+
+    def _first(self) -> _Entry | None:
+        for shelf in self._fresh.take():
+            shelf.is_fresh = False
+            for entry in self._entries(shelf):
+                self._heap.push(entry)
+        return self._heap.first()
+
+    def _in_order(self) -> list[_Entry]:
+        shelves = {shelf for *_, shelf in self._heap} | set(self._fresh)
+        return sorted(entry for shelf in shelves for entry in self._entries(shelf))
+
+    def _entries(self, shelf: Shelf) -> Iterator[_Entry]:
+        return ((kind, shelf.used, shelf) for kind in shelf.classes)
+
+    def _is_here(self, shelf: Shelf) -> bool:
+        return shelf.bucket is self and bool(shelf.classes)
+
+    def _is_live(self, entry: _Entry) -> bool:
+        kind, used, shelf = entry
+        return shelf.bucket is self and shelf.used == used and kind in shelf.classes
 
 
 class Unknown(Bucket):
     """Shelves of owners of whom nothing is known, and what nobody owns: longest unused first."""
 
-    __slots__ = ("_heap", "strangers")
+    __slots__ = ("strangers",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.strangers: dict[Resident, int] = {}
+        self.strangers: OrderedDict[Resident, int] = OrderedDict()
         """What nobody owns, and when it was put there."""
-        self._heap: LazyHeap[tuple[int, Shelf]] = LazyHeap(self._is_live)
-
-    def add(self, shelf: Shelf) -> None:
-        self.shelves[shelf] = None
-        self.touch(shelf)
-
-    def discard(self, shelf: Shelf) -> None:
-        del self.shelves[shelf]
-
-    def touch(self, shelf: Shelf) -> None:
-        self._heap.push((shelf.used, shelf))
 
     def victim(self) -> Resident | None:
-        first = self._heap.first()
+        first = self._first()
         stranger = next(iter(self.strangers.items()), None)
-        if stranger is not None and (first is None or stranger[1] < first[0]):
+        if stranger is not None and (first is None or stranger[1] < first[1]):
             return stranger[0]
-        return next(_residents(first[1])) if first else None
+        return next(first[2].residents()) if first else None
 
     def __iter__(self) -> Iterator[Resident]:
         parts: list[tuple[int, Iterable[Resident]]] = [
-            (shelf.used, _residents(shelf)) for shelf in self.shelves
+            (used, shelf.residents()) for _, used, shelf in self._in_order()
         ]
         parts += [(used, (stranger,)) for stranger, used in self.strangers.items()]
         for _, residents in sorted(parts, key=lambda part: part[0]):
             yield from residents
 
-    def _is_live(self, entry: tuple[int, Shelf]) -> bool:
-        return entry[1] in self.shelves and entry[1].used == entry[0]
+    def _entries(self, shelf: Shelf) -> Iterator[_Entry]:
+        yield (0, shelf.used, shelf)
+
+    def _is_live(self, entry: _Entry) -> bool:
+        _, used, shelf = entry
+        return shelf.bucket is self and shelf.used == used and bool(shelf.classes)
+
+
+MIN_BUCKETS = 64
+"""So many are never too many, with shelves or without."""
 
 
 @dataclass(slots=True)
@@ -145,38 +159,35 @@ class _Line:
     clock: Clock
     buckets: dict[float, Bucket] = field(default_factory=dict)
     keys: list[float] = field(default_factory=list)
-    """Heap of negative keys; those of buckets that are gone among them."""
-    by_due: dict[Due, Bucket] = field(default_factory=dict)
-    """Those that were asked for since the last victim: a push names the same moments many times."""
+    """Heap of negative keys."""
+    enough: int = MIN_BUCKETS
+    """Buckets among which it is time to look for empty ones."""
 
     def bucket_at(self, due: Due) -> Bucket:
-        key = self._key(due.at)
+        key = due.key
         bucket = self.buckets.get(key)
         if bucket is None:
+            if len(self.buckets) >= self.enough:
+                self._drop_empty()
             bucket = self.buckets[key] = Bucket()
             heappush(self.keys, -key)
-        self.by_due[due] = bucket
         return bucket
 
     def farthest(self) -> tuple[float, Bucket] | None:
         """The last moment at which anybody is due who has something here."""
-        self.by_due.clear()
         while self.keys:
             key = -self.keys[0]
-            bucket = self.buckets.get(key)
-            if bucket is not None and bucket.shelves:
+            bucket = self.buckets[key]
+            if bucket.num_shelves:
                 return key, bucket
-            self.buckets.pop(key, None)
+            del self.buckets[key]
             heappop(self.keys)
         return None
 
-    def _key(self, at: float) -> float:
-        """Exact as far as the horizon, then the coarser the farther."""
-        clock = self.clock
-        grain, distance = clock.resolution, at - clock.now
-        if distance > clock.horizon:
-            grain *= 2.0 ** int(math.log2(distance / clock.horizon))
-        return at - at % grain
+    def _drop_empty(self) -> None:
+        self.buckets = {key: bucket for key, bucket in self.buckets.items() if bucket.num_shelves}
+        self.keys = sorted(-key for key in self.buckets)
+        self.enough = max(MIN_BUCKETS, 2 * len(self.buckets))
 
 
 class OwnerOrder:
@@ -223,14 +234,6 @@ class OwnerOrder:
                 del others[resident]
                 return
 
-    def move(self, shelf: Shelf) -> None:
-        """Its owner is due at another time."""
-        bucket = self.bucket_of(shelf.owner)
-        if bucket is not shelf.bucket:
-            shelf.bucket.discard(shelf)
-            shelf.bucket = bucket
-            bucket.add(shelf)
-
     def victim(self) -> Resident | None:
         while True:
             resident = self._first()
@@ -246,7 +249,7 @@ class OwnerOrder:
             (*_distance(line.clock, key), bucket)
             for line in self._lines.values()
             for key, bucket in line.buckets.items()
-            if bucket.shelves
+            if bucket.num_shelves
         ]
         buckets.sort(key=lambda entry: entry[:2], reverse=True)
         for is_beyond, _, bucket in buckets:
@@ -258,16 +261,39 @@ class OwnerOrder:
                 yield from bucket
         yield from self._calling
 
-    def bucket_of(self, owner: Owner) -> Bucket:
-        due = owner.due
+    def check(self) -> None:
+        """Raise BrokenInvariant where places, shelves and buckets disagree."""
+        shelves = self._shelves.values()
+        places = {
+            resident: (shelf, kind)
+            for shelf in shelves
+            for kind, residents in shelf.classes.items()
+            for resident in residents
+        }
+        must_agree("places", self._places, places)
+        buckets = Counter(shelf.bucket for shelf in shelves)
+        for bucket in self._buckets():
+            must_agree("shelves of a bucket", bucket.num_shelves, buckets.pop(bucket, 0))
+        must_agree("shelves that stand nowhere", buckets, Counter())
+        for owner, shelf in self._shelves.items():
+            must_agree("whose shelf it is", owner, shelf.owner)
+            must_agree("it is known there", shelf in owner.shelves, True)
+            must_agree("where it stands", shelf.bucket, self.bucket_of(owner.due))
+        others = (*self._dead, *self._superseded, *self._unknown.strangers)
+        must_agree("what is idle", Counter(self), Counter((*places, *others)))
+
+    def _buckets(self) -> Iterator[Bucket]:
+        yield from (self._never, self._unknown, self._calling)
+        for line in self._lines.values():
+            yield from line.buckets.values()
+
+    def bucket_of(self, due: Due | None) -> Bucket:
+        """Where shelves stand of owners who are due then."""
         if due is None:
             return self._unknown
         line = self._lines.get(due.clock)
         if line is None:
             line = self._lines[due.clock] = _Line(due.clock)
-        bucket = line.by_due.get(due)
-        if bucket is not None:
-            return bucket
         if math.isinf(due.at):
             return self._never if due.at > 0 else self._calling
         return line.bucket_at(due)
@@ -287,10 +313,9 @@ class OwnerOrder:
         of its clock."""
         last = (False, -math.inf)
         farthest: Bucket | None = None
-        for clock, line in list(self._lines.items()):
+        for clock, line in self._lines.items():
             found = line.farthest()
             if found is None:
-                del self._lines[clock]
                 continue
             distance = _distance(clock, found[0])
             if distance > last:
@@ -325,10 +350,7 @@ class OwnerOrder:
             shelf.bucket.touch(shelf)
         else:
             shelf.bucket.add(shelf)
-        if kind not in shelf.classes:
-            shelf.classes[kind] = {}
-            shelf.bucket.enter_class(shelf, kind)
-        shelf.classes[kind][resident] = None
+        shelf.classes.setdefault(kind, {})[resident] = None
         self._places[resident] = (shelf, kind)
 
     def _take(self, resident: Resident, shelf: Shelf, kind: int) -> None:
@@ -336,10 +358,9 @@ class OwnerOrder:
         del residents[resident]
         if residents:
             return
-        shelf.bucket.leave_class(shelf, kind)
         del shelf.classes[kind]
         if not shelf.classes:
-            shelf.bucket.discard(shelf)
+            shelf.bucket.num_shelves -= 1
             shelf.owner.shelves.remove(shelf)
             del self._shelves[shelf.owner]
 
@@ -347,8 +368,3 @@ class OwnerOrder:
 def _distance(clock: Clock, key: float) -> tuple[bool, float]:
     """Whether it is beyond the horizon, and seconds."""
     return key - clock.now > clock.horizon, clock.seconds_to(key)
-
-
-def _residents(shelf: Shelf) -> Iterator[Resident]:
-    for residents in shelf.classes.values():
-        yield from residents

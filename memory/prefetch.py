@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from motet.memory.adapter_cache import AdapterCache
 from motet.memory.agents import Agent, Agents
@@ -22,6 +23,9 @@ STEP_S = 0.01
 
 MARGIN_STEPS = 0.5
 """Of its world by which what goes has to be needed later than what comes for it."""
+
+MAX_LOOKS = 1000
+"""Agents that are looked at in a step. Of whom nothing is missing is not looked at again."""
 
 SMOOTHING = 0.1
 
@@ -68,7 +72,10 @@ class Prefetcher:
         self._give_up_strays()
         if self._is_queue_full:
             return
-        for agent in self._agents.schedule.nearest_first():
+        for agent in islice(self._agents.schedule.nearest_first(), MAX_LOOKS):
+            agent.is_open = _misses_something(agent)
+            if not agent.is_open:
+                continue
             if not self._bring(agent, num_reserved) or self._is_queue_full:
                 return
 
@@ -155,3 +162,11 @@ class Prefetcher:
             owner = each.subjects[0].nearest_owner()
             if not each.is_given_up and (owner is None or owner.distance_s >= UNKNOWN_S):
                 self._mover.give_up(each)
+
+
+def _misses_something(agent: Agent) -> bool:
+    """Is any of what it owns not on the device?"""
+    adapter, frontier = agent.adapter, agent.frontier
+    if adapter is not None and not adapter.is_on_device:
+        return True
+    return frontier is not None and not frontier.is_on_device

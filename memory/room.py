@@ -210,6 +210,7 @@ class Room:
     def check(self, states: Sequence[Resident]) -> None:
         """Compare with all objects there are; raise BrokenInvariant where counts disagree."""
         self.pool.check()
+        self._order.check()
         idle = {state for state in states if state.is_idle}
         must_agree("idle objects", set(self.idle()), idle)
         must_agree("idle pages", self.num_idle_pages, sum(state.num_pages for state in idle))

@@ -20,6 +20,7 @@ from motet.engine.scheduler import Scheduler
 from motet.engine.sequence import Sequence
 from motet.memory.adapter import Adapter, AdapterContent
 from motet.memory.adapter_cache import AdapterState
+from motet.memory.agent import AgentCall
 from motet.memory.copy import ReadEnded
 from motet.memory.costs import Costs
 from motet.memory.eviction import EVICTION
@@ -46,6 +47,7 @@ def a_request(
     request_id: str | None = None,
     cache_salt: str = "",
     deadline_s: float | None = None,
+    agent: AgentCall | None = None,
     **sampling: Any,
 ) -> Request:
     """`prompt` is tokens, or their number: then no other request has the same ones.
@@ -65,6 +67,7 @@ def a_request(
         adapter,
         cache_salt,
         deadline_s,
+        agent,
     )
 
 
@@ -99,6 +102,7 @@ def a_memory(
     costs: Costs = KV_IS_DROPPED,
     num_adapter_pages: int | None = None,
     eviction: str = "lru",
+    prefetches: bool = True,
 ) -> MemoryManager:
     """With the adapters on the host."""
     config = MemoryConfig(
@@ -108,6 +112,7 @@ def a_memory(
         num_host_pages=num_host_pages,
         num_adapter_pages=num_adapter_pages,
         costs=costs,
+        prefetches=prefetches,
     )
     memory = MemoryManager(config, EVICTION[eviction])
     for adapter in adapters:
@@ -135,12 +140,24 @@ def a_scheduler(
     num_host_pages: int = 256,
     costs: Costs = KV_IS_DROPPED,
     num_adapter_pages: int | None = None,
+    eviction: str = "lru",
+    prefetches: bool = True,
 ) -> Scheduler:
     """With the adapters on the host, as if they had been used before."""
+    memory = a_memory(
+        num_pages,
+        num_host_pages,
+        PAGE_TOKENS,
+        adapters,
+        costs,
+        num_adapter_pages,
+        eviction,
+        prefetches,
+    )
     scheduler = Scheduler(
         BatchConfig(max_batch_tokens, max_batch_rows, max_batch_adapters),
         max_model_len,
-        a_memory(num_pages, num_host_pages, PAGE_TOKENS, adapters, costs, num_adapter_pages),
+        memory,
         policy or FirstComeFirstServed(),
     )
     for request in requests:

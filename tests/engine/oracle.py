@@ -19,6 +19,7 @@ from motet.engine.scheduler import Scheduler
 from motet.memory.adapter import Adapter
 from motet.memory.costs import Costs
 from tests.engine.adapter_storm import AdapterStorm
+from tests.engine.agent_storm import AgentStorm
 from tests.engine.factories import (
     PAGE_TOKENS,
     VOCAB_SIZE,
@@ -144,7 +145,14 @@ Sabotage = Callable[[Scheduler, FakeExecutor, random.Random], None]
 
 
 def run_storm(
-    seed: int, num_tokens: int, sabotage: Sabotage | None = None, is_checked: bool = True
+    seed: int,
+    num_tokens: int,
+    sabotage: Sabotage | None = None,
+    is_checked: bool = True,
+    *,
+    has_agents: bool = False,
+    eviction: str = "lru",
+    prefetches: bool = True,
 ) -> tuple[Oracle, Storm]:
     """Serve until so many tokens have come out (or, sabotaged, until one is wrong)."""
     rng = random.Random(seed)
@@ -156,6 +164,8 @@ def run_storm(
         policy=StormPolicy(rng),
         num_host_pages=NUM_HOST_PAGES,
         costs=Costs(),
+        eviction=eviction,
+        prefetches=prefetches,
     )
     inbox, lines = Inbox(), faulty_lines(seed, rng)
     executor = an_executor(scheduler, inbox, lines)
@@ -163,10 +173,21 @@ def run_storm(
         sabotage(scheduler, executor, rng)
     adapters = AdapterStorm(scheduler, executor.disk, rng, NAMES)
     oracle = Oracle(adapters)
-    requests = oracle.watch(storm_requests(rng, NAMES, adapters.current))
+    agents = AgentStorm(scheduler, rng, adapters.current, NAMES[:24]) if has_agents else None
+    requests = agents.requests() if agents else storm_requests(rng, NAMES, adapters.current)
     engine = VirtualEngine(EngineCore(an_info(), scheduler, executor, inbox), executor)
-    storm = Storm(engine, rng, requests, oracle.hear, adapters, is_checked=is_checked)
+    storm = Storm(
+        engine,
+        rng,
+        oracle.watch(requests),
+        oracle.hear,
+        adapters,
+        agents,
+        is_checked=is_checked,
+    )
     adapters.start()
+    if agents is not None:
+        agents.start()
     while oracle.num_right < num_tokens and not oracle.num_wrong:
         storm.turn()
     if sabotage is None:
@@ -174,6 +195,7 @@ def run_storm(
         for line in lines:
             storm.forced.update({f"{f} copy": number for f, number in line.num_faults.items()})
         storm.forced.update(adapters.forced)
+        storm.forced.update(agents.forced if agents else {})
         storm.forced["cancelled copy"] = scheduler.memory.copies.counters.cancelled
         assert not adapters.unanswered
     return oracle, storm

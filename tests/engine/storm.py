@@ -24,6 +24,7 @@ from motet.memory.copy import Transfers
 from motet.memory.prefix import PrefixNode
 from motet.memory.residency import HostCopy, Rank
 from tests.engine.adapter_storm import ADAPTER_EVENTS, AdapterStorm
+from tests.engine.agent_storm import AgentStorm
 
 FORCED_EVENTS = (
     "chunked prefill",
@@ -87,6 +88,8 @@ class Storm:
     on_output: Callable[[TokenOutput], None]
     adapters: AdapterStorm | None = None
     """None: those there are stay as they are."""
+    agents: AgentStorm | None = None
+    """None: nobody says anything of them."""
     max_unfinished: int = 24
     abort_probability: float = 0.1
     preempt_probability: float = 0.12
@@ -105,6 +108,8 @@ class Storm:
         if self.adapters is not None:
             self.adapters.turn()
             self._tell(self.adapters.take_outputs())
+        if self.agents is not None:
+            self._tell(self.agents.turn())
         self._arrive()
         self._force()
         outputs, replies = handle(scheduler, self.engine.take(), self.engine.now)
@@ -128,6 +133,8 @@ class Storm:
         self.max_unfinished = 0
         if self.adapters is not None:
             self.adapters.probability = 0.0
+        if self.agents is not None:
+            self.agents.probability = 0.0
         while self.scheduler.has_work:
             self.turn()
 
@@ -188,6 +195,8 @@ class Storm:
             if output.finish_reason is not None:
                 del self.unfinished[output.request_id]
             self.forced["prefix hit"] += output.index == 0 and output.num_cached_tokens > 0
+            if self.agents is not None:
+                self.agents.hear(output)
             self.on_output(output)
 
 

@@ -188,7 +188,7 @@ class OrderMachine(RuleBasedStateMachine):
             return (0.0, distance_s, 0.0)
         due = owner.due
         far = due.at - due.clock.now
-        exact = far <= due.clock.horizon
+        exact = due.at - due.told <= due.clock.horizon and far <= due.clock.horizon
         return (0.0, distance_s, -thing.kind) if exact else (0.0, round(distance_s, -9), 0.0)
 
 
