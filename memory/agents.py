@@ -254,6 +254,7 @@ class Agents:
                 due = dues.get(distance)
                 if due is None:
                     due = dues[distance] = Due(clock, now + distance, now)
+                agent.said.pop(Source.HINT, None)  # which is older
                 agent.said[Source.PUSH] = due
                 reckon(agent)
                 changed.append(agent)
