@@ -119,6 +119,8 @@ class Prefetcher:
         missing = self._kv.missing(frontier)
         if not missing:
             return True
+        for node in frontier.path():  # so that nothing goes on which these build
+            node.nearest_owner()
         num_free = self._free(self._kv.room, agent, len(missing), needed_s, num_reserved)
         parent = missing[0].parent
         assert parent is None or parent.is_on_device, "it is needed as soon"

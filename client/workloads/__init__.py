@@ -10,6 +10,7 @@ from motet.client.workloads.diffusion import Diffusion
 from motet.client.workloads.independent import Independent
 from motet.client.workloads.manylora import ManyLora
 from motet.client.workloads.mooncake import read_mooncake
+from motet.client.workloads.phases import Phases
 from motet.client.workloads.rounds import Rounds
 from motet.client.workloads.subagents import Subagents
 from motet.client.workloads.toolloop import ToolLoop
@@ -28,6 +29,7 @@ WORKLOADS: dict[str, type[Workload]] = {
     "toolloop": ToolLoop,
     "subagents": Subagents,
     "manylora": ManyLora,
+    "phases": Phases,
 }
 """Frozen dataclasses of parameters, all with defaults. Each has `seed` and `agents`."""
 

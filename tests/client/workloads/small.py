@@ -15,6 +15,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "toolloop": {"agents": 8, "human_share": 0.2},
     "subagents": {"agents": 2},
     "manylora": {"agents": 20, "duration_s": 60.0},
+    "phases": {"agents": 12, "steps": 60, "adapters": 20, "requests": 5},
 }
 NAMES = list(WORKLOADS)
 
