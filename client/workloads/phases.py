@@ -1,4 +1,4 @@
-"""Now many adapters, now long memories: what a pool that is divided once and for all cannot suit."""
+"""Now many adapters, now long memories: what a pool that is divided for good cannot suit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
