@@ -110,8 +110,9 @@ class Prefetcher:
         if frontier is None or frontier.is_on_device or frontier.state is Residency.LOADING:
             return True
         missing = self._kv.missing(frontier)
-        if not missing:
+        if not missing or not self._kv.has_adapter(frontier.namespace):
             return True
+        self._kv.claim(agent)
         num_free = self._kv.room.free_for(len(missing), needed_s, num_reserved)
         parent = missing[0].parent
         assert parent is None or parent.is_on_device, "it is needed as soon"

@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 
+from motet.memory.eviction import EVICTION
+from tests.engine.agent_storm import AGENT_EVENTS
 from tests.engine.faults import FAULTS, Fault
 from tests.engine.oracle import run_storm
 from tests.engine.storm import FORCED_EVENTS
@@ -23,6 +25,33 @@ def test_no_token_or_score_changes_in_a_storm(seed: int) -> None:
     room = memory.room
     assert room.pool.num_free + room.num_idle_pages + num_pinned == room.pool.num_pages
     assert memory.host.pool.num_free + memory.host.num_idle_pages == memory.host.pool.num_pages
+
+
+@pytest.mark.parametrize("prefetches", [True, False], ids=["prefetch", "no prefetch"])
+@pytest.mark.parametrize("eviction", EVICTION)
+def test_nothing_that_is_said_of_agents_changes_a_token(eviction: str, prefetches: bool) -> None:
+    storm = partial(run_storm, has_agents=True, eviction=eviction, prefetches=prefetches)
+    oracle, ran = storm(12, num_tokens=1_500)
+    assert oracle.num_wrong == 0 and oracle.num_right >= 1_500
+    assert all(ran.forced[event] >= 1 for event in AGENT_EVENTS), ran.forced
+    counters = ran.scheduler.memory.prefetcher.counters
+    assert (sum(counters.issued.values()) > 20) is prefetches
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("prefetches", [True, False], ids=["prefetch", "no prefetch"])
+@pytest.mark.parametrize("eviction", EVICTION)
+def test_nothing_that_is_said_of_agents_changes_a_token_in_long_storms(
+    eviction: str, prefetches: bool
+) -> None:
+    num_right = 0
+    for seed in range(200, 203):
+        oracle, _ = run_storm(
+            seed, num_tokens=21_000, has_agents=True, eviction=eviction, prefetches=prefetches
+        )
+        assert oracle.num_wrong == 0
+        num_right += oracle.num_right
+    assert num_right >= 500_000 // (2 * len(EVICTION))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
