@@ -5,7 +5,9 @@ from functools import partial
 
 import pytest
 
+from motet.errors import BrokenInvariant
 from motet.memory.eviction import EVICTION
+from tests.engine.agent_faults import AGENT_FAULTS
 from tests.engine.agent_storm import AGENT_EVENTS
 from tests.engine.faults import FAULTS, Fault
 from tests.engine.oracle import run_storm
@@ -59,6 +61,20 @@ def test_every_planted_fault_changes_a_token_or_score(fault: Fault) -> None:
     """In one of a few storms: most do in all of them."""
     storm = partial(run_storm, num_tokens=20_000, sabotage=fault, is_checked=False)
     assert any(storm(seed)[0].num_wrong for seed in range(7, 11))
+
+
+@pytest.mark.parametrize("fault", AGENT_FAULTS, ids=lambda fault: fault.__name__)
+def test_every_fault_in_what_is_moved_for_agents_is_seen(fault: Fault) -> None:
+    """By a check, or by a wrong token. In one of a few storms: most are in the first."""
+    assert any(_is_seen(fault, seed) for seed in range(3))
+
+
+def _is_seen(fault: Fault, seed: int) -> bool:
+    try:
+        oracle, _ = run_storm(seed, 6_000, fault, has_agents=True, eviction="distance_cost")
+    except (BrokenInvariant, AssertionError):
+        return True
+    return oracle.num_wrong > 0
 
 
 @pytest.mark.soak
