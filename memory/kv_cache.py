@@ -252,6 +252,13 @@ class KvCache:
         for node in reversed(chain[num_kept:]):
             self._leave_behind(node)
 
+    def claim(self, owner: KvOwner) -> None:
+        """All that it owns is needed when it is due: others are looked at when that comes up."""
+        distance_s = owner.distance_s
+        for node in owner.frontier.path() if owner.frontier else ():
+            if node.nearest is None or distance_s < node.nearest.distance_s:
+                node.nearest = owner
+
     def set_away(self, digest: str, is_away: bool) -> None:
         """Is the adapter in neither tier? What was computed on it is dead weight then."""
         if is_away is (digest in self._away):

@@ -117,10 +117,9 @@ class Prefetcher:
         if frontier is None or frontier.is_on_device or frontier.state is Residency.LOADING:
             return True
         missing = self._kv.missing(frontier)
-        if not missing:
+        if not missing or not self._kv.has_adapter(frontier.namespace):
             return True
-        for node in frontier.path():  # so that nothing goes on which these build
-            node.nearest_owner()
+        self._kv.claim(agent)
         num_free = self._free(self._kv.room, agent, len(missing), needed_s, num_reserved)
         parent = missing[0].parent
         assert parent is None or parent.is_on_device, "it is needed as soon"

@@ -16,6 +16,7 @@ from motet.engine.messages import (
     MoveAgent,
     PushDistances,
     RegisterAgent,
+    Reply,
     TellAgent,
     TickAgents,
 )
@@ -111,16 +112,17 @@ class AgentStorm:
         if output.finish_reason is not None:
             self.asking.pop(output.request_id, None)
 
-    def turn(self) -> list[TokenOutput]:
-        """Perhaps something is said."""
+    def turn(self) -> tuple[list[TokenOutput], list[Reply]]:
+        """Perhaps something is said. What others hear meanwhile."""
         if self.rng.random() > self.probability:
-            return []
+            return [], []
         command, name = self._command()
         self.forced[name] += 1
         call = Call(-1 - next(self._numbers), command)
         outputs, replies = handle(self.scheduler, [call], self.scheduler.memory.time.now)
-        assert call.call_id in [reply.call_id for reply in replies]
-        return outputs
+        others = [reply for reply in replies if reply.call_id != call.call_id]
+        assert len(others) == len(replies) - 1, "it is answered at once"
+        return outputs, others
 
     def _next_prompt(self, life: Life) -> tuple[int, ...]:
         rng, before = self.rng, (*life.prompt, *life.answer)

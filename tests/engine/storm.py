@@ -109,7 +109,10 @@ class Storm:
             self.adapters.turn()
             self._tell(self.adapters.take_outputs())
         if self.agents is not None:
-            self._tell(self.agents.turn())
+            outputs, replies = self.agents.turn()
+            self._tell(outputs)
+            if self.adapters is not None:
+                self.adapters.hear(replies)
         self._arrive()
         self._force()
         outputs, replies = handle(scheduler, self.engine.take(), self.engine.now)
