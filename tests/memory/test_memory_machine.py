@@ -48,6 +48,7 @@ class Wish:
 
 class MemoryMachine(RuleBasedStateMachine):
     num_adapter_pages: int | None = None
+    eviction = "lru"
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,6 +58,7 @@ class MemoryMachine(RuleBasedStateMachine):
             PAGE_TOKENS,
             costs=Costs(),
             num_adapter_pages=self.num_adapter_pages,
+            eviction=self.eviction,
         )
         self.shadow = Shadow(dict(zip(PATHS, CONTENTS, strict=True)))
         self.num_ranks = 0
