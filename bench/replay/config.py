@@ -9,10 +9,16 @@ from itertools import product
 
 from motet.bench.replay.arm import Arm, Hints
 from motet.bench.replay.costs import COST_MODELS
-from motet.client.workloads import READERS, WORKLOADS
 from motet.engine.config import Bounded, option
 from motet.errors import ConfigError
 from motet.memory.eviction import BELADY, EVICTION
+
+WORKLOADS = (
+    *("independent", "town", "diffusion", "rounds"),
+    *("workflow", "toolloop", "subagents", "manylora"),
+)
+FORMATS = ("motet", "mooncake", "burstgpt")
+"""Those of `client.workloads`, which takes long to import: every command would wait for it."""
 
 UNIFIED = "unified"
 
@@ -34,9 +40,11 @@ HINTS = tuple(hints for hints in Hints if hints is not Hints.TRUTH)
 class TraceConfig(Bounded):
     """What agents do: a file, or a workload that is generated."""
 
-    format: str = option("motet", "Whose format TRACE has.", choices=tuple(READERS))
+    format: str = option("motet", "Whose format TRACE has.", choices=FORMATS)
     workload: str | None = option(
-        None, f"What to generate without TRACE: {', '.join(WORKLOADS)}; default: independent."
+        None,
+        f"What to generate without TRACE: {', '.join(WORKLOADS)}; default: "
+        "independent with 100 steps.",
     )
     agents: int | None = option(None, "Agents of the workload; default: its own.", most=10**7)
     steps: int | None = option(None, "Steps of the workload; default: its own.", most=10**7)

@@ -37,7 +37,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A dense decoder, in 16 bits."""
+    """A dense decoder."""
 
     layers: int
     hidden: int
@@ -45,9 +45,10 @@ class Model:
     kv_heads: int
     head_dim: int
     parameters: float
+    element_bytes: int = 2
 
     def layout(self, page_tokens: int) -> PageLayout:
-        return PageLayout(self.layers, page_tokens, self.kv_heads, self.head_dim, 2)
+        return PageLayout(self.layers, page_tokens, self.kv_heads, self.head_dim, self.element_bytes)
 
     def modules(self, targets: tuple[str, ...]) -> tuple[Module, ...]:
         """Linear layers of attention by the first letter of their names."""
@@ -85,7 +86,7 @@ class CostModel:
             num_pairs += tokens * (2 * end - tokens) // 2
         inner = model.heads * model.head_dim
         flops = 2 * model.parameters * num_tokens + 4 * model.layers * inner * num_pairs
-        num_bytes = 2 * model.parameters
+        num_bytes = model.element_bytes * model.parameters
         num_bytes += page_bytes * (num_positions / page_tokens + adapter_pages)
         busy_s = max(flops / machine.flops, num_bytes / (machine.memory_gbs * GB))
         overhead_s = machine.row_s * len(batch.rows) + machine.adapter_s * len(batch.adapters)

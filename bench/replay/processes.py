@@ -61,7 +61,9 @@ class _Children:
     def start(self, index: int, job: Job) -> None:
         here, there = multiprocessing.Pipe(duplex=False)
         process = _process(there, *job)
-        process.start()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        process.start()  # it is born deaf to SIGINT: this process ends it
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         there.close()
         self.running[index] = process, here
 
@@ -123,7 +125,6 @@ def _process(pipe: Connection, setting: Setting, arm: Arm) -> BaseProcess:
 
 def _run(pipe: Connection, setting: Setting, arm: Arm) -> None:
     """In the child."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     gc.disable()  # a run leaves next to nothing in circles, and much to look through
     told = 0.0
 

@@ -12,6 +12,10 @@ from motet.client.workloads import READERS, Trace, generate_trace
 from motet.engine.config import BatchConfig
 from motet.errors import ConfigError
 
+DEFAULT_WORKLOAD = "independent"
+DEFAULT_PARAMETERS = {"steps": 100}
+"""Where no workload is named, a first look should take seconds."""
+
 BATCH = BatchConfig(max_batch_tokens=8192, max_batch_rows=256, max_batch_adapters=256)
 
 
@@ -20,8 +24,9 @@ def trace_of(config: TraceConfig, file: Path | None, **swept: Any) -> Trace:
     if file is None:
         if config.format != "motet":
             raise ConfigError(f"--format is {config.format}, and no trace is given: name its file")
-        parameters = {**config.given, **swept}
-        return _with_calls(generate_trace(config.workload or "independent", **parameters))
+        defaults = {} if config.workload is not None else DEFAULT_PARAMETERS
+        name = config.workload or DEFAULT_WORKLOAD
+        return _with_calls(generate_trace(name, **{**defaults, **config.given, **swept}))
     given = ["workload"] if config.workload is not None else []
     given += [name for name in config.given if name != "seed"]
     if given:
