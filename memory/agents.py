@@ -150,7 +150,7 @@ class Agents:
             world = self.worlds[tenant] = World(
                 tenant,
                 StepClock(self._time),
-                Record(self.errors),
+                Record(errors=self.errors),
                 Pauses(Random(tenant)),
                 self.schedule,
             )

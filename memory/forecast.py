@@ -65,10 +65,10 @@ class Errors:
 class Record:
     """The tracks of all sources in one world."""
 
-    errors: Errors
     tracks: dict[Source, Track] = field(
         default_factory=lambda: {source: Track(1 + PRIOR[source]) for source in Source}
     )
+    errors: Errors = field(default_factory=Errors)
 
     def came(self, source: Source, due: Due) -> None:
         """The agent calls now."""

@@ -48,7 +48,9 @@ class Model:
     element_bytes: int = 2
 
     def layout(self, page_tokens: int) -> PageLayout:
-        return PageLayout(self.layers, page_tokens, self.kv_heads, self.head_dim, self.element_bytes)
+        return PageLayout(
+            self.layers, page_tokens, self.kv_heads, self.head_dim, self.element_bytes
+        )
 
     def modules(self, targets: tuple[str, ...]) -> tuple[Module, ...]:
         """Linear layers of attention by the first letter of their names."""

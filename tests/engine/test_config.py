@@ -29,7 +29,8 @@ def test_a_number_has_a_flag_and_bounds(config: type[Bounded], field: Field[Any]
 
 
 def test_every_number_of_a_batch_is_bounded() -> None:
-    assert {field for config, field in BOUNDED if config is BatchConfig} == set(fields(BatchConfig))
+    numbers = {field for field in fields(BatchConfig) if field.type is int}
+    assert {field for config, field in BOUNDED if config is BatchConfig} == numbers
 
 
 @pytest.mark.parametrize("gbps", [0.0, -1.0, math.inf, math.nan])

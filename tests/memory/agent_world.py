@@ -19,8 +19,11 @@ class AgentWorld:
     """Agents of one tenant, with steps of a second each."""
 
     def __init__(self, num_pages: int = 12, **memory: Any) -> None:
-        memory = {"costs": Costs(page_copy_s=0.001), "eviction": "distance_cost"} | memory
-        self.memory: MemoryManager = a_memory(num_pages, **memory)
+        defaults: dict[str, Any] = {
+            "costs": Costs(page_copy_s=0.001),
+            "eviction": "distance_cost",
+        }
+        self.memory: MemoryManager = a_memory(num_pages, **(defaults | memory))
         self.world = self.memory.agents.world("")
         self.now = 0.0
         self.tick(0)
@@ -34,7 +37,7 @@ class AgentWorld:
     ) -> Agent:
         """A whole call: its prompt and answer are these tokens, and nobody is in the way."""
         memory, words = self.memory, AgentCall(AgentKey("", name), **call)
-        agent = memory.arrived(adapter, words)
+        agent = memory.arrived(adapter, None, words)
         assert agent is not None
         namespace = memory.namespace(adapter, "")
         prefix: list[Any] = []

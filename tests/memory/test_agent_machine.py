@@ -45,7 +45,7 @@ class AgentMachine(MemoryMachine):
             self.want(name, order, tokens)
         for wish in self.wishes[num_before:]:  # unless it was refused
             state = wish.generation.state if wish.generation else None
-            agent = self.memory.arrived(state, call)
+            agent = self.memory.arrived(state, name, call)
             assert agent is not None
             self.callers[wish] = (agent, call)
 

@@ -81,4 +81,6 @@ def test_accuracy_is_by_how_long_the_agent_was_away(
     say(record, Source.HINT, a_clock(), distance, truth)
     track = record.tracks[Source.HINT]
     assert track.accuracy == pytest.approx(1 + 0.05 * (accuracy - 1))
-    assert track.num_calls == 1 and math.isfinite(track.error_steps) and track.error_s == 0
+    errors = record.errors
+    assert errors.num_calls == {"hint/steps": 1}
+    assert errors.sums["hint/steps"] == min(abs(distance - truth), 64.0)

@@ -143,7 +143,7 @@ def test_what_is_sooner_computed_than_copied_is_not_copied() -> None:
 
 def test_no_more_is_queued_than_the_link_moves_until_the_next_step() -> None:
     world = with_kv_on_host(num_agents=6, costs=Costs(page_copy_s=0.005))
-    world.push(**{name: 1.0 for name in "abcdef"})
+    world.push(a=1.0, b=1.0, c=1.0, d=1.0, e=1.0, f=1.0)
     assert len(world.step()) == 2  # a step takes 10 ms, a page 5 ms: two steps of two pages
 
 
