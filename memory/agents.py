@@ -286,6 +286,7 @@ class Agents:
                 if predict_s is not None:
                     next_use = NextUse(predict_s, Unit.SECONDS)
                     agent.said[Source.HINT] = self.due_in(agent, next_use)
+                    agent.retained = None
         self.reckon(agent)
 
     def wish(self, agent: Agent, verb: Verb, ttl_s: float | None) -> None:

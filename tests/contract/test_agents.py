@@ -42,15 +42,14 @@ def test_steps_that_pass_bring_it_nearer(api: Api) -> None:
     assert state(api, "ticking")["next_use"] == {"steps": 3}
 
 
-def test_what_is_pushed_counts_where_nothing_better_is_known(api: Api) -> None:
+def test_what_was_said_last_counts(api: Api) -> None:
     call(api, "pushed")
     answer = ask(api, "POST", "/v1/agents/distances", distances={"pushed": 7, "nobody": 1})
     assert (answer["applied"], answer["unknown"]) == (1, 1)
     assert state(api, "pushed")["next_use"] == {"steps": 7}
     assert state(api, "pushed")["source"] == "push"
     call(api, "pushed", next_use="never")
-    ask(api, "POST", "/v1/agents/distances", distances={"pushed": 7})
-    assert state(api, "pushed")["source"] == "hint"
+    assert state(api, "pushed")["next_use"] == "never"
 
 
 def test_an_old_epoch_changes_nothing(api: Api) -> None:
