@@ -40,6 +40,9 @@ class Admission:
         """Pages that those who run will need besides what they have, as far as was last counted."""
         self.restoring: dict[Sequence, None] = {}
         """Waiting sequences parts of whose prefix are on their way."""
+        self.is_short = False
+        """Somebody waits for pages, or for a copy that cannot begin: nothing that is needed later
+        may take what is left, as far as was last seen."""
 
     @property
     def is_vain(self) -> bool:
@@ -53,6 +56,7 @@ class Admission:
         demands = Demands(map(self._demand, self._running), self._memory.kv.page_tokens)
         self.num_growing = max(0, demands.peak - self._memory.kv.num_own_pages)
         limit = self._memory.adapters.load_wanted(self.num_growing)
+        self.is_short = self._memory.adapters.has_to_load
         if not self._queue:
             self._vain = (self._queue.version, self._memory.version)
             return []
@@ -84,12 +88,14 @@ class Admission:
             elif adapter is not None and adapter not in self._memory.adapters.ready:
                 candidates.pass_over_group()  # it has made way for one before
             elif not self._fits(sequence, demands):
+                self.is_short = True
                 break
             elif self._memory.kv.restore(
                 sequence.prefix, sequence.rank, is_idle=len(self._running) == 0
             ):
                 sequence.waits_for_prefix(self._memory.copies.now)
                 self.restoring[sequence] = None
+                self.is_short |= num_leased(sequence.prefix) == num_on_device(sequence.prefix)
                 candidates.pass_over()
             else:
                 candidates.take()

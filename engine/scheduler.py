@@ -125,7 +125,7 @@ class Scheduler:
         self._watch_thrash(self._max_batch_tokens - builder.budget, num_again)
         self._is_stalled = not self._in_flight and len(self._running) > 0
         self._num_steps += bool(self._in_flight)
-        self.memory.use_links(self._admission.num_growing)
+        self.memory.use_links(None if self._admission.is_short else self._admission.num_growing)
         plan = builder.plan(self._num_steps, self._in_flight, self.memory)
         for digest in plan.transfers.forgotten:
             self._lengths.forget(digest)

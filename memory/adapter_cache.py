@@ -289,6 +289,11 @@ class AdapterCache:
 
     # Loads and reads.
 
+    @property
+    def has_to_load(self) -> bool:
+        """Is any that is wanted on the host, and nothing begun to bring it?"""
+        return self._to_load.first() is not None
+
     def load_wanted(self, num_reserved: int) -> Rank | None:
         """Begin copies of what is wanted; leave `num_reserved` pages to those who run.
 

@@ -232,8 +232,9 @@ class MemoryManager:
         self._mover.hurry(self.room, num_missing - self.room.num_dirty_pages, table.rank)
         return True
 
-    def use_links(self, num_reserved: int) -> None:
-        """Once a step: write back and prefetch; leave so many pages to those who run."""
+    def use_links(self, num_reserved: int | None) -> None:
+        """Once a step: write back and prefetch; leave so many pages to those who run. None: all of
+        them, since somebody waits for some."""
         self.agents.expire()
         self._write_back.go_on()
         if self._prefetches:

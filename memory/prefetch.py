@@ -66,11 +66,11 @@ class Prefetcher:
         self._step_s = STEP_S
         self._last_s: float | None = None
 
-    def go_on(self, now: float, num_reserved: int) -> None:
-        """Once a step; leaves so many pages to those who run."""
+    def go_on(self, now: float, num_reserved: int | None) -> None:
+        """Once a step; leaves so many pages to those who run. None: all, to those who wait."""
         self._pass_time(now)
         self._give_up_strays()
-        if self._is_queue_full:
+        if num_reserved is None or self._is_queue_full:
             return
         for agent in islice(self._agents.schedule.nearest_first(), MAX_LOOKS):
             agent.is_open = _misses_something(agent)

@@ -15,7 +15,7 @@ from motet.memory.eviction import BELADY, EVICTION
 
 WORKLOADS = (
     *("independent", "town", "diffusion", "rounds"),
-    *("workflow", "toolloop", "subagents", "manylora"),
+    *("workflow", "toolloop", "subagents", "manylora", "phases"),
 )
 FORMATS = ("motet", "mooncake", "burstgpt")
 """Those of `client.workloads`, which takes long to import: every command would wait for it."""

@@ -23,6 +23,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "toolloop": {"agents": 4, "turns": 4.0, "max_context": 12288},
     "subagents": {"agents": 1, "depth": 1, "max_fan_out": 6},
     "manylora": {"agents": 10, "duration_s": 10.0, "max_output": 64},
+    "phases": {"agents": 8, "steps": 16, "phase_steps": 4, "requests": 8, "adapters": 12},
 }
 
 

@@ -29,7 +29,6 @@ def test_no_policy_beats_belady_by_more_than_two_in_a_hundred(name: str) -> None
         assert row.makespan_s > 0.98 * best_s, arm
 
 
-@pytest.mark.xfail(strict=False, reason="demand and prefetch may take pages from each other")
 @pytest.mark.parametrize("name", WORKLOADS)
 @pytest.mark.parametrize("eviction", UNORDERED)
 def test_prefetching_beside_an_order_without_distances_ends(
