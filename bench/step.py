@@ -45,7 +45,7 @@ def main() -> None:
     _print_decode()
     _print_burst()
     for what, make in CROWDS.items():
-        plan_ms, handle_ms = _steps(make())
+        plan_ms, handle_ms = timed_steps(make())
         print(
             f"{NUM_ROWS} decode rows, {what}: plan {plan_ms:.2f} ms, handle {handle_ms:.2f} ms "
             f"(medians of {NUM_STEPS})"
@@ -54,7 +54,7 @@ def main() -> None:
 
 def _print_decode() -> None:
     scheduler = _running(LIMITS)
-    plan_ms, handle_ms = _steps(scheduler)
+    plan_ms, handle_ms = timed_steps(scheduler)
     buffers = StepBuffers(LIMITS, MAX_MODEL_LEN, PAGE_TOKENS, torch.device("cpu"))
     inputs_ms = []
     for _ in range(NUM_STEPS):
@@ -62,7 +62,7 @@ def _print_decode() -> None:
         start_s = time.perf_counter()
         buffers.fill(plan.batch)
         inputs_ms.append(1000 * (time.perf_counter() - start_s))
-        scheduler.handle(StepFinished(_result(plan), 0.0))
+        scheduler.handle(StepFinished(result_of(plan), 0.0))
     print(
         f"{NUM_ROWS} decode rows of {PROMPT_TOKENS} and more tokens on {NUM_ADAPTERS} adapters: "
         f"plan {plan_ms:.2f} ms, handle {handle_ms:.2f} ms, tensors {median(inputs_ms):.2f} ms "
@@ -73,7 +73,7 @@ def _print_decode() -> None:
 def _print_burst() -> None:
     plan_ms = []
     for _ in range(NUM_BURSTS):
-        scheduler = _a_scheduler(LIMITS)
+        scheduler = a_scheduler(LIMITS)
         _arrive(scheduler, NUM_ROWS, SHORT_PROMPT_TOKENS, num_adapters=0)
         start_s = time.perf_counter()
         scheduler.plan()
@@ -115,7 +115,7 @@ def _behind_a_long_prefix() -> Scheduler:
     prompt = tuple(range(LONG_PREFIX_TOKENS))
     scheduler.handle(Arrived(Request("long", prompt, SAMPLING), 0.0))
     while any(sequence.num_pending > 1 for sequence in scheduler.running):
-        _step(scheduler)
+        finish_step(scheduler)
     scheduler.handle(Aborted("long"))
     _take_pages(scheduler)
     longer = (*prompt, *range(LARGE_PROMPT_TOKENS))
@@ -132,7 +132,7 @@ CROWDS: dict[str, Callable[[], Scheduler]] = {
 }
 
 
-def _a_scheduler(limits: BatchConfig) -> Scheduler:
+def a_scheduler(limits: BatchConfig) -> Scheduler:
     spec = SchedulerSpec(
         batch=limits,
         max_model_len=MAX_MODEL_LEN,
@@ -162,10 +162,10 @@ def _arrive(
 
 def _running(limits: BatchConfig) -> Scheduler:
     """Every one of the rows decodes."""
-    scheduler = _a_scheduler(limits)
+    scheduler = a_scheduler(limits)
     _arrive(scheduler, NUM_ROWS, PROMPT_TOKENS)
     while len(scheduler.running) < NUM_ROWS or any(s.num_pending > 1 for s in scheduler.running):
-        _step(scheduler)
+        finish_step(scheduler)
     return scheduler
 
 
@@ -176,7 +176,7 @@ def _take_pages(scheduler: Scheduler) -> None:
     pool.reserve(pool.num_free - num_spare, PageOwner.QUARANTINED)
 
 
-def _steps(scheduler: Scheduler) -> tuple[float, float]:
+def timed_steps(scheduler: Scheduler) -> tuple[float, float]:
     """Median milliseconds of plan and of handle. Nobody comes and nobody ends."""
     num_running = len(scheduler.running)
     plan_ms, handle_ms = [], []
@@ -184,7 +184,7 @@ def _steps(scheduler: Scheduler) -> tuple[float, float]:
         start_s = time.perf_counter()
         plan = scheduler.plan()
         plan_ms.append(1000 * (time.perf_counter() - start_s))
-        result = _result(plan)
+        result = result_of(plan)
         start_s = time.perf_counter()
         scheduler.handle(StepFinished(result, 0.0))
         handle_ms.append(1000 * (time.perf_counter() - start_s))
@@ -192,17 +192,17 @@ def _steps(scheduler: Scheduler) -> tuple[float, float]:
     return median(plan_ms), median(handle_ms)
 
 
-def _step(scheduler: Scheduler) -> None:
+def finish_step(scheduler: Scheduler) -> None:
     plan = scheduler.plan()
     if plan.batch.rows:
-        scheduler.handle(StepFinished(_result(plan), 0.0))
+        scheduler.handle(StepFinished(result_of(plan), 0.0))
     for copy in plan.transfers.copies:
         scheduler.handle(CopyEnded(copy.ticket, len(copy.pages)))
     for read in plan.transfers.reads:
         scheduler.handle(ReadEnded(read.ticket, ON_DISK[read.path]))
 
 
-def _result(plan: StepPlan) -> StepResult:
+def result_of(plan: StepPlan) -> StepResult:
     rows = [row for row in plan.batch.rows if row.sampling]
     return StepResult(plan.batch.step, tuple(SampledToken(row.request_id, 1) for row in rows))
 

@@ -110,7 +110,8 @@ class Pushed(Struct, frozen=True):
     is_stale: bool = False
     """A later epoch had come before: nothing was changed."""
     prefetch_pages: int = 0
-    """Pages that will be brought to the device because of it, as far as there is room."""
+    """Pages that will be brought to the device because of it, as far as there is room and as far as
+    they are counted."""
 
 
 class AgentStatus(Struct, frozen=True):

@@ -25,6 +25,8 @@ from motet.memory.residency import ON_DEVICE, ON_HOST, Rank, Residency, StateObj
 from motet.memory.room import Answer, Room
 from motet.memory.write_back import WriteBack
 
+MAX_COUNTED_PAGES = 4096
+
 
 class MemoryCounts(Struct, frozen=True, kw_only=True):
     """Counters only grow; the others are momentary."""
@@ -143,7 +145,7 @@ class MemoryManager:
         self.rooms = (self.room, adapter_room) if is_split else (self.room,)
         self.copies = Copies()
         self._mover = Mover(self.host, self.copies)
-        self._write_back = WriteBack(self.room, self._mover, host_order)
+        self._write_back = WriteBack(self.room, self._mover, host_order, config.costs)
         self.kv = KvCache(
             self.room,
             self._mover,
@@ -241,11 +243,18 @@ class MemoryManager:
             self.prefetcher.go_on(self.time.now, num_reserved)
 
     def pages_coming(self, agents: Iterable[Agent]) -> int:
-        """Pages of these that will be brought to the device, as far as there is room."""
-        if not self._prefetches:
-            return 0
-        expected = (agent for agent in agents if agent.is_expected)
-        return sum(self.pages_missing(agent, Target.ALL) for agent in expected)
+        """Pages of these that will be brought to the device, as far as there is room.
+
+        At most MAX_COUNTED_PAGES, which stand for so many or more: a push may be of a thousand
+        agents with a hundred pages each, and no step waits until they are counted.
+        """
+        num_pages = 0
+        for agent in agents if self._prefetches else ():
+            if agent.is_expected:
+                num_pages += self.pages_missing(agent, Target.ALL)
+            if num_pages >= MAX_COUNTED_PAGES:
+                return MAX_COUNTED_PAGES
+        return num_pages
 
     def pages_missing(self, agent: Agent, target: Target) -> int:
         """Pages of what it owns that are not on the device."""

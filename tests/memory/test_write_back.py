@@ -6,7 +6,7 @@ from motet.memory.copy import Copy, CopyEnded, Direction
 from motet.memory.costs import Costs
 from motet.memory.manager import MemoryManager
 from motet.memory.residency import Residency
-from motet.memory.write_back import COPY_PAGES
+from motet.memory.write_back import COPY_PAGES, IDLE_S
 from tests.engine.factories import PAGE_TOKENS, a_memory, an_adapter
 
 FIRST, SECOND = (0.0, 1), (0.0, 2)
@@ -220,3 +220,36 @@ def test_a_copy_does_not_wait_for_its_turn_behind_one_of_another_line() -> None:
     memory.tick(PATIENCE_S)
     assert memory.copies.counters.lost == 1
     assert memory.transfers().cancelled == (to_device.ticket,)
+
+
+def test_each_who_is_short_of_pages_gets_its_own() -> None:
+    memory = a_memory(32, costs=Costs())
+    compute(memory, 0, 32)
+    tables = [memory.kv.open(memory.namespace(None, "other"), [], (0.0, n)) for n in range(2, 14)]
+    assert all(memory.write_back_for(table, PAGE_TOKENS) for table in tables)
+    for copy in begun(memory):
+        end(memory, copy)
+    assert all(memory.kv.grow(table, PAGE_TOKENS) for table in tables)
+
+
+def test_who_is_short_is_not_so_for_ever_because_another_takes_pages_meanwhile() -> None:
+    memory = a_memory(256, costs=Costs())
+    compute(memory, 0, 256)
+    row = memory.kv.open(memory.namespace(None, "other"), [], FIRST)
+    for step in range(1, 12):
+        if not memory.kv.grow(row, step * PAGE_TOKENS):  # takes what has come for the other
+            memory.write_back_for(row, step * PAGE_TOKENS)
+        if memory.room.num_missing(6, SECOND) <= 0:
+            return
+        memory.adapters.hurry(6, SECOND)
+        memory.use_links(None)
+        for copy in begun(memory):
+            end(memory, copy)
+    raise AssertionError("it is still short of pages")
+
+
+def test_a_fast_link_writes_back_as_much_as_it_can_in_a_step() -> None:
+    memory = a_memory(64, costs=Costs(page_copy_s=IDLE_S / 20))
+    compute(memory, 0, 64)
+    memory.use_links(0)
+    assert [len(copy.pages) for copy in begun(memory)] == [8, 8, 4]
