@@ -39,7 +39,8 @@ MOST_STEPS = 60
 NUM_ROWS = 256
 NUM_KNOWN = 4_000
 """Agents that have called before and whose state has left the device, for the most part."""
-NUM_PUSHED = 100
+NUM_PUSHED = (0, 10, 100)
+"""In each step."""
 NUM_STEPS = 300
 PAGE_TOKENS = 64
 ROW_TOKENS, KNOWN_TOKENS = 1000, 1280
@@ -55,8 +56,11 @@ def main(
     agents: Annotated[int, typer.Option(help="Agents of whom some have news.")] = 100_000,
 ) -> None:
     gc.disable()
+    steps = _running()
+    for num_pushed in NUM_PUSHED:
+        _print_steps(steps, num_pushed)
+    del steps
     _print_pushes(agents)
-    _print_steps()
 
 
 def _print_pushes(num_agents: int) -> None:
@@ -144,17 +148,17 @@ class _Steps:
         self.num_ahead = 0
 
 
-def _print_steps() -> None:
-    steps, rng = _running(), random.Random(0)
+def _print_steps(steps: _Steps, num_pushed: int) -> None:
+    rng = random.Random(0)
     steps.forget()
     for number in range(NUM_STEPS):
-        news = [Call(0, _push(rng.sample(range(NUM_KNOWN), NUM_PUSHED), rng))]
+        news = [Call(0, _push(rng.sample(range(NUM_KNOWN), num_pushed), rng))]
         if number % STEPS_BETWEEN_TICKS == 0:
             news.append(Call(1, TickAgents("")))
         steps.step(*news)
     assert len(steps.scheduler.running) == NUM_ROWS
     console.print(
-        f"{NUM_ROWS} decode rows of agents, {NUM_PUSHED} of {NUM_KNOWN:,} others have news in each "
+        f"{NUM_ROWS} decode rows of agents, {num_pushed} of {NUM_KNOWN:,} others have news in each "
         f"step, {steps.num_ahead / NUM_STEPS:.0f} pages come ahead in each: plan "
         f"{median(steps.plan_ms):.2f} ms, handle {median(steps.handle_ms):.2f} ms, news and ends "
         f"of copies {median(steps.news_ms):.2f} ms (medians of {NUM_STEPS})"
@@ -181,7 +185,7 @@ def _running() -> _Steps:
     while len(steps.scheduler.running) or steps.scheduler.stats().num_waiting:
         steps.step()
     for number in range(NUM_KNOWN, NUM_KNOWN + NUM_ROWS):
-        steps.scheduler.handle(_request(number, ROW_TOKENS, max_tokens=4 * NUM_STEPS))
+        steps.scheduler.handle(_request(number, ROW_TOKENS, max_tokens=8 * NUM_STEPS))
     while sum(sequence.num_pending == 1 for sequence in steps.scheduler.running) < NUM_ROWS:
         steps.step()
     return steps

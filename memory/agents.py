@@ -245,20 +245,24 @@ class Agents:
         if is_whole:
             self._take_back(world, {agent_id for agent_id, _ in distances})
         clock: Clock = self._time if unit is Unit.SECONDS else world.clock
-        now, known, reckon = clock.now, world.agents.get, self.reckon
-        dues: dict[float, Due] = {}
-        changed: list[Agent] = []
-        for agent_id, distance in distances:
-            agent = known(agent_id)
+        named: dict[float, list[Agent]] = {}
+        num_unknown = 0
+        for agent_id, distance in dict(distances).items():
+            agent = world.agents.get(agent_id)
             if agent is not None:
-                due = dues.get(distance)
-                if due is None:
-                    due = dues[distance] = Due(clock, now + distance, now)
+                named.setdefault(distance, []).append(agent)
+            else:
+                num_unknown += 1
+        now, changed = clock.now, list[Agent]()
+        is_believed = world.record.is_first(Source.PUSH)
+        for distance, agents in named.items():
+            due = Due(clock, now + distance, now)
+            for agent in agents:
                 agent.said.pop(Source.HINT, None)  # which is older
                 agent.said[Source.PUSH] = due
-                reckon(agent)
-                changed.append(agent)
-        return len(distances) - len(changed), changed
+            self._expect(agents, due, is_believed=is_believed)
+            changed += agents
+        return num_unknown, changed
 
     def tick(self, world: World, num_steps: int) -> None:
         """So many of its steps are over."""
@@ -375,6 +379,22 @@ class Agents:
             misses = any(part is not None and not part.is_on_device for part in parts)
             if misses and agent.slot is not None:
                 must_agree(f"{agent} is open", agent.is_open, True)
+
+    def _expect(self, agents: "list[Agent]", due: Due, *, is_believed: bool) -> None:
+        """A push says the same of all of these: as `reckon`, but quickly where that is all there is
+        to know."""
+        if not is_believed or math.isinf(due.at):
+            for agent in agents:
+                self.reckon(agent)
+            return
+        slot = self.schedule.slot(due)
+        for agent in agents:
+            if agent.num_running or agent.retained is not None:
+                self.reckon(agent)
+                continue
+            agent.source = Source.PUSH
+            slot.take(agent)
+            agent.place(due)
 
     def _take_back(self, world: World, named: set[str]) -> None:
         """What was pushed about all others."""

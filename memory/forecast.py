@@ -81,6 +81,12 @@ class Record:
         track.belief = track.accuracy + PRIOR[source] if is_believed else 0.0
         self.errors.add(source, clock, error)
 
+    def is_first(self, source: Source) -> bool:
+        """Is it believed whatever the others say, except for the agents themselves?"""
+        others = (s for s in Source if s is not source and s is not Source.HINT)
+        belief = self.tracks[source].belief
+        return belief > max(self.tracks[other].belief for other in others)
+
     def best(self, said: Said) -> tuple[Source, Due] | None:
         """What is believed of all that is said of an agent; None: nothing is known."""
         best, most = None, 0.0

@@ -207,6 +207,9 @@ class OwnerOrder:
         self._shelves: dict[Owner, Shelf] = {}
         self._places: dict[Resident, tuple[Shelf, int]] = {}
         self._num_added = 0
+        self._due: Due | None = None
+        """Whose bucket was asked for last, and that one."""
+        self._bucket: Bucket = self._unknown
 
     def add(self, resident: Resident) -> None:
         """It has become idle: this is its last use."""
@@ -291,12 +294,15 @@ class OwnerOrder:
         """Where shelves stand of owners who are due then."""
         if due is None:
             return self._unknown
+        if due is self._due and self._bucket.num_shelves:  # as when many are told the same
+            return self._bucket
         line = self._lines.get(due.clock)
         if line is None:
             line = self._lines[due.clock] = _Line(due.clock)
         if math.isinf(due.at):
             return self._never if due.at > 0 else self._calling
-        return line.bucket_at(due)
+        self._due, self._bucket = due, line.bucket_at(due)
+        return self._bucket
 
     def _first(self) -> Resident | None:
         for worthless in (self._dead, self._superseded):

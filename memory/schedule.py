@@ -33,6 +33,13 @@ class Slot(Generic[ScheduledT]):
         self.all: LazyList[ScheduledT] = LazyList(self._is_here)
         self.open: LazyList[ScheduledT] = LazyList(self._is_open)
 
+    def take(self, owner: ScheduledT) -> None:
+        """It stands here from now on, and is to be looked at."""
+        owner.slot = self
+        owner.is_open = True
+        self.all.append(owner)
+        self.open.append(owner)
+
     def _is_here(self, owner: ScheduledT) -> bool:
         return owner.slot is self
 
@@ -107,15 +114,16 @@ class Schedule(Generic[ScheduledT]):
     def __init__(self) -> None:
         self._lines: dict[Clock, _Line[ScheduledT]] = {}
 
-    def place(self, owner: ScheduledT, due: Due) -> None:
-        """It stands where those stand who are due then, and nowhere else."""
+    def slot(self, due: Due) -> Slot[ScheduledT]:
+        """Where those stand who are due then."""
         line = self._lines.get(due.clock)
         if line is None:
             line = self._lines[due.clock] = _Line(due.clock)
-        owner.slot = slot = line.slot(due)
-        owner.is_open = True
-        slot.all.append(owner)
-        slot.open.append(owner)
+        return line.slot(due)
+
+    def place(self, owner: ScheduledT, due: Due) -> None:
+        """It stands where those stand who are due then, and nowhere else."""
+        self.slot(due).take(owner)
 
     def reopen(self, owner: ScheduledT) -> None:
         """There is something to look at again."""
