@@ -170,7 +170,7 @@ COST_MODELS = {
             link_gbs=0.125,
             link_latency_s=2e-3,
             disk_gbs=1,
-            source="to be measured",
+            source="assumed of two cores of a server, not measured",
         ),
     ),
 }
