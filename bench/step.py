@@ -45,7 +45,7 @@ def main() -> None:
     _print_decode()
     _print_burst()
     for what, make in CROWDS.items():
-        plan_ms, handle_ms = timed_steps(make())
+        plan_ms, handle_ms = _steps(make())
         print(
             f"{NUM_ROWS} decode rows, {what}: plan {plan_ms:.2f} ms, handle {handle_ms:.2f} ms "
             f"(medians of {NUM_STEPS})"
@@ -54,7 +54,7 @@ def main() -> None:
 
 def _print_decode() -> None:
     scheduler = _running(LIMITS)
-    plan_ms, handle_ms = timed_steps(scheduler)
+    plan_ms, handle_ms = _steps(scheduler)
     buffers = StepBuffers(LIMITS, MAX_MODEL_LEN, PAGE_TOKENS, torch.device("cpu"))
     inputs_ms = []
     for _ in range(NUM_STEPS):
@@ -73,7 +73,7 @@ def _print_decode() -> None:
 def _print_burst() -> None:
     plan_ms = []
     for _ in range(NUM_BURSTS):
-        scheduler = a_scheduler(LIMITS)
+        scheduler = _a_scheduler(LIMITS)
         _arrive(scheduler, NUM_ROWS, SHORT_PROMPT_TOKENS, num_adapters=0)
         start_s = time.perf_counter()
         scheduler.plan()
@@ -115,7 +115,7 @@ def _behind_a_long_prefix() -> Scheduler:
     prompt = tuple(range(LONG_PREFIX_TOKENS))
     scheduler.handle(Arrived(Request("long", prompt, SAMPLING), 0.0))
     while any(sequence.num_pending > 1 for sequence in scheduler.running):
-        finish_step(scheduler)
+        _step(scheduler)
     scheduler.handle(Aborted("long"))
     _take_pages(scheduler)
     longer = (*prompt, *range(LARGE_PROMPT_TOKENS))
@@ -132,7 +132,7 @@ CROWDS: dict[str, Callable[[], Scheduler]] = {
 }
 
 
-def a_scheduler(limits: BatchConfig) -> Scheduler:
+def _a_scheduler(limits: BatchConfig) -> Scheduler:
     spec = SchedulerSpec(
         batch=limits,
         max_model_len=MAX_MODEL_LEN,
@@ -162,10 +162,10 @@ def _arrive(
 
 def _running(limits: BatchConfig) -> Scheduler:
     """Every one of the rows decodes."""
-    scheduler = a_scheduler(limits)
+    scheduler = _a_scheduler(limits)
     _arrive(scheduler, NUM_ROWS, PROMPT_TOKENS)
     while len(scheduler.running) < NUM_ROWS or any(s.num_pending > 1 for s in scheduler.running):
-        finish_step(scheduler)
+        _step(scheduler)
     return scheduler
 
 
@@ -176,7 +176,7 @@ def _take_pages(scheduler: Scheduler) -> None:
     pool.reserve(pool.num_free - num_spare, PageOwner.QUARANTINED)
 
 
-def timed_steps(scheduler: Scheduler) -> tuple[float, float]:
+def _steps(scheduler: Scheduler) -> tuple[float, float]:
     """Median milliseconds of plan and of handle. Nobody comes and nobody ends."""
     num_running = len(scheduler.running)
     plan_ms, handle_ms = [], []
@@ -192,7 +192,7 @@ def timed_steps(scheduler: Scheduler) -> tuple[float, float]:
     return median(plan_ms), median(handle_ms)
 
 
-def finish_step(scheduler: Scheduler) -> None:
+def _step(scheduler: Scheduler) -> None:
     plan = scheduler.plan()
     if plan.batch.rows:
         scheduler.handle(StepFinished(result_of(plan), 0.0))

@@ -14,6 +14,8 @@ COPY_PAGES = 8
 """Pages of one copy: few enough to be clean soon, many enough to keep a link busy."""
 
 MAX_MORE = 32 * COPY_PAGES
+"""Pages that are begun in a step beside those that are missing: a longer queue would keep waiting
+whoever is short next."""
 
 IDLE_S = 0.005
 """Of the link's time, what is begun in a step in which it has nothing else to do."""

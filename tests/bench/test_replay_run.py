@@ -35,7 +35,8 @@ def test_prefetching_beside_an_order_without_distances_ends(
     name: str, eviction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("motet.bench.replay.run.PATIENCE_TURNS", 3000)
-    run(a_setting(small_trace(name)), an_arm(eviction, prefetch=True))
+    row = run(a_setting(small_trace(name)), an_arm(eviction, prefetch=True))
+    assert row.calls == len(small_trace(name).calls)
 
 
 @pytest.mark.parametrize("hints", Hints)
