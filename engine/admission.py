@@ -125,7 +125,9 @@ class Admission:
         if num_borrowed is None:
             assert sequence.table is not None
             num_borrowed = sequence.table.num_borrowed
-        expected = self._lengths.expected(sequence.adapter_digest)
+        expected = sequence.announced_tokens
+        if expected is None:
+            expected = self._lengths.expected(sequence.adapter_digest)
         return demand_of(sequence, num_borrowed, expected, self._memory.kv.page_tokens)
 
     def _is_first(self, sequence: Sequence, candidates: Candidates) -> bool:

@@ -45,14 +45,12 @@ class FirstComeFirstServed:
 MAX_PROGRAMS = 2**16
 """Remembered; who began first is forgotten, and begins anew."""
 
-MAX_NUMBER = 2**48
-"""More requests than will ever come."""
-
 
 class ProgramFirstComeFirstServed(FirstComeFirstServed):
     """Of equal priority, requests of the program that began first go first (Continuum, arXiv
-    2511.02230): who has begun ends, instead of all being half done. A request of no agent is a
-    program of its own."""
+    2511.02230): who has begun ends, instead of all being half done. Of one program the earlier
+    step of its world goes first, for which others may wait (AI Metropolis, MLSys 2025). A
+    request of no agent is a program of its own."""
 
     def __init__(self) -> None:
         self._began: dict[tuple[str, str], int] = {}
@@ -60,14 +58,14 @@ class ProgramFirstComeFirstServed(FirstComeFirstServed):
     def rank(self, request: Request, number: int) -> Rank:
         call = request.agent
         if call is None:
-            return (request.priority, number * MAX_NUMBER)
+            return (request.priority, number, 0, number)
         program = (call.key.tenant, call.program_id or call.key.agent_id)
         began = self._began.setdefault(program, number)
         if call.is_final and not call.program_id:
             del self._began[program]
         elif len(self._began) > MAX_PROGRAMS:
             del self._began[next(iter(self._began))]
-        return (request.priority, began * MAX_NUMBER + number)
+        return (request.priority, began, call.step, number)
 
 
 SCHEDULING: dict[str, Callable[[], SchedulingPolicy]] = {

@@ -25,7 +25,7 @@ from motet.memory.manager import MemoryConfig, MemoryManager
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Of the format. Grows with every change of what is in a recording."""
 
 

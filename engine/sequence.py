@@ -88,6 +88,13 @@ class Sequence:
         return len(self.tokens) - len(self.request.prompt)
 
     @property
+    def announced_tokens(self) -> int | None:
+        """Of its whole output, as its agent expects it, for as long as that has not been wrong."""
+        agent = self.request.agent
+        expected = agent.expected_tokens if agent is not None else None
+        return expected if expected is not None and self.num_generated < expected else None
+
+    @property
     def num_pending(self) -> int:
         """Tokens whose KV is not computed; 1 while decoding."""
         return len(self.tokens) - self.num_computed

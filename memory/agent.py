@@ -22,6 +22,8 @@ class NextUse(Struct, frozen=True):
     value: float
     """0: it may call at once; infinite: never again."""
     unit: Unit = Unit.STEPS
+    latest: float | None = None
+    """By when it has most likely come; None: nobody says."""
 
 
 class AgentKey(Struct, frozen=True, order=True):
@@ -45,6 +47,13 @@ class AgentCall(Struct, frozen=True):
     """The agent calls again when this tool has answered."""
     retain_s: float | None = None
     """Keep its state as if it called again so soon."""
+    step: int = 0
+    """Of the world that it is made in: others may wait there for those who are behind."""
+    supersedes: bool = False
+    """Nothing that the agent has computed until now will be wanted again, beyond what this prompt
+    has in common with it."""
+    expected_tokens: int | None = None
+    """Of the answer; None: nobody says."""
     keep_tokens: int | None = None
     """Its next prompt begins with so many tokens of this one and its answer; None: nobody says."""
 

@@ -178,6 +178,8 @@ class Agents:
         agent.program_id = call.program_id or agent.agent_id
         if agent.num_running == 1:
             self._came(agent)
+        if call.supersedes:
+            self._let_go(agent)
         if agent.adapter is not adapter:
             self.take_adapter(agent, adapter)
         self.reckon(agent)
@@ -207,7 +209,7 @@ class Agents:
             agent.said[Source.HABIT] = Due(clock, clock.now + agent.gap[1], clock.now)
         if call.retain_s is not None:
             self.retain(agent, call.retain_s)
-        elif call.tool is not None and Source.HINT not in agent.said:
+        elif call.tool is not None and not agent.world.record.believes(Source.HINT, agent.said):
             self._pause(agent, call.tool)
         self.reckon(agent)
 
@@ -233,7 +235,10 @@ class Agents:
 
     def due_in(self, agent: Agent, next_use: NextUse) -> Due:
         clock: Clock = self._time if next_use.unit is Unit.SECONDS else agent.world.clock
-        return Due(clock, clock.now + next_use.value, clock.now)
+        due = Due(clock, clock.now + next_use.value, clock.now)
+        if next_use.latest is not None:
+            due.ends = max(due.at, clock.now + next_use.latest)
+        return due
 
     def push(
         self, world: World, distances: Sequence[tuple[str, float]], unit: Unit, *, is_whole: bool
@@ -281,8 +286,7 @@ class Agents:
         """Something has happened to it between two calls."""
         match happening:
             case Happening.SUMMARISED:
-                self._kv.end_at(agent, (), 0)
-                agent.pages = ()
+                self._let_go(agent)
             case Happening.TOOL_END:
                 agent.said[Source.HINT] = self.due_in(agent, NextUse(0.0, Unit.SECONDS))
             case Happening.TOOL_START | Happening.HUMAN_WAIT:
@@ -395,6 +399,11 @@ class Agents:
             agent.source = Source.PUSH
             slot.take(agent)
             agent.place(due)
+
+    def _let_go(self, agent: Agent) -> None:
+        """Of all KV that it owns: its next prompt is another one."""
+        self._kv.end_at(agent, (), 0)
+        agent.pages = ()
 
     def _take_back(self, world: World, named: set[str]) -> None:
         """What was pushed about all others."""

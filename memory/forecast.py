@@ -81,6 +81,10 @@ class Record:
         track.belief = track.accuracy + PRIOR[source] if is_believed else 0.0
         self.errors.add(source, clock, error)
 
+    def believes(self, source: Source, said: Said) -> bool:
+        """Does it say something that may count?"""
+        return source in said and self.tracks[source].belief > 0
+
     def is_first(self, source: Source) -> bool:
         """Is it believed whatever the others say, except for the agents themselves?"""
         others = (s for s in Source if s is not source and s is not Source.HINT)

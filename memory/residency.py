@@ -10,7 +10,7 @@ from motet.memory.owner import Owner
 from motet.memory.page import Lease, PageOwner
 from motet.memory.transition import Legal
 
-Rank = tuple[float, int]
+Rank = tuple[float, ...]
 """Whose turn it is: the smaller goes first. No two requests have the same."""
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from motet.engine.fake.link import LinkCost
 from motet.engine.plan import Batch
@@ -70,6 +71,16 @@ class Model:
         return tuple(Module(name, *shapes[name[:1]]) for name in targets)
 
 
+class StepWork(NamedTuple):
+    """What a step has to do, of which its time depends."""
+
+    num_rows: int
+    num_adapters: int
+    flops: float
+    num_bytes: float
+    """Read from memory: weights, KV and adapters."""
+
+
 @dataclass(frozen=True, slots=True)
 class CostModel:
     """A model on a machine."""
@@ -77,9 +88,8 @@ class CostModel:
     model: Model
     machine: Machine
 
-    def seconds(self, batch: Batch, adapter_pages: int, page_bytes: int, page_tokens: int) -> float:
-        """Of a step: what is computed, or what is read, whichever takes longer."""
-        model, machine = self.model, self.machine
+    def work(self, batch: Batch, page_bytes: int, page_tokens: int) -> StepWork:
+        model = self.model
         num_tokens = num_positions = num_pairs = 0
         for row in batch.rows:
             tokens, end = len(row.tokens), row.end
@@ -88,10 +98,16 @@ class CostModel:
             num_pairs += tokens * (2 * end - tokens) // 2
         inner = model.heads * model.head_dim
         flops = 2 * model.parameters * num_tokens + 4 * model.layers * inner * num_pairs
+        num_adapter_pages = sum(len(binding.pages) for binding in batch.adapters)
         num_bytes = model.element_bytes * model.parameters
-        num_bytes += page_bytes * (num_positions / page_tokens + adapter_pages)
-        busy_s = max(flops / machine.flops, num_bytes / (machine.memory_gbs * GB))
-        overhead_s = machine.row_s * len(batch.rows) + machine.adapter_s * len(batch.adapters)
+        num_bytes += page_bytes * (num_positions / page_tokens + num_adapter_pages)
+        return StepWork(len(batch.rows), len(batch.adapters), flops, num_bytes)
+
+    def seconds(self, work: StepWork) -> float:
+        """Of a step: what is computed, or what is read, whichever takes longer."""
+        machine = self.machine
+        busy_s = max(work.flops / machine.flops, work.num_bytes / (machine.memory_gbs * GB))
+        overhead_s = machine.row_s * work.num_rows + machine.adapter_s * work.num_adapters
         return machine.step_s + overhead_s + busy_s
 
     def link(self, page_bytes: int) -> LinkCost:

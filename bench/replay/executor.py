@@ -1,5 +1,6 @@
 """An executor that takes the time that things take, and does nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from motet.bench.replay.costs import CostModel
@@ -11,9 +12,6 @@ from motet.engine.inbox import Inbox
 from motet.engine.plan import Batch, SampledToken, StepResult
 from motet.memory.adapter import AdapterContent
 from motet.memory.copy import CopyEnded, Read, ReadEnded, Transfers
-
-TEXT_LENGTH = 2**20
-"""Tokens that a text may have: ids of tokens tell which text they are of, and where they stand."""
 
 
 @dataclass(slots=True)
@@ -27,8 +25,8 @@ class ReplayExecutor:
     cost: CostModel
     page_bytes: int
     page_tokens: int
-    answers: dict[str, int] = field(default_factory=dict)
-    """Request -> first token of its answer."""
+    answers: dict[str, Sequence[int]] = field(default_factory=dict)
+    """Request -> the tokens of its answer."""
     busy_s: float = 0.0
     """In which steps were computed."""
 
@@ -45,14 +43,13 @@ class ReplayExecutor:
         self.end_copies()
 
     def execute(self, batch: Batch) -> StepResult:
-        num_pages = sum(len(binding.pages) for binding in batch.adapters)
-        seconds = self.cost.seconds(batch, num_pages, self.page_bytes, self.page_tokens)
+        seconds = self.cost.seconds(self.cost.work(batch, self.page_bytes, self.page_tokens))
         self.busy_s += seconds
         self.clock.now += seconds
         self.end_copies()
         answers = self.answers
         tokens = tuple(
-            SampledToken(row.request_id, answers[row.request_id] + row.num_generated)
+            SampledToken(row.request_id, answers[row.request_id][row.num_generated])
             for row in batch.rows
             if row.sampling is not None
         )
@@ -74,8 +71,3 @@ class ReplayExecutor:
     def _content(self, read: Read) -> AdapterContent:
         content = self.disk.contents[read.path]
         return content if read.pages else AdapterContent(content.max_rank, content.num_pages, None)
-
-
-def first_token(hash_id: int) -> int:
-    """Of the text; the others follow it."""
-    return hash_id * TEXT_LENGTH

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from motet.bench.replay.arm import Arm
-from motet.bench.replay.result import Row
-from motet.bench.replay.run import Run, Setting
+from motet.bench.replay.result import Row, replay
+from motet.bench.replay.run import Setting
 from motet.errors import EngineFailed
 
 PROGRESS = 0.005
@@ -137,7 +137,7 @@ def _run(pipe: Connection, setting: Setting, arm: Arm) -> None:
     with suppress(BrokenPipeError):  # nobody waits for it any more
         message: Message
         try:
-            message = Run(setting, arm, progress).go()
+            message = replay(setting, arm, progress)
         except BrokenPipeError:
             raise
         except Exception as error:  # whatever it is, it is this arm's

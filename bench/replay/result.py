@@ -1,42 +1,12 @@
 """What came of an arm: numbers a table, a plot or a program can use."""
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from msgspec import Struct
 
-from motet.bench.replay.executor import ReplayExecutor
-from motet.engine.output import EngineStats
-from motet.memory.manager import MemoryManager
-
-if TYPE_CHECKING:
-    from motet.bench.replay.run import Run
-
-
-@dataclass(slots=True)
-class Latency:
-    """Of calls, in seconds."""
-
-    first_tokens: list[float] = field(default_factory=list)
-    by_agent: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-
-    def first_token(self, seconds: float) -> None:
-        self.first_tokens.append(seconds)
-
-    def finished(self, agent: str, seconds: float) -> None:
-        self.by_agent[agent].append(seconds)
-
-    def quantile(self, share: float) -> float:
-        """Of times to the first token."""
-        ordered = sorted(self.first_tokens)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-    def fairness(self) -> float:
-        """Jain's index of the agents' mean times: 1 where all are served alike."""
-        means = [sum(times) / len(times) for times in self.by_agent.values()]
-        squares = sum(mean * mean for mean in means)
-        return sum(means) ** 2 / (len(means) * squares) if squares else 1.0
+from motet.bench.replay.arm import Arm
+from motet.bench.replay.run import Run, Setting
+from motet.bench.replay.virtual import VirtualStage, virtual_stage
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -94,15 +64,24 @@ class Row(Struct, frozen=True, kw_only=True):
     fairness: float
 
 
-def row_of(run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: EngineStats) -> Row:
+def replay(setting: Setting, arm: Arm, progress: Callable[[float], None] = lambda _: None) -> Row:
+    """On virtual time, to the end."""
+    stage = virtual_stage(setting, arm)
+    run = Run(setting, arm, stage, progress)
+    run.go()
+    return row_of(run, stage)
+
+
+def row_of(run: Run, stage: VirtualStage) -> Row:
     """At the end of a run."""
-    setting, now, latency = run.setting, run.now, run.latency
+    setting, now, latency = run.setting, stage.now, run.latency
+    stats = stage.core.scheduler.stats()
     page_bytes, steps = setting.page_bytes, setting.trace.header.steps
     num_calls = len(setting.trace.calls)
-    prefetch = memory.prefetcher.counters
-    errors = memory.agents.errors
+    prefetch = run.memory.prefetcher.counters
+    errors = run.memory.agents.errors
     num_known = prefetch.useful + prefetch.late + prefetch.wasted
-    lines = executor.lines
+    lines = stage.executor.lines
     return Row(
         eviction=run.arm.eviction,
         prefetch=run.arm.prefetch,
@@ -115,7 +94,7 @@ def row_of(run: "Run", memory: MemoryManager, executor: ReplayExecutor, stats: E
         calls_per_s=num_calls / now,
         ttft_p50_s=latency.quantile(0.5),
         ttft_p99_s=latency.quantile(0.99),
-        busy_s=executor.busy_s,
+        busy_s=stage.busy_s,
         stall_s=run.stall_s,
         link_to_device_s=lines.to_device.busy_s,
         link_to_host_s=lines.to_host.busy_s,

@@ -1,4 +1,4 @@
-"""One arm of a replay: the world of a trace around an engine on virtual time."""
+"""One arm of a replay: the world of a trace around an engine."""
 
 import heapq
 import random
@@ -10,30 +10,18 @@ from itertools import chain, count
 from motet.bench.replay.announced import TENANT, Announcements, Gaps
 from motet.bench.replay.arm import Arm
 from motet.bench.replay.costs import CostModel
-from motet.bench.replay.executor import ReplayExecutor, first_token
-from motet.bench.replay.result import Latency, Row, row_of
+from motet.bench.replay.latency import Latency
+from motet.bench.replay.stage import Stage, fill_host
 from motet.bench.replay.state import TraceState
 from motet.client.workloads.trace import Call as TraceCall
-from motet.client.workloads.trace import Passage, Push, Trace
+from motet.client.workloads.trace import Push, Trace
 from motet.engine.config import BatchConfig
-from motet.engine.core import EngineCore
-from motet.engine.fake.clock import VirtualClock
-from motet.engine.fake.disk import FakeDisk
-from motet.engine.fake.lines import Lines
-from motet.engine.fake.link import VirtualLink
-from motet.engine.inbox import Inbox
 from motet.engine.messages import Arrived, Call, PushDistances, TickAgents
-from motet.engine.output import EngineInfo, TokenOutput
-from motet.engine.recording import SchedulerSpec
+from motet.engine.output import TokenOutput
 from motet.engine.request import Request, SamplingParams
-from motet.engine.scheduler import Scheduler
 from motet.errors import EngineFailed
-from motet.memory.adapter import Adapter
 from motet.memory.agent import Unit
 from motet.memory.manager import MemoryManager
-
-TURN_S = 1e-4
-"""Of a turn in which nothing is computed: the engine's own work."""
 
 PATIENCE_TURNS = 100_000
 """After so many turns without a token the engine has come to a halt."""
@@ -63,6 +51,7 @@ class Run:
 
     setting: Setting
     arm: Arm
+    stage: Stage
     progress: Callable[[float], None] = lambda share: None
     latency: Latency = field(default_factory=Latency)
     stall_s: float = 0.0
@@ -70,8 +59,6 @@ class Run:
     num_expected_tokens: int = 0
     """Of prompts, in whole pages, that an earlier call of the agent had computed; found again:"""
     num_found_tokens: int = 0
-    _executor: ReplayExecutor = field(init=False)
-    _core: EngineCore = field(init=False)
     _announced: Announcements = field(init=False)
     _unfinished: dict[str, TraceCall] = field(default_factory=dict)
     _arrived_s: dict[str, float] = field(default_factory=dict)
@@ -88,28 +75,19 @@ class Run:
         setting = self.setting
         rng, gaps = random.Random(setting.seed), Gaps.of(setting.trace.calls)
         self._announced = Announcements(self.arm, setting.state, gaps, rng)
-        self._executor, self._core = _engine(self.setting, self.arm)
 
-    def go(self) -> Row:
+    def go(self) -> None:
         """All of it."""
+        fill_host(self.stage)
         header = self.setting.trace.header
         if header.steps is not None:
             self._run_steps(header.steps)
         else:
             self._run_time()
-        return row_of(self, self.memory, self._executor, self._core.scheduler.stats())
-
-    @property
-    def scheduler(self) -> Scheduler:
-        return self._core.scheduler
 
     @property
     def memory(self) -> MemoryManager:
-        return self._core.scheduler.memory
-
-    @property
-    def now(self) -> float:
-        return self._executor.clock.now
+        return self.stage.core.scheduler.memory
 
     # The world.
 
@@ -135,7 +113,7 @@ class Run:
             self._wait_for(call, call.after)
         num_finished = 0
         while self._due or self._unfinished:
-            while self._due and self._due[0][0] <= self.now:
+            while self._due and self._due[0][0] <= self.stage.now:
                 self._arrive(heapq.heappop(self._due)[2])
             until = self._due[0][0] if self._due else None
             num_finished += len(self._turn(until))
@@ -161,7 +139,7 @@ class Run:
         if call.step is not None:
             self._arrive(call)
             return
-        since_s = self.now + call.delay_s if call.after else call.delay_s
+        since_s = self.stage.now + call.delay_s if call.after else call.delay_s
         at_s = max(since_s, call.arrival_s or 0.0)
         heapq.heappush(self._due, (at_s, call.call_id, call))
 
@@ -169,16 +147,15 @@ class Run:
 
     def _turn(self, until_s: float | None) -> list[int]:
         """One turn; where it would wait, time passes, but not beyond `until_s`. Who finished."""
-        inbox, scheduler = self._core.inbox, self._core.scheduler
-        messages = inbox.take(0)
-        wait_s = scheduler.wait_s(self.now) if not messages else 0.0
-        if wait_s != 0.0:
-            self._pass_time(wait_s, until_s)
-            messages = inbox.take(0)
-        began_s = self.now
-        report = self._core.turn(messages, began_s)
-        if self.now == began_s:
-            self._pass_time(TURN_S, None)
+        stage = self.stage
+        core, asked_s = stage.core, stage.now
+        messages = stage.take(core.scheduler.wait_s(asked_s), until_s)
+        busy_s, is_waited_for = stage.busy_s, bool(self._unfinished)
+        report = core.turn(messages, stage.now)
+        if stage.busy_s == busy_s:
+            stage.rest()
+        if is_waited_for:
+            self.stall_s += stage.now - asked_s - (stage.busy_s - busy_s)
         self._num_idle_turns = 0 if report.outputs else self._num_idle_turns + 1
         if self._num_idle_turns > PATIENCE_TURNS:
             raise EngineFailed(
@@ -186,21 +163,10 @@ class Run:
             )
         return [call_id for output in report.outputs for call_id in self._hear(output)]
 
-    def _pass_time(self, wait_s: float | None, until_s: float | None) -> None:
-        now = self.now
-        times = [now + wait_s] if wait_s is not None else []
-        times += [until_s] if until_s is not None else []
-        next_s = self._executor.lines.next_s()
-        times += [next_s] if next_s is not None else []
-        self._executor.clock.now = max(now, min(times))
-        self._executor.end_copies()
-        if self._unfinished:
-            self.stall_s += self.now - now
-
     def _hear(self, output: TokenOutput) -> Iterable[int]:
         request_id = output.request_id
         if output.index == 0:
-            self.latency.first_token(self.now - self._arrived_s[request_id])
+            self.latency.first_token(self.stage.now - self._arrived_s[request_id])
             expected = self._expected_tokens(int(request_id))
             self.num_found_tokens += min(output.num_cached_tokens, expected)
         if output.finish_reason is None:
@@ -208,8 +174,8 @@ class Run:
         if output.error is not None:
             raise EngineFailed(f"call {request_id}: {output.error}")
         call = self._unfinished.pop(request_id)
-        self.latency.finished(call.agent, self.now - self._arrived_s.pop(request_id))
-        del self._executor.answers[request_id]
+        self.latency.finished(call.agent, self.stage.now - self._arrived_s.pop(request_id))
+        del self.stage.answers[request_id]
         self._announce_in_time(call)
         for follower in self._followers.pop(call.call_id, ()):
             self._waits_for[follower.call_id] -= 1
@@ -220,18 +186,18 @@ class Run:
     def _arrive(self, call: TraceCall) -> None:
         request_id = str(call.call_id)
         self._unfinished[request_id] = call
-        self._arrived_s[request_id] = self.now
-        self._executor.answers[request_id] = first_token(call.output.hash_id)
+        self._arrived_s[request_id] = self.stage.now
+        self.stage.answers[request_id] = self.stage.tokens(call.output)
         self.num_expected_tokens += self._expected_tokens(call.call_id)
         adapters = self.memory.registry
         request = Request(
             request_id,
-            tuple(chain.from_iterable(map(_tokens, call.prompt))),
+            tuple(chain.from_iterable(map(self.stage.tokens, call.prompt))),
             SamplingParams(max_tokens=call.output.num_tokens, temperature=0.0),
             adapters.current(call.adapter).adapter if call.adapter else None,
             agent=self._announced.with_call(call),
         )
-        self._core.inbox.put(Arrived(request, self.now))
+        self.stage.core.inbox.put(Arrived(request, self.stage.now))
 
     def _expected_tokens(self, call_id: int) -> int:
         """Of its prompt, in whole pages."""
@@ -244,7 +210,7 @@ class Run:
         """Who calls at given times is away for what is left until then."""
         away = self._announced.after_call(call)
         if away is not None and call.arrival_s is not None:
-            left_s = max(0.0, call.arrival_s + away - self.now)
+            left_s = max(0.0, call.arrival_s + away - self.stage.now)
             self._tell(PushDistances(TENANT, ((call.agent, left_s),), Unit.SECONDS))
 
     def _push(self, push: Push | None) -> None:
@@ -253,78 +219,4 @@ class Run:
             self._tell(PushDistances(TENANT, distances))
 
     def _tell(self, command: PushDistances | TickAgents) -> None:
-        self._core.inbox.put(Call(next(self._call_ids), command))
-
-
-def _tokens(passage: Passage) -> range:
-    first = first_token(passage.hash_id)
-    return range(first, first + passage.num_tokens)
-
-
-def _engine(setting: Setting, arm: Arm) -> tuple[ReplayExecutor, EngineCore]:
-    """With every adapter on the host, as far as it has room for them: as after a start."""
-    page_bytes, cost = setting.page_bytes, setting.cost
-    inbox, disk = Inbox(), FakeDisk()
-    for name, num_pages in setting.state.adapter_pages.items():
-        disk.put(name, name, num_pages)
-    lines = Lines(
-        VirtualLink(cost.link(page_bytes)),
-        VirtualLink(cost.link(page_bytes)),
-        VirtualLink(cost.disk(page_bytes)),
-    )
-    executor = ReplayExecutor(
-        VirtualClock(), inbox, lines, disk, cost, page_bytes, setting.page_tokens
-    )
-    share = None if arm.pool_split == "unified" else float(arm.pool_split)
-    spec = SchedulerSpec(
-        batch=setting.batch,
-        max_model_len=2**20,
-        num_pages=setting.num_pages,
-        page_tokens=setting.page_tokens,
-        base_model="base",
-        adapters=tuple(
-            Adapter(name, name, 0, 8, num_pages, name)
-            for name, num_pages in setting.state.adapter_pages.items()
-        ),
-        num_host_pages=setting.num_host_pages,
-        num_adapter_pages=None if share is None else int(share * setting.num_pages),
-        costs=cost.costs(page_bytes),
-        eviction=arm.eviction,
-        prefetch=arm.prefetch,
-    )
-    info = EngineInfo(
-        model="base",
-        architecture="",
-        dtype="",
-        device="",
-        vocab_size=2**62,
-        max_model_len=2**20,
-        eos_token_ids=(),
-        max_lora_rank=256,
-        max_batch_rows=setting.batch.max_batch_rows,
-        max_batch_adapters=setting.batch.max_batch_adapters,
-        num_pages=setting.num_pages,
-        page_bytes=page_bytes,
-        page_tokens=setting.page_tokens,
-        rank16_adapter_pages=0,
-        adapters=(),
-    )
-    core = EngineCore(info, spec.make(), executor, inbox)
-    _fill_host(core, executor)
-    return executor, core
-
-
-def _fill_host(core: EngineCore, executor: ReplayExecutor) -> None:
-    memory = core.scheduler.memory
-    num_pages = 0
-    for rank, state in enumerate(memory.adapters.states()):
-        num_pages += state.size
-        if num_pages > memory.host.pool.num_pages:
-            return
-        memory.adapters.call(state, (0.0, rank))
-        core.turn((), 0.0)
-        memory.adapters.call(state, None)
-        executor.clock.now = executor.lines.next_s() or 0.0
-        executor.end_copies()
-        core.turn(core.inbox.take(0), executor.clock.now)
-    executor.clock.now = 0.0
+        self.stage.core.inbox.put(Call(next(self._call_ids), command))

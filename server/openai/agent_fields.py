@@ -46,7 +46,7 @@ def caller_of(wish: GenerationRequest, headers: Mapping[str, str], tenant: str) 
     nvext = wish.nvext or Nvext()
     hinted = (nvext.agent_hints or AgentHints()).priority or 0
     return Caller(
-        agent=_agent(wish, nvext.session_control or SessionControl(), headers, tenant),
+        agent=_agent(wish, nvext, headers, tenant),
         priority=-hinted if wish.priority is None else wish.priority,
         cache_salt=wish.cache_salt or nvext.cache_salt,
     )
@@ -61,15 +61,17 @@ def next_use_of(given: NextUseGiven) -> NextUse | None:
             return NextUse(math.inf)
         case NextUseFields(steps=float(steps)):
             return NextUse(steps, Unit.STEPS)
-        case NextUseFields(seconds=seconds):
+        case NextUseFields(seconds=seconds, p90=p90):
             assert seconds is not None  # one of the two is given
-            return NextUse(seconds, Unit.SECONDS)
+            return NextUse(seconds, Unit.SECONDS, p90)
 
 
 def _agent(
-    wish: GenerationRequest, control: SessionControl, headers: Mapping[str, str], tenant: str
+    wish: GenerationRequest, nvext: Nvext, headers: Mapping[str, str], tenant: str
 ) -> AgentCall | None:
     said = wish.agent or AgentFields()
+    control = nvext.session_control or SessionControl()
+    hints = nvext.agent_hints or AgentHints()
     parent = _header(headers, PARENT_SESSION)
     agent_id = _first(
         said.id,
@@ -94,10 +96,13 @@ def _agent(
     return AgentCall(
         AgentKey(tenant, agent_id),
         program_id=_first(said.program_id, said.parent_id, wish.job_id, parent) or "",
+        step=said.step or 0,
         next_use=next_use_of(said.next_use),
         is_final=said.final or wish.is_last_step or is_closed or _is_final(headers),
         tool=said.tool,
         retain_s=_first(retain.ttl_s, None if is_closed else control.timeout),
+        supersedes=said.supersedes,
+        expected_tokens=_first(said.osl, hints.osl),
     )
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from motet.bench.replay.arm import Arm, Hints
 from motet.bench.replay.costs import COST_MODELS
-from motet.bench.replay.result import Row
+from motet.bench.replay.result import Row, row_of
 from motet.bench.replay.run import Run, Setting
 from motet.bench.replay.setting import BATCH
 from motet.bench.replay.state import TraceState
+from motet.bench.replay.virtual import virtual_stage
 from motet.client.workloads import Trace, generate_trace
 from motet.client.workloads.trace import AdapterShape, Call, Header, Passage
 
@@ -43,10 +44,11 @@ def a_setting(trace: Trace, ratio: float = 0.3, cost_model: str = "h200-8b") -> 
 
 def run(setting: Setting, arm: Arm) -> Row:
     """To its end, where nothing may be left that does not agree."""
-    finished = Run(setting, arm)
-    row = finished.go()
-    finished.scheduler.check()
-    return row
+    stage = virtual_stage(setting, arm)
+    finished = Run(setting, arm, stage)
+    finished.go()
+    stage.core.scheduler.check()
+    return row_of(finished, stage)
 
 
 def an_arm(eviction: str, prefetch: bool = True, hints: Hints = Hints.GIVEN) -> Arm:

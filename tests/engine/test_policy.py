@@ -1,6 +1,7 @@
 """Whose turn it is."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,8 @@ def test_the_option_knows_every_policy() -> None:
         assert BatchConfig(scheduling=name).scheduling == name
 
 
-def a_call_of(program: str, agent: str, *, is_final: bool = False) -> Request:
-    call = AgentCall(AgentKey("", agent), program, is_final=is_final)
+def a_call_of(program: str, agent: str, **more: Any) -> Request:
+    call = AgentCall(AgentKey("", agent), program, **more)
     return replace(a_request(4, 1), agent=call)
 
 
@@ -51,6 +52,14 @@ def test_who_began_first_goes_first_with_all_its_calls() -> None:
     requests = [a_call_of(*call) for call in calls]
     ranks = {policy.rank(request, number): number for number, request in enumerate(requests)}
     assert [ranks[rank] for rank in sorted(ranks)] == [0, 2, 5, 1, 4, 3]
+
+
+def test_of_one_program_the_earlier_step_goes_first() -> None:
+    policy = ProgramFirstComeFirstServed()
+    calls = [("p", "a", 7), ("p", "b", 5), ("q", "c", 0), ("p", "d", 7), ("p", "e", 5)]
+    requests = [a_call_of(program, agent, step=step) for program, agent, step in calls]
+    ranks = {policy.rank(request, number): number for number, request in enumerate(requests)}
+    assert [ranks[rank] for rank in sorted(ranks)] == [1, 4, 0, 3, 2]
 
 
 def test_a_request_of_nobody_is_a_program_of_its_own() -> None:

@@ -9,9 +9,10 @@ from motet.engine.output import FinishReason, TokenOutput
 from motet.engine.plan import StepPlan
 from motet.engine.sequence import SequenceState
 from motet.errors import InvalidTransition
+from motet.memory.agent import AgentCall, AgentKey
 from motet.memory.transition import move
 from tests.engine.factories import PAGE_TOKENS, a_request, a_scheduler, an_adapter
-from tests.engine.stepping import finish, ids, loads, rows, step
+from tests.engine.stepping import finish, ids, loads, rows, run_to_the_end, step
 
 
 def test_a_prompt_is_computed_whole_then_token_by_token() -> None:
@@ -166,6 +167,18 @@ def test_admission_counts_the_future_of_all() -> None:
     while "b" not in ids(plan := step(scheduler)[0]):
         assert len(plan.batch.rows) == 1
     assert scheduler.stats().preemptions == 0
+
+
+@pytest.mark.parametrize(("osl", "num_rows"), [(4, 2), (16, 1), (None, 1)])
+def test_admission_counts_on_what_agents_say_of_their_answers(
+    osl: int | None, num_rows: int
+) -> None:
+    calls = [AgentCall(AgentKey("", name), expected_tokens=osl) for name in "ab"]
+    requests = [a_request(8, max_tokens=16, agent=call) for call in calls]
+    scheduler = a_scheduler(num_pages=8, requests=requests)
+    assert len(step(scheduler)[0].batch.rows) == num_rows
+    _, outputs = run_to_the_end(scheduler)  # who has said too little gets all of it
+    assert len(outputs) == 2 * 16 - num_rows
 
 
 def test_admission_counts_the_adapter_with_the_kv() -> None:

@@ -1,6 +1,8 @@
 """What is known of agents: what they own, and when they will want it."""
 
 import math
+import sys
+from types import FrameType
 
 import pytest
 
@@ -82,6 +84,13 @@ def test_who_has_summarised_owns_nothing_of_before() -> None:
     world.memory.check()
     assert num_owned(agent) == 0 and superseded(world) == 3
     assert num_owned(world.call("a", text("new", 2))) == 2
+
+
+def test_a_call_that_supersedes_leaves_all_of_before_but_what_it_repeats() -> None:
+    world, prompt = AgentWorld(), text("a", 3)
+    world.call("a", prompt)
+    agent = world.call("a", prompt[:PAGE_TOKENS] + text("new", 2), supersedes=True)
+    assert num_owned(agent) == 3 and superseded(world) == 2
 
 
 def test_a_page_that_is_asked_for_again_lives_again() -> None:
@@ -196,6 +205,17 @@ def test_who_is_overdue_is_unknown_again() -> None:
     world.memory.check()
 
 
+@pytest.mark.parametrize(("latest", "last_s"), [(2.0, 3), (50.0, 50), (None, 6)])
+def test_who_says_by_when_it_comes_is_expected_until_then(
+    latest: float | None, last_s: int
+) -> None:
+    world = AgentWorld()
+    agent = world.call("a", next_use=NextUse(3.0, Unit.SECONDS, latest))
+    for second in range(60):
+        world.tick()  # tells this second
+        assert (agent.due is not None) == (second <= last_s), second
+
+
 def test_seconds_run_out_without_any_step_of_a_world() -> None:
     world = AgentWorld()
     agent = world.call("a", next_use=NextUse(1.0, Unit.SECONDS))
@@ -244,3 +264,30 @@ def test_a_tool_that_has_answered_brings_its_agent_at_once() -> None:
     assert agent.distance_s == pytest.approx(20.0)
     world.memory.agents.happened(agent, Happening.TOOL_END, "search", None)
     assert agent.distance_s == pytest.approx(0.0)
+
+
+# What it costs.
+
+
+@pytest.mark.parametrize(("num_pages", "num_others"), [(2, 5), (200, 5), (2, 500)])
+def test_a_push_costs_the_same_however_much_they_own_and_however_many_others_there_are(
+    num_pages: int, num_others: int
+) -> None:
+    world = AgentWorld(num_pages=8 * num_pages + num_others + 8)
+    for name in "abcd":
+        world.call(name, text(name, num_pages), next_use=steps(9))
+    for other in range(num_others):
+        world.memory.agents.meet(AgentKey("", f"other-{other}"))
+    told = [(name, distance) for distance, name in enumerate("abcd", 1)]
+    num_calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal num_calls
+        num_calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        world.memory.agents.push(world.world, told, Unit.STEPS, is_whole=False)
+    finally:
+        sys.setprofile(None)
+    assert 0 < num_calls < 4 * 40

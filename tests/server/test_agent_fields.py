@@ -74,7 +74,14 @@ def test_of_all_names_the_first_counts(place: int) -> None:
         ({"X-Dynamo-Session-Final": "false"}, {"agent_id": "a"}, a_call()),
         ({}, {"agent": {"id": "a", "tool": "walk"}}, a_call(tool="walk")),
         ({}, {"agent": {"id": "a", "retain": TTL}}, a_call(retain_s=60.0)),
-        ({}, {"agent": {"id": "a", "step": 3, "supersedes": True, "osl": 32}}, a_call()),
+        ({}, {"agent": {"id": "a", "step": 3}}, a_call(step=3)),
+        ({}, {"agent": {"id": "a", "supersedes": True}}, a_call(supersedes=True)),
+        ({}, {"agent": {"id": "a", "osl": 32}}, a_call(expected_tokens=32)),
+        (
+            {},
+            {"agent_id": "a", "nvext": {"agent_hints": {"osl": 9}}},
+            a_call(expected_tokens=9),
+        ),
         (
             {},
             {"nvext": {"session_control": {"session_id": "a", "action": "bind", "timeout": 9}}},
@@ -98,7 +105,7 @@ def test_all_words_come_to_one_record(
     [
         ({"steps": 12}, NextUse(12.0, Unit.STEPS)),
         ({"seconds": 1.5}, NextUse(1.5, Unit.SECONDS)),
-        ({"seconds": 0, "p90": 4}, NextUse(0.0, Unit.SECONDS)),
+        ({"seconds": 0, "p90": 4}, NextUse(0.0, Unit.SECONDS, 4.0)),
         ("never", NextUse(math.inf)),
         ("unknown", None),
     ],

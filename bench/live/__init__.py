@@ -1,0 +1,1 @@
+"""Agents on a real engine, beside what a replay says of them."""
