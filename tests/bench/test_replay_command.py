@@ -164,13 +164,13 @@ def test_a_row_that_fails_says_which_and_why(monkeypatch: pytest.MonkeyPatch) ->
     def fail(*arguments: Any) -> None:
         raise EngineFailed("nothing goes on")
 
-    monkeypatch.setattr("motet.bench.replay.processes.Run", fail)
+    monkeypatch.setattr("motet.bench.replay.processes.replay", fail)
     with pytest.raises(EngineFailed, match=r"^lru, no prefetch: nothing goes on$"):
         run_jobs([(a_setting(small_trace("rounds")), Arm("lru", False))], 1, lambda *_: None)
 
 
 def test_a_row_whose_process_dies_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("motet.bench.replay.processes.Run", lambda *_: sys.exit(7))
+    monkeypatch.setattr("motet.bench.replay.processes.replay", lambda *_: sys.exit(7))
     with pytest.raises(EngineFailed, match="ended with status 7"):
         run_jobs([(a_setting(small_trace("rounds")), Arm("lru", False))], 1, lambda *_: None)
 
