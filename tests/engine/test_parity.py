@@ -1,6 +1,7 @@
 """The engine against transformers and unmerged PEFT, with everything memory can do in between."""
 
 import random
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
@@ -133,12 +134,21 @@ def test_logits_and_greedy_tokens_equal_the_reference(
     assert isinstance(core.executor, LocalExecutor)
     recorder = Recorder(core.executor)
     rng = random.Random(0)
-    requests = {
-        request.request_id: request
-        for request in islice(some_requests([None, *core.info.adapters], rng), num_requests)
-    }
-    tokens: dict[str, list[int]] = {name: [] for name in requests}
+    requests: dict[str, Request] = {}
+    tokens: dict[str, list[int]] = defaultdict(list)
     scores: dict[str, tuple[TokenLogprobs, ...]] = {}
+
+    def arrivals() -> Iterator[Request]:
+        """So many, and in a storm more until it has shown everything: real time is never twice
+        the same."""
+        for request in islice(some_requests([None, *core.info.adapters], rng), 4 * num_requests):
+            if len(requests) >= num_requests and not (is_stormy and missing()):
+                return
+            requests[request.request_id] = request
+            yield request
+
+    def missing() -> list[str]:
+        return [event for event in MEMORY_EVENTS if storm.forced[event] < 2]
 
     def hear(output: TokenOutput) -> None:
         assert output.token_id is not None
@@ -149,7 +159,7 @@ def test_logits_and_greedy_tokens_equal_the_reference(
     storm = Storm(
         RealEngine(replace(core, executor=recorder)),
         rng,
-        iter(requests.values()),
+        arrivals(),
         hear,
         max_unfinished=num_requests,
         abort_probability=0.0,
@@ -165,9 +175,9 @@ def test_logits_and_greedy_tokens_equal_the_reference(
     )
     for name, request in requests.items():
         _compare_scores(request, scores[name], reference)
-    assert num_excluded / (num_requests * NUM_TOKENS) < MAX_EXCLUDED_SHARE
+    assert num_excluded / (len(requests) * NUM_TOKENS) < MAX_EXCLUDED_SHARE
     if is_stormy:
-        assert all(storm.forced[event] >= 2 for event in MEMORY_EVENTS), storm.forced
+        assert not missing(), storm.forced
     else:
         assert recorder.most_adapters == len(ADAPTER_KINDS) >= 8
 
