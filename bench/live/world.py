@@ -63,7 +63,8 @@ class World:
         )
         cost = CostModel(_model_of(spec, DTYPES[self.dtype].itemsize), machine)
         state = TraceState(self.trace, cost, self.page_tokens)
-        num_pages = max(int(self.pool_ratio * state.num_pages), 9 * state.largest_pages // 8)
+        least = state.largest_kv_pages + state.largest_adapter_pages  # as the engine wants it
+        num_pages = max(int(self.pool_ratio * state.num_pages), 9 * least // 8)
         num_host_pages = int(HOST_RATIO * state.num_pages)
         batch = BatchConfig(max_batch_adapters=256)
         return Setting(self.trace, cost, state, self.page_tokens, num_pages, num_host_pages, batch)

@@ -29,7 +29,7 @@ KINDS = ("query-value", "all-linear")
 TIGHT = ("--pool-bytes", "192KiB", "--host-bytes", "384KiB")
 ROOMY = ("--pool-bytes", "64MiB", "--host-bytes", "64MiB")
 
-NUM_REQUESTS = [300, pytest.param(2000, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])]
+NUM_REQUESTS = [150, pytest.param(2000, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])]
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,9 @@ from tests.contract.canary import Canary
 
 Case = schemathesis.Case[Any]
 
-MIN_CASES = 1000
-CASES_PER_CANARY = 200
-MIN_SERVED = 15
-"""Cases that are answered on each route with a body: refusals alone test little."""
+NUM_EXAMPLES = [80, pytest.param(250, marks=pytest.mark.soak)]
+"""Good ones of each operation, at most, and as many bad ones."""
+CASES_PER_CANARY = 100
 
 NAMES_WHAT_IS_THERE = ("lora_adapter", "pin", "/{agent}", "/warm")
 """In paths of operations that are served only to who names an adapter, an agent or a directory that
@@ -36,7 +35,7 @@ CONFIG: dict[str, Any] = {
     "seed": 1,
     "request-timeout": 60,
     "max-stream-events": 100_000,
-    "generation": {"deterministic": True, "database": "none", "max-examples": 250},
+    "generation": {"deterministic": True, "database": "none"},
     "phases": {"stateful": {"enabled": False}},  # no answer names what another request takes
     # A schema cannot say what contradicts itself, what the model lacks and what does not fit.
     # Of data that was bad it only knows that it was to be bad: test_body.py knows what is.
@@ -50,7 +49,8 @@ CONFIG: dict[str, Any] = {
 class Fuzzer:
     """Sends every case that schemathesis finds in the document, and looks at the answers."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, num_examples: int) -> None:
+        self.num_examples = num_examples
         self.document: dict[str, Any] = httpx.get(f"{url}/openapi.json").json()
         self.statuses: dict[str, Counter[int]] = {}
         """Operation -> status -> how often."""
@@ -60,11 +60,17 @@ class Fuzzer:
         self._url = url
 
     @property
+    def min_served(self) -> int:
+        """Cases that are answered on each route with a body: refusals alone test little."""
+        return self.num_examples // 16
+
+    @property
     def num_cases(self) -> int:
         return sum(counts.total() for counts in self.statuses.values())
 
     def run(self) -> None:
-        config = schemathesis.Config.from_dict(CONFIG)
+        generation = CONFIG["generation"] | {"max-examples": self.num_examples}
+        config = schemathesis.Config.from_dict(CONFIG | {"generation": generation})
         schema = schemathesis.openapi.from_dict(self.document, config=config)
         schema.config.update(base_url=self._url)
         schema.hooks.register_hook_with_name(self._make_modest, "map_case")
@@ -161,10 +167,10 @@ def _name(reference: dict[str, str]) -> str:
     return reference["$ref"].rpartition("/")[2]
 
 
-@pytest.fixture(scope="module")
-def fuzzer(server: Server) -> Fuzzer:
+@pytest.fixture(scope="module", params=NUM_EXAMPLES)
+def fuzzer(server: Server, request: pytest.FixtureRequest) -> Fuzzer:
     """After its run."""
-    fuzzer = Fuzzer(server.url)
+    fuzzer = Fuzzer(server.url, request.param)
     fuzzer.run()
     return fuzzer
 
@@ -179,7 +185,7 @@ def test_no_request_made_the_server_fail(fuzzer: Fuzzer) -> None:
 
 
 def test_the_canary_was_asked_in_between_and_never_changed(fuzzer: Fuzzer) -> None:
-    assert fuzzer.num_cases >= MIN_CASES
+    assert fuzzer.num_cases >= 4 * fuzzer.num_examples
     assert fuzzer.canary.num_checks >= fuzzer.num_cases // CASES_PER_CANARY
 
 
@@ -189,5 +195,6 @@ def test_every_operation_was_served_and_not_only_refused(fuzzer: Fuzzer) -> None
             if path.endswith(NAMES_WHAT_IS_THERE):
                 continue
             num_served = fuzzer.statuses[f"{method.upper()} {path}"][200]
-            assert num_served >= (MIN_SERVED if "requestBody" in operation else 1), (path, method)
-    assert fuzzer.num_events > MIN_SERVED
+            least = fuzzer.min_served if "requestBody" in operation else 1
+            assert num_served >= least, (path, method)
+    assert fuzzer.num_events > fuzzer.min_served

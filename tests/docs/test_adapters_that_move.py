@@ -14,7 +14,7 @@ PORT = "8000"
 
 
 @pytest.mark.parametrize(
-    "num_requests", [300, pytest.param(2000, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])]
+    "num_requests", [150, pytest.param(2000, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])]
 )
 def test_the_commands_do_what_the_section_says(num_requests: int, tmp_path: Path) -> None:
     port = free_port()
